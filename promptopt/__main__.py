@@ -1,0 +1,5 @@
+"""``python -m promptopt``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,315 @@
+"""The front door: :func:`optimize` and :func:`resume`."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from shlex import quote
+from typing import Any, TypeAlias
+
+from .budget import Budget
+from .config import bind, override
+from .core import Dataset, Metric, Optimizer, Prompt, Rate, Rating, ScoreFunction, Scorer, Target
+from .errors import BudgetExhausted, UserError
+from .leaks import leaks
+from .ledger import FORMAT, Ledger
+from .loop import Run, Watch
+from .manifest import freeze, manifest, thaw
+from .models.stack import wrap
+from .plan import Plan
+from .result import Candidate, Result
+from .verdict import Verdict, compare
+
+Table: TypeAlias = Mapping[str, Any]
+EXTENDS = ("budget", "patience", "goal")  # what may differ when a run is taken up again
+
+
+def optimize(
+    *,
+    start: str | Sequence[str],
+    score: ScoreFunction | None = None,
+    optimizer: str | Table | Optimizer[Any, Any] = "hill-climb",
+    scorer: str | Table | Scorer[Any, Any] | None = None,
+    target: str | Table | Target | None = None,
+    data: str | Table | Dataset | None = None,
+    metric: str | Table | Metric | None = None,
+    tiebreak: str | Table | Metric | None = None,
+    budget: int | Table | Budget = 500,
+    patience: int | None = None,
+    goal: float | None = None,
+    finalists: int = 5,
+    ensemble: int = 1,
+    seed: int = 0,
+    cache: bool = True,
+    per_example: bool = True,
+    reply_cache: bool = True,
+    in_flight: int = 64,
+    run: str | Path | None = "auto",
+    watch: Watch | None = None,
+) -> Result:
+    """Search for a prompt that scores better than the one you have.
+
+    Say how prompts are scored in one of three ways: ``score``, a function of the text; ``target`` and ``data`` (with a
+    metric), for labelled examples; or ``scorer``, a part of its own. Parts are given by name (``"clip"``), as a table
+    with options (``{"name": "clip", "model": "ViT-B-32", "pretrained": "openai"}``), or as objects.
+
+    Args:
+        start: the prompt that you use today; several are searched from together, and the first is compared with.
+        score: text to a number, higher is better.
+        optimizer: what searches.
+        scorer: what answers the optimizer's questions.
+        target: what is prompted.
+        data: the examples, in splits; the search never sees the test split.
+        metric: what counts as a good output; the target's own choice by default.
+        tiebreak: a metric that decides between equal ratings; likewise.
+        budget: questions, or a :class:`Budget` (as a table: questions, calls, tokens, dollars, seconds).
+        patience: stop after this many questions without a better prompt.
+        goal: stop at this rating.
+        finalists: with a dev split, the best so many are rated on it, and the best there is the answer.
+        ensemble: with more than 1, the best so many templates are also tried together, for targets that take several
+            lines as an ensemble; kept if rated better than the best alone.
+        seed: all randomness of the run derives from it.
+        cache: answer repeated ratings from memory; turn it off for a noisy score whose repeats should count.
+        per_example: keep per-example values in the ledger.
+        reply_cache: take replies of chat models from the cache on disk where an earlier run asked the same.
+        in_flight: most LLM calls under way at once, per model; fewer where a provider throttles.
+        run: the folder to record the run in; ``"auto"`` makes one under ``runs/``, None records nothing. A folder that
+            holds this run already is taken up where it stopped.
+        watch: called with a :class:`promptopt.loop.Progress` after every answer.
+
+    Returns:
+        The best prompt, everything tried, the verdict on the test split and what it cost.
+
+    Raises:
+        UserError: something in the call cannot work; nothing has been spent.
+        ModelError: a chat model refused for good. The run is kept and can be resumed.
+    """
+    return execute({key: value for key, value in locals().items() if key != "watch"}, watch=watch)
+
+
+def resume(run: str | Path, overrides: Sequence[str] = (), *, watch: Watch | None = None, **objects: Any) -> Result:
+    """Take up a run where it stopped. What its ledger holds is not paid for again.
+
+    Args:
+        run: the run's folder.
+        overrides: changes to its budget, patience or goal, for example ``budget.questions=2000``.
+        watch: as in :func:`optimize`.
+        **objects: arguments of :func:`optimize` that were given as objects when the run was started (a function, an
+            optimizer); the ledger cannot make them again.
+
+    Raises:
+        UserError: there is no run, it is in use, an object is missing, or an override would change the search itself.
+        ReplayMismatch: the search asks something else than it did: the recipe, the data or the code has changed.
+    """
+    folder = Path(run)
+    if not (folder / "ledger.jsonl").exists():
+        raise UserError(f"there is no run in {str(folder)!r}: it has no ledger.jsonl.")
+    with _opened(folder) as ledger:
+        if not ledger.past:
+            raise UserError(f"{folder} was stopped before it began; start it anew.")
+        for key in (text.partition("=")[0] for text in overrides):
+            if key.partition(".")[0].strip() not in EXTENDS:
+                raise UserError(f"{key!r} cannot change when a run is taken up again, only {', '.join(EXTENDS)} can.")
+        recipe = override(thaw(_recipe(ledger), objects), overrides)
+        return _run(prepare(recipe), ledger, watch)
+
+
+def prepare(arguments: Table) -> Plan:
+    """Build and check everything that a recipe names, without asking or spending anything.
+
+    Args:
+        arguments: the keyword arguments of :func:`optimize`, as in a recipe.
+
+    Raises:
+        UserError: something in it cannot work.
+    """
+    signature = inspect.signature(optimize)
+    bound = signature.bind(**bind(optimize, arguments, where="recipe"))
+    bound.apply_defaults()
+    recipe = {key: value for key, value in arguments.items() if key not in ("run", "watch")}
+    return Plan.of(bound.arguments, recipe=recipe)
+
+
+def execute(arguments: Table, *, watch: Watch | None = None) -> Result:
+    """:func:`optimize` with its arguments in a table, as in a recipe."""
+    plan = prepare(arguments)
+    run = arguments.get("run", "auto")
+    folder = _new_folder(plan) if run == "auto" else run and Path(run)
+    with _opened(folder or None) as ledger:
+        if ledger.past:
+            _check_same(ledger, plan)
+        return _run(plan, ledger, watch)
+
+
+# ── One run from its first question to its verdict ────────────────────────────────────────────────────────────────
+
+
+def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
+    run = Run(
+        plan.optimizer,
+        plan.scorer,
+        start=plan.start,
+        seed=plan.seed,
+        budget=plan.budget,
+        reserved=plan.reserved,
+        aftermath=plan.aftermath,
+        patience=plan.patience,
+        goal=plan.goal,
+        problem_with=plan.problem_with,
+        cache=plan.cache,
+        per_example=plan.per_example,
+        wrap=partial(wrap, cache=plan.reply_cache, most=plan.in_flight),
+        ledger=ledger,
+        watch=watch or (lambda progress: None),
+    )
+    ledger.append(_resumed(plan) if ledger.past else manifest(plan))
+    try:
+        reason = run.search()
+        best = run.optimizer.best()
+        verdict = None
+        if reason != "interrupted":
+            try:
+                best = _choose(plan, run, best)
+                verdict = _verdict(plan, run, best)
+            except KeyboardInterrupt:
+                reason = "interrupted"
+    except BaseException as error:
+        ledger.append({"event": "failed", "error": f"{type(error).__name__}: {error}", "time": _now()})
+        if ledger.folder:
+            error.add_note(f"What was paid for is kept; go on with: promptopt resume {quote(str(ledger.folder))}")
+        raise
+    result = _result(plan, run, best, verdict, reason, ledger.folder)
+    ledger.append({"event": "stop", "reason": reason, "best": result.best, "time": _now()})
+    if ledger.folder:
+        for name, text in {"best.txt": result.best, "result.json": result.to_json()}.items():
+            (ledger.folder / name).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    return result
+
+
+def _choose(plan: Plan, run: Run, best: Prompt) -> Prompt:
+    """The final answer: the best on the dev split where there is one, or an ensemble where that is better."""
+    scored = [prompt for prompt, rating in run.ratings.items() if rating.value == rating.value]
+    ranked = sorted(scored, key=lambda prompt: run.ratings[prompt].rank, reverse=True)
+    try:
+        if plan.dev is not None:
+            run.open(plan.dev, "dev")
+            candidates = list(dict.fromkeys([best, *ranked]))[: plan.finalists]
+            best = _best_of(run, candidates, plan.dev, stage="dev")
+        if plan.ensemble > 1 and len(ranked) > 1:
+            together = Prompt("\n".join(p.text for p in ranked[: plan.ensemble]), {"step": "ensemble"})
+            best = _best_of(run, [best, together], plan.dev or plan.scorer, stage="final")
+    except BudgetExhausted as error:
+        run.notes.append(f"The final choice was cut short: {error}.")
+    return best
+
+
+def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, stage: str) -> Prompt:
+    """The highest rated; a tie goes to the earlier one."""
+    answers = run.answer([Rate(prompt) for prompt in prompts], scorer, stage=stage)
+    ranks = [answer.rank for _, answer in answers if isinstance(answer, Rating)]
+    return prompts[ranks.index(max(ranks))]
+
+
+def _verdict(plan: Plan, run: Run, best: Prompt) -> Verdict | None:
+    """The held-out comparison, taken from the ledger if it stands there."""
+    if plan.test is None:
+        return None
+    start = plan.start[0]
+    run.open(plan.test, "test")
+    try:
+        answers = list(run.answer([Rate(prompt) for prompt in dict.fromkeys([start, best])], plan.test, stage="test"))
+    except BudgetExhausted as error:
+        run.notes.append(f"No verdict: {error}. Raise it with: promptopt resume {run.ledger.folder} budget.…")
+        return None
+    for event in run.replay.verdicts:
+        if (event["start_prompt"], event["best_prompt"]) == (start.text, best.text):
+            return Verdict.from_json(event["verdict"])
+    ratings = [answer for _, answer in answers if isinstance(answer, Rating)]
+    verdict = compare(ratings[0], ratings[-1], rng=run.setup("test").rng())
+    run.ledger.append(
+        {"event": "verdict", "start_prompt": start.text, "best_prompt": best.text, "verdict": verdict.to_json()}
+        | run.counted()
+    )
+    return verdict
+
+
+def _result(plan: Plan, run: Run, best: Prompt, verdict: Verdict | None, reason: str, folder: Path | None) -> Result:
+    ranked = sorted(run.ratings.items(), key=lambda item: item[1].rank, reverse=True)
+    return Result(
+        best=best.text,
+        start=plan.start[0].text,
+        candidates=tuple(Candidate(prompt, rating) for prompt, rating in ranked),
+        verdict=verdict,
+        stop_reason=reason,
+        costs=run.meter.costs,
+        counts=dict(run.counts),
+        notes=tuple(run.notes),
+        warnings=tuple(leaks(best.text, plan.data)) if plan.data else (),
+        seed=plan.seed,
+        run=folder,
+        steps=tuple(run.steps),
+    )
+
+
+# ── Folders ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _opened(folder: Path | None) -> Iterator[Ledger]:
+    ledger = Ledger(folder)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def _new_folder(plan: Plan) -> Path:
+    """A new folder under ``runs/``."""
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{type(plan.optimizer).__name__}-s{plan.seed}"
+    for suffix in ["", *(f"-{i}" for i in range(2, 1000))]:
+        folder = Path("runs") / (name + suffix)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise UserError("runs/ holds a thousand runs of this second; give a folder with run.")
+
+
+def _check_same(ledger: Ledger, plan: Plan) -> None:
+    """Raises UserError if the folder holds a run with another recipe."""
+    parameters = inspect.signature(optimize).parameters.items()
+    defaults = freeze({name: p.default for name, p in parameters if p.default is not p.empty})
+    then, now = ({**defaults, **recipe} for recipe in (_recipe(ledger), freeze(plan.recipe)))
+    changed = sorted(key for key in {*then, *now} - {*EXTENDS} if then.get(key) != now.get(key))
+    if changed:
+        raise UserError(
+            f"{ledger.folder} holds a run with other {', '.join(changed)}. Give another folder, or take that run up "
+            f"with: promptopt resume {ledger.folder}"
+        )
+
+
+def _recipe(ledger: Ledger) -> dict[str, Any]:
+    """The recipe in force: as the run was started, with what it was extended by since.
+
+    Raises:
+        UserError: the ledger does not begin as a run does.
+    """
+    first = ledger.past[0]
+    if first.get("format") != FORMAT:
+        raise UserError(f"{ledger.folder} holds no run that this version can take up; start a new one.")
+    extended = [event["extended"] for event in ledger.past if event["event"] == "resume"]
+    return {**first["recipe"], **(extended[-1] if extended else {})}
+
+
+def _resumed(plan: Plan) -> dict[str, Any]:
+    recipe = freeze(plan.recipe)
+    return {"event": "resume", "time": _now(), "extended": {key: recipe[key] for key in EXTENDS if key in recipe}}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

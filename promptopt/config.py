@@ -1,0 +1,212 @@
+"""From recipes to parts: typed, strict, and read off the same signatures that Python users see.
+
+A part is written as a name (``"hill-climb"``), as a table with its options (``{name = "hill-climb", k = 5}``), or, from
+Python, as the object itself. The options are the keyword arguments of the class or function behind the name, and their
+types are its annotations: an unknown key, a wrong type or a misspelt name is an error that says where it stands, what
+is allowed and which name is closest.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Union
+
+from .errors import UnknownName, UserError
+from .registry import load
+
+KINDS = {  # the protocol that annotates a parameter, and the kind of part that fits it
+    "Optimizer": "optimizers",
+    "Scorer": "scorers",
+    "Target": "targets",
+    "Metric": "metrics",
+    "ChatModel": "models",
+    "Dataset": "datasets",
+    "Proposer": "proposers",
+    "Pool": "pools",
+}
+NEEDS = {  # what an object of each kind has at the least
+    "optimizers": "ask",
+    "scorers": "answer",
+    "targets": "run",
+    "metrics": "__call__",
+    "models": "complete",
+    "datasets": "train",
+    "proposers": "propose",
+    "pools": "draw",
+}
+
+
+# ── Parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def build(kind: str, spec: Any, *, where: str, offered: Mapping[str, Any] | None = None) -> Any:
+    """The part that a name, a table or an object stands for.
+
+    Args:
+        kind: a kind of the registry, for example ``optimizers``.
+        spec: a name, a mapping with ``name`` and options, or the part itself.
+        where: where it stands, for errors.
+        offered: values for parameters that the factory has and the table leaves out, for example ``classes``.
+
+    Raises:
+        UserError: the name or an option is wrong.
+    """
+    if isinstance(spec, str):
+        spec = {"name": spec}
+    if not isinstance(spec, Mapping):
+        if spec is not None and (inspect.isclass(spec) or not hasattr(spec, NEEDS[kind])):
+            raise UserError(f"{where} is {spec!r}; give a name, a table with a name and options, or the object itself.")
+        return spec
+    if not isinstance(spec.get("name"), str):
+        raise UserError(f"{where}: say which one with name = \"...\"; 'promptopt list {kind}' shows them.")
+    options = {key: value for key, value in spec.items() if key != "name"}
+    return call(load(kind, spec["name"], where=where), options, where=where, offered=offered)
+
+
+def accepts(kind: str, spec: Any, parameter: str) -> bool:
+    """Whether the factory that a name or a table stands for has a parameter; an object has no factory."""
+    name = spec.get("name") if isinstance(spec, Mapping) else spec
+    return isinstance(name, str) and parameter in inspect.signature(load(kind, name)).parameters
+
+
+def call(
+    factory: Callable[..., Any], options: Mapping[str, Any], *, where: str, offered: Mapping[str, Any] | None = None
+) -> Any:
+    """Call a factory with options from a recipe, checked against its signature; parts among them are built first.
+
+    Raises:
+        UserError: an option is unknown, missing or of the wrong type, or the factory itself refuses it.
+    """
+    offered = offered or {}
+    parameters = inspect.signature(factory).parameters
+    hints = _hints(factory)
+    arguments = {name: value for name, value in offered.items() if name in parameters and name not in options}
+    for key, value in bind(factory, options, where=where, given=arguments).items():
+        kind = _kind(hints.get(key, Any))
+        arguments[key] = build(kind, value, where=f"{where}.{key}", offered=offered) if kind else value
+    try:
+        return factory(**arguments)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def bind(
+    factory: Callable[..., Any], options: Mapping[str, Any], *, where: str, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The options, checked against a factory's signature; those that name parts are left as they are.
+
+    Args:
+        given: parameters that come from elsewhere and need not be among the options.
+
+    Raises:
+        UserError: an option is unknown, missing or of the wrong type.
+    """
+    parameters = {
+        name: p
+        for name, p in inspect.signature(factory).parameters.items()
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    hints = _hints(factory)
+    for key in options:
+        if key not in parameters:
+            raise UnknownName("option", key, parameters, where=where)
+    required = [name for name, p in parameters.items() if p.default is p.empty]
+    if missing := [name for name in required if name not in options and name not in (given or {})]:
+        raise UserError(f"{where}: {', '.join(missing)} must be given.")
+    return {
+        key: value if _kind(hints.get(key, Any)) else check(value, hints.get(key, Any), where=f"{where}.{key}")
+        for key, value in options.items()
+    }
+
+
+def check(value: Any, annotation: Any, *, where: str) -> Any:
+    """The value, if it fits the annotation.
+
+    Raises:
+        UserError: it does not; the message says what is allowed.
+    """
+    import pydantic
+
+    try:
+        adapter = pydantic.TypeAdapter(annotation, config={"arbitrary_types_allowed": True, "strict": True})
+    except pydantic.PydanticUserError:  # a type with a configuration of its own
+        adapter = pydantic.TypeAdapter(annotation)
+    try:
+        return adapter.validate_python(value)
+    except pydantic.ValidationError as error:
+        reasons = "; ".join(dict.fromkeys(one["msg"] for one in error.errors()))
+        raise UserError(f"{where} is {value!r}. {reasons}.") from None
+
+
+def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
+    function = factory.__init__ if inspect.isclass(factory) else factory
+    return typing.get_type_hints(function)
+
+
+def _kind(annotation: Any) -> str | None:
+    """The kind of part that a parameter takes, if it takes one."""
+    origin = typing.get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return next((kind for one in typing.get_args(annotation) if (kind := _kind(one))), None)
+    return KINDS.get(getattr(origin or annotation, "__name__", ""))
+
+
+# ── Recipes ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A recipe file with ``key=value`` overrides applied.
+
+    Args:
+        path: a TOML file.
+        overrides: for example ``seed=3`` or ``optimizer.k=5``; a value is read as TOML, or else as text.
+
+    Raises:
+        UserError: the file is missing or not TOML, or an override is not ``key=value``.
+    """
+    path = Path(path)
+    try:
+        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no recipe {str(path)!r}. Recipes are TOML files; experiments/ holds examples."
+        ) from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path} as TOML: {error}") from None
+    return override(recipe, overrides)
+
+
+def override(recipe: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Apply ``key=value`` overrides to a recipe, in place. A dotted key goes into a table.
+
+    Raises:
+        UserError: an override is not ``key=value``.
+    """
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not (equals and key):
+            raise UserError(f"{text!r} is not an override. Write key=value, for example seed=3 or optimizer.k=5.")
+        *tables, last = key.strip().split(".")
+        place = recipe
+        for table in tables:
+            inside = place.get(table, {})
+            if table == "budget" and isinstance(inside, int):
+                inside = {"questions": inside}
+            if not isinstance(inside, str | dict):
+                raise UserError(f"{text!r}: {table} is {inside!r}, which has nothing inside to set.")
+            place[table] = place = {"name": inside} if isinstance(inside, str) else inside
+        place[last] = _value(value)
+    return recipe
+
+
+def _value(text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return table["value"] if [*table] == ["value"] else text

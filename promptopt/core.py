@@ -1,0 +1,342 @@
+"""The words and the seams of promptopt: values and protocols, no logic, nothing heavy.
+
+An *optimizer* asks questions about prompts, a *scorer* answers them, and a *run* (:mod:`promptopt.loop`) brings the
+two together. Two kinds of question exist: :class:`Rate` (how good is this prompt?) and :class:`Duel` (which of these
+two?). Nothing here is a base class: whatever has the methods, fits.
+
+Shapes are written ``(n_examples,)``. Every number is *higher is better*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[np.float64]
+
+Q = TypeVar("Q")
+A_co = TypeVar("A_co", covariant=True)
+A_contra = TypeVar("A_contra", contravariant=True)
+
+
+# ── Prompts, examples ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The text being searched for. Two prompts are equal when their texts are equal.
+
+    For CLIP the text is a template with one ``{}`` where the class name goes; several lines are an ensemble of
+    templates.
+
+    Attributes:
+        text: the prompt.
+        origin: where it came from, as JSON values: ``parents`` (texts), ``step`` and whatever its optimizer adds.
+    """
+
+    text: str
+    origin: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled case of a task. ``id`` is unique within its dataset; ``label`` is a class name or an answer."""
+
+    id: str
+    input: Any
+    label: Any
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A task's examples: ``train`` for the search, ``dev`` for an optional final choice, ``test`` for the verdict.
+
+    ``classes`` holds the class names of a classification task, in the order of the scores that a target returns.
+    """
+
+    name: str
+    train: tuple[Example, ...]
+    dev: tuple[Example, ...] = ()
+    test: tuple[Example, ...] = ()
+    classes: tuple[str, ...] = ()
+
+
+# ── Questions and answers ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A question: how good is this prompt?
+
+    Attributes:
+        prompt: the prompt to rate.
+        on: ids of the examples to rate it on; empty means the whole training split.
+        number: set by the run when the question is asked. A scorer keys its random draws by it.
+    """
+
+    prompt: Prompt
+    on: tuple[str, ...] = ()
+    number: int = field(default=-1, compare=False)
+
+
+@dataclass(frozen=True)
+class Rating:
+    """The answer to :class:`Rate`.
+
+    Attributes:
+        value: mean over the examples that could be scored; NaN if none could.
+        tiebreak: decides between equal values.
+        per_example: ``(n_examples,)`` in the order asked; NaN means could not be scored, never a silent 0.
+        feedback: errors and critiques, for optimizers that read text.
+    """
+
+    value: float
+    tiebreak: float = 0.0
+    per_example: Array | None = field(default=None, compare=False)
+    feedback: str = ""
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What ratings are ordered by; an unscored rating comes last."""
+        return (self.value, self.tiebreak) if self.value == self.value else (float("-inf"), float("-inf"))
+
+
+@dataclass(frozen=True)
+class Duel:
+    """A question: which of these two prompts is better? ``number`` as in :class:`Rate`."""
+
+    a: Prompt
+    b: Prompt
+    number: int = field(default=-1, compare=False)
+
+
+Winner: TypeAlias = Literal["a", "b", "tie", "unknown"]
+
+
+@dataclass(frozen=True)
+class Preference:
+    """The answer to :class:`Duel`; ``unknown`` means that the answerer could not tell."""
+
+    winner: Winner
+
+
+# ── Chat models ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded image, as providers take it."""
+
+    data: bytes = field(repr=False)
+    type: Literal["image/png", "image/jpeg", "image/webp", "image/gif"] = "image/png"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation; its pictures stand before its text."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What LLM calls cost: calls, tokens in and out, US dollars."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    dollars: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls + other.calls,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.dollars + other.dollars,
+        )
+
+    def times(self, factor: float) -> Usage:
+        """So many times as much, rounded up."""
+        tokens = math.ceil(self.input_tokens * factor), math.ceil(self.output_tokens * factor)
+        return Usage(math.ceil(self.calls * factor), *tokens, self.dollars * factor)
+
+    def __neg__(self) -> Usage:
+        return Usage(-self.calls, -self.input_tokens, -self.output_tokens, -self.dollars)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One sampled reply. ``finish`` is ``stop`` where the model ended by itself."""
+
+    text: str
+    finish: Literal["stop", "length", "refusal"] = "stop"
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What one call returned: ``n`` replies and what they cost together."""
+
+    replies: tuple[Reply, ...]
+    usage: Usage = Usage(calls=1)
+
+
+class ChatModel(Protocol):
+    """An LLM that proposes, judges or is prompted."""
+
+    @property
+    def name(self) -> str:
+        """What the record calls it, for example ``openai:gpt-5-mini``."""
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int = 1,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        """Sample ``n`` replies to a conversation.
+
+        Args:
+            schema: a JSON schema that the replies are to follow. Models that cannot be held to one do without, so a
+                reply is still read tolerantly.
+
+        Raises:
+            ModelError: the provider refused for good. Transient errors are retried inside.
+        """
+
+    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+        """The most that :meth:`complete` could cost with these arguments; the budget is checked against it."""
+
+
+# ── The seams ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Setup(Protocol):
+    """What a run gives to a part before the first question."""
+
+    @property
+    def start(self) -> Sequence[Prompt]:
+        """The prompts that the user starts from; may be empty."""
+
+    def rng(self, *key: int) -> np.random.Generator:
+        """The part's own random stream, spawned from the run's seed.
+
+        Without a key: the stream of a part that draws in a fixed order. With one, for example a question's number: an
+        independent stream that does not depend on what was drawn before.
+        """
+
+    def problem_with(self, prompt: Prompt) -> str | None:
+        """Why the target cannot take this prompt, or None. Free."""
+
+    def model(self, model: ChatModel, *, role: str) -> ChatModel:
+        """The same chat model, billed to this run and recorded in its ledger. Roles: proposer, target, judge."""
+
+    def count(self, what: str, n: int = 1) -> None:
+        """Count something that the user should hear of at the end, for example ``unparsable replies``."""
+
+    def note(self, text: str) -> None:
+        """Say something once in the run's output, for example that no LLM was used."""
+
+
+class Optimizer(Protocol[Q, A_contra]):
+    """Searches prompt space by asking.
+
+    The run calls :meth:`begin` once, then :meth:`ask` and :meth:`tell` in turns, and :meth:`best` at any time after
+    ``begin``. All randomness comes from the setup, so equal answers lead to equal questions: that is how a run resumes.
+    """
+
+    @property
+    def question(self) -> type[Q]:
+        """The kind of question it asks: Rate or Duel."""
+
+    def begin(self, setup: Setup, /) -> None:
+        """Start afresh.
+
+        Raises:
+            UserError: the setup lacks something, for example a prompt to start from.
+        """
+
+    def ask(self) -> Sequence[Q]:
+        """The next batch, answerable in any order. Empty means converged."""
+
+    def tell(self, answered: Sequence[tuple[Q, A_contra]], /) -> None:
+        """Take answers to questions of the last batch; may be fewer than asked, and none of them may be scored."""
+
+    def best(self) -> Prompt:
+        """The incumbent. A tie does not displace it."""
+
+
+class Scorer(Protocol[Q, A_co]):
+    """Answers an optimizer's questions."""
+
+    @property
+    def question(self) -> type[Q]:
+        """The kind of question it answers: Rate or Duel."""
+
+    def answer(self, questions: Sequence[Q], /) -> Iterable[A_co]:
+        """One answer per question, in order.
+
+        A generator is recorded answer by answer; a list is recorded at once when it is complete. What cannot be
+        scored is NaN (or ``unknown``); an exception ends the run as failed.
+        """
+
+
+class Target(Protocol):
+    """What is being prompted."""
+
+    def problem_with(self, prompt: Prompt, /) -> str | None:
+        """Why this prompt cannot be run, or None. Free: called for every candidate before it is paid for."""
+
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[Any]:
+        """One output per example, in order; None where the target gave none. What an output is, its metrics know."""
+
+
+@runtime_checkable
+class BatchTarget(Protocol):
+    """A target that runs many prompts on the same examples faster together than one by one."""
+
+    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterable[Sequence[Any]]:
+        """What ``run`` returns, prompt by prompt, in order."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A metric's number for one output, with a reason. ``value`` is None where the output could not be scored."""
+
+    value: float | None
+    feedback: str = ""
+
+
+class Metric(Protocol):
+    """One number per output, higher is better; None where the output could not be scored, a Mark to give a reason."""
+
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> Sequence[float | Mark | None]: ...
+
+
+@runtime_checkable
+class Begins(Protocol):
+    """A scorer or target that wants the run's setup: random streams, billed models, counters."""
+
+    def begin(self, setup: Setup, /) -> None: ...
+
+
+@runtime_checkable
+class HasRatings(Protocol):
+    """An optimizer that puts ratings on the whole training split together from ratings on parts of it."""
+
+    def ratings(self) -> Mapping[Prompt, Rating]: ...
+
+
+RatingScorer: TypeAlias = Scorer[Rate, Rating]
+PreferenceScorer: TypeAlias = Scorer[Duel, Preference]
+ScoreFunction: TypeAlias = Callable[[str], "float | Rating"]

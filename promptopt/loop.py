@@ -1,0 +1,434 @@
+"""The run: one optimizer against one scorer, with a seed, a budget and a ledger.
+
+This is the one place that calls a scorer. Budget, ledger, cache and progress live here; algorithms and scorers know
+nothing of them. The test split is out of its reach: :mod:`promptopt.api` opens it after the search.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from .budget import Budget, Costs, Meter
+from .core import (
+    Begins,
+    ChatModel,
+    Completion,
+    Duel,
+    HasRatings,
+    Message,
+    Optimizer,
+    Preference,
+    Prompt,
+    Rate,
+    Rating,
+    Scorer,
+    Usage,
+)
+from .errors import BudgetExhausted, PromptoptError, UserError
+from .ledger import Answer, Ledger, Question, Replay, call_key, encode, encode_completion
+
+STREAMS = {"optimizer": 0, "scorer": 1, "dev": 2, "test": 3}
+MARGIN = 1.5  # the prompts that the verdict compares may be longer than those rated so far
+IDLE_BATCHES = 1_000  # an optimizer that asks only what it knows, this often in a row, has converged
+
+
+@dataclass(frozen=True)
+class Step:
+    """One answered question. ``stage`` is ``search``, ``dev``, ``final`` or ``test``; ``n`` counts within it."""
+
+    n: int
+    stage: str
+    question: Question
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, as given to its watchers after every answer."""
+
+    best: Prompt
+    rating: Rating | None
+    costs: Costs
+    budget: Budget
+    notes: tuple[str, ...]
+
+
+Watch: TypeAlias = Callable[[Progress], None]
+
+
+class Run:
+    """Searches.
+
+    Args:
+        optimizer: asks.
+        scorer: answers the same kind of question.
+        start: the prompts to start from; the first is what the verdict compares with.
+        seed: every random draw of the run derives from it.
+        budget: limits, see :class:`Budget`.
+        reserved: questions kept back for what comes after the search.
+        aftermath: what comes after the search, the verdict above all, in multiples of one question's LLM usage; so much
+            of the calls, tokens and dollars is kept back for it.
+        patience: stop after this many questions without a new best prompt.
+        goal: stop when a prompt is rated this high.
+        problem_with: why the target cannot take a prompt; free.
+        cache: answer a ``Rate`` that was answered before from memory, at no cost. Turn it off for noisy scorers whose
+            repeats should count.
+        per_example: keep per-example values; without them the ledger of large data sets stays small.
+        ledger: where everything is written down; what it holds already is replayed.
+        watch: called after every answer.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer[Any, Any],
+        scorer: Scorer[Any, Any],
+        *,
+        start: Sequence[Prompt],
+        seed: int = 0,
+        budget: Budget = Budget(),  # noqa: B008 - frozen
+        reserved: int = 0,
+        aftermath: float = 0.0,
+        patience: int | None = None,
+        goal: float | None = None,
+        problem_with: Callable[[Prompt], str | None] = lambda prompt: None,
+        cache: bool = True,
+        per_example: bool = True,
+        ledger: Ledger | None = None,
+        watch: Watch = lambda progress: None,
+        wrap: Callable[[ChatModel], ChatModel] = lambda model: model,
+    ) -> None:
+        self.optimizer = optimizer
+        self.scorer = scorer
+        self.start = tuple(start)
+        self.seed = seed
+        self.patience = patience
+        self.goal = goal
+        self.problem_with = problem_with
+        self.cache = cache
+        self.per_example = per_example
+        self.ledger = ledger or Ledger(None)
+        self.replay = Replay(self.ledger.past)
+        self.meter = Meter(budget, reserved=reserved)
+        self.aftermath = aftermath
+        self.scorer_usage = self.replay.scorer_usage
+        self.meter.questions = self.replay.questions
+        self.meter.charge(self.replay.usage)
+        self.meter.resume_at(self.replay.seconds)
+        self.watch = watch
+        self.wrap = wrap
+        self.steps: list[Step] = []
+        self.ratings: dict[Prompt, Rating] = {}  # on the whole training split
+        self.counts: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self.counts.update(self.replay.counts)
+        self.guard = threading.Lock()  # scorers may count from several threads
+        self._uncounted: Counter[str] = Counter()  # by scorers, and not in the ledger yet
+        self._known: dict[Rate, Rating] = {}
+        self._numbers: Counter[str] = Counter()
+
+    # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def search(self) -> str:
+        """Ask and tell until something says stop.
+
+        Returns:
+            Why it stopped: ``converged``, ``budget: ...``, ``patience: ...``, ``goal: ...`` or ``interrupted``.
+        """
+        self._begin(self.scorer, "scorer")
+        self.optimizer.begin(self.setup("optimizer"))
+        self._incumbent = self.optimizer.best()
+        self._improved_at = 0
+        idle = 0
+        try:
+            while (reason := self._done()) is None:
+                batch = self.optimizer.ask()
+                if not batch or idle >= IDLE_BATCHES:
+                    return "converged"
+                before = len(self.steps)
+                answered, refused = self._answer_batch(batch)
+                self.optimizer.tell(answered)
+                if isinstance(self.optimizer, HasRatings):
+                    self.ratings.update(self.optimizer.ratings())
+                idle = idle + 1 if len(self.steps) == before else 0
+                if refused:
+                    return refused
+        except BudgetExhausted as error:
+            return f"budget: {error.limit}"
+        except KeyboardInterrupt:
+            return "interrupted"
+        return reason
+
+    def _done(self) -> str | None:
+        best, asked = self.optimizer.best(), self._numbers["search"]
+        if best != self._incumbent:
+            self._incumbent, self._improved_at = best, asked
+        rating = self.ratings.get(best)
+        if self.goal is not None and rating is not None and rating.value >= self.goal:
+            return f"goal: {self.goal:g} reached"
+        if self.patience is not None and asked - self._improved_at >= self.patience:
+            return f"patience: no better prompt in {self.patience} questions"
+        if self._room() == 0:
+            return "budget: questions"
+        return None
+
+    def _room(self) -> int | None:
+        """How many questions the search may still ask, those paid for before included; None means no limit."""
+        room = self.meter.room()
+        return None if room is None else room + self.replay.waiting
+
+    def _answer_batch(self, batch: Sequence[Question]) -> tuple[list[tuple[Question, Answer]], str | None]:
+        """Answers to a batch, and why some stayed unanswered."""
+        fresh, repeats = self._split_repeats(batch)
+        room = self._room()
+        payable = fresh if room is None else fresh[:room]
+        refused = "budget: questions" if len(payable) < len(fresh) else None
+        answered: list[tuple[Question, Answer]] = []
+        try:
+            for pair in self.answer(payable, self.scorer, stage="search"):
+                answered.append(pair)
+        except BudgetExhausted as error:
+            refused = f"budget: {error.limit}"
+        return answered + [(q, self._known[q]) for q in repeats if q in self._known], refused
+
+    def _split_repeats(self, batch: Sequence[Question]) -> tuple[list[Question], list[Rate]]:
+        """Questions that have to be bought, and ratings that are known or stand in the batch already."""
+        fresh: dict[Question, None] = {}
+        repeats: list[Rate] = []
+        if not self.cache:
+            return list(batch), repeats
+        duels = [q for q in batch if isinstance(q, Duel)]  # asking twice is asking for a second opinion
+        for question in batch:
+            if isinstance(question, Rate):
+                if question in self._known or question in fresh:
+                    repeats.append(question)
+                else:
+                    fresh[question] = None
+        return [*fresh, *duels], repeats
+
+    def answer(
+        self, questions: Sequence[Question], scorer: Scorer[Any, Any], *, stage: str
+    ) -> Iterator[tuple[Question, Answer]]:
+        """Answer questions from the ledger where it holds them and from the scorer elsewhere, and write them down.
+
+        Raises:
+            BudgetExhausted: the time is up, or an LLM call would exceed the budget.
+        """
+        self.replay.next_batch()
+        questions = [replace(q, number=self._numbers[stage] + i) for i, q in enumerate(questions)]
+        recorded = {i: answer for i, q in enumerate(questions) if (answer := self.replay.answer(stage, q)) is not None}
+        live = [q for i, q in enumerate(questions) if i not in recorded]
+        answers = self._ask(scorer, live, stage) if live else iter(())
+        for i, question in enumerate(questions):
+            yield question, self._keep(stage, question, recorded[i] if i in recorded else next(answers))
+
+    def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
+        """Live answers, each in the ledger before it is passed on."""
+        self.meter.check_seconds()
+        given = scorer.answer(questions)
+        if isinstance(given, Sequence):
+            pairs = _pair(questions, given, scorer)
+            answers = [self._settle(answer, scorer, question, stage) for question, answer in pairs]
+            self._record(stage, list(zip(questions, answers, strict=True)))
+            yield from answers
+            return
+        for question, given_one in _pair(questions, given, scorer):
+            answer = self._settle(given_one, scorer, question, stage)
+            self._record(stage, [(question, answer)])
+            yield answer
+            if question is not questions[-1]:
+                self.meter.check_seconds()
+
+    def _settle(self, answer: Any, scorer: Scorer[Any, Any], question: Question, stage: str) -> Answer:
+        """The answer as the ledger would give it back, or an error if it is none."""
+        kind = Rating if isinstance(question, Rate) else Preference
+        if not isinstance(answer, kind):
+            raise PromptoptError(
+                f"{type(scorer).__name__} answered {type(question).__name__} with {answer!r}, not a {kind.__name__}"
+            )
+        if isinstance(answer, Preference):
+            return answer
+        values = answer.per_example if self.per_example or stage == "test" else None
+        if values is not None:
+            values = np.asarray(values, dtype=np.float64)
+            values = np.where(np.isfinite(values), values, np.nan)
+        return Rating(
+            float(answer.value) if math.isfinite(answer.value) else math.nan,
+            float(answer.tiebreak) if math.isfinite(answer.tiebreak) else 0.0,
+            values,
+            answer.feedback,
+        )
+
+    def _record(self, stage: str, answers: Sequence[tuple[Question, Answer]]) -> None:
+        self.meter.questions += len(answers) if stage != "test" else 0
+        seconds = round(self.meter.seconds, 3)
+        events: list[dict[str, Any]] = [
+            {"event": "answer", "stage": stage, "n": question.number, **encode(question, answer), "t": seconds}
+            for question, answer in answers
+        ]
+        if events:
+            events[-1] |= self.counted()
+        self.ledger.append(*events)
+
+    def _keep(self, stage: str, question: Question, answer: Answer) -> Answer:
+        """Count an answer, live or replayed, and remember it."""
+        self._numbers[stage] += 1
+        if stage == "search":
+            self.meter.kept = self.scorer_usage.times(MARGIN * self.aftermath / self._numbers[stage])
+        self.steps.append(Step(question.number, stage, question, answer))
+        if stage == "search" and isinstance(question, Rate) and isinstance(answer, Rating):
+            self._known[question] = answer
+            if not question.on:
+                self.ratings[question.prompt] = answer
+        if isinstance(answer, Rating) and math.isnan(answer.value):
+            self.count("answers without a score", 1, recorded=False)
+        rating = self.ratings.get(self._incumbent)
+        self.watch(Progress(self._incumbent, rating, self.meter.costs, self.meter.budget, tuple(self.notes)))
+        return answer
+
+    # ── What parts are given ──────────────────────────────────────────────────────────────────────────────────────
+
+    def setup(self, part: str) -> RunSetup:
+        """The setup of one part: ``optimizer``, ``scorer``, ``dev`` or ``test``."""
+        return RunSetup(self, part)
+
+    def _begin(self, scorer: Scorer[Any, Any], part: str) -> None:
+        if isinstance(scorer, Begins):
+            scorer.begin(self.setup(part))
+
+    def count(self, what: str, n: int, *, recorded: bool) -> None:
+        """Count something; what an optimizer counts is not recorded, since it is counted again when a run resumes."""
+        with self.guard:
+            self.counts[what] += n
+            if recorded:
+                self._uncounted[what] += n
+
+    def counted(self) -> dict[str, dict[str, int]]:
+        """The field that an event has for what was counted since the last one; none if nothing was."""
+        with self.guard:
+            counts, self._uncounted = dict(self._uncounted), Counter()
+        return {"counts": counts} if counts else {}
+
+    def open(self, scorer: Scorer[Any, Any], part: str) -> None:
+        """Begin a scorer that answers after the search."""
+        self.meter.end_search()
+        self._begin(scorer, part)
+
+
+class RunSetup:
+    """What :class:`promptopt.core.Setup` promises, for one part of a run."""
+
+    def __init__(self, run: Run, part: str) -> None:
+        self._run = run
+        self._part = part
+
+    @property
+    def start(self) -> Sequence[Prompt]:
+        return self._run.start
+
+    def rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self._run.seed, spawn_key=(STREAMS[self._part], *key)))
+
+    def problem_with(self, prompt: Prompt) -> str | None:
+        return self._run.problem_with(prompt)
+
+    def model(self, model: ChatModel, *, role: str) -> ChatModel:
+        for note in getattr(model, "notes", ()):
+            self.note(note)
+        return BilledModel(self._run.wrap(model), self._run, part=self._part, role=role)
+
+    def count(self, what: str, n: int = 1) -> None:
+        self._run.count(what, n, recorded=self._part != "optimizer")
+
+    def note(self, text: str) -> None:
+        if text not in self._run.notes:
+            self._run.notes.append(text)
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """A chat model that can say what a call would cost nothing: :class:`promptopt.models.cache.CachedModel`."""
+
+    def recall(self, messages: Sequence[Message], /, **asked: Any) -> Completion | None: ...
+
+    def skip(self, messages: Sequence[Message], /, **asked: Any) -> None: ...
+
+
+class BilledModel:
+    """A chat model whose calls a run pays for, writes down and, when it resumes, does not make again."""
+
+    def __init__(self, model: ChatModel, run: Run, *, part: str, role: str) -> None:
+        self._model = model
+        self._run = run
+        self._tags: Mapping[str, str] = {"part": part, "role": role, "model": model.name}
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+        return self._model.at_most(messages, n=n)
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int = 1,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        asked: dict[str, Any] = {"n": n, "temperature": temperature, "seed": seed, "schema": schema}
+        key = call_key(self.name, messages, **asked)
+        cache = self._model if isinstance(self._model, Recalls) else None
+        with self._lock:
+            recorded = self._run.replay.call(self._tags["part"], key)
+        if recorded is not None:
+            if cache:
+                cache.skip(messages, **asked)
+            return recorded
+        completion = cache.recall(messages, **asked) if cache else None
+        if completion is None:
+            self._run.meter.check_seconds()
+            with self._run.meter.hold(self._model.at_most(messages, n=n)) as bill:
+                completion = self._model.complete(messages, **asked)
+                bill(completion.usage)
+        if self._tags["part"] == "scorer":
+            with self._run.guard:
+                self._run.scorer_usage += completion.usage
+        seconds = round(self._run.meter.seconds, 3)
+        self._run.ledger.append(
+            {"event": "call", **self._tags, "key": key, **encode_completion(completion), "t": seconds}
+        )
+        return completion
+
+
+def _pair(questions: Sequence[Question], answers: Any, scorer: Scorer[Any, Any]) -> Iterator[tuple[Question, Any]]:
+    try:
+        yield from zip(questions, answers, strict=True)
+    except ValueError as error:
+        if "zip()" not in str(error):
+            raise
+        raise PromptoptError(
+            f"{type(scorer).__name__} gave another number of answers than the {len(questions)} questions it was asked"
+        ) from None
+
+
+def check_match(optimizer: Optimizer[Any, Any], scorer: Scorer[Any, Any]) -> None:
+    """Raises UserError if the scorer does not answer what the optimizer asks."""
+    asks, answers = optimizer.question, scorer.question
+    if asks is answers:
+        return
+    adapter = "BradleyTerry(scorer)" if asks is Duel else "WinRate(scorer, reference=...)"
+    raise UserError(
+        f"{type(optimizer).__name__} asks {asks.__name__} and {type(scorer).__name__} answers {answers.__name__}. "
+        f"Wrap the scorer: {adapter}, in a recipe [scorer] name = "
+        f'"{"bradley-terry" if asks is Duel else "win-rate"}" with the scorer inside.'
+    )

@@ -1,0 +1,119 @@
+"""Metrics of classification: accuracy, log-probability of the true class, margin.
+
+An output is the row ``(n_classes,)`` of a target's log-probabilities, in the order of ``classes``; all outputs together
+may be one array ``(n_examples, n_classes)``. None and NaN are outputs that could not be had, and stay unscored. The
+label of an example is a class name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core import Example
+from ..errors import UserError
+
+
+class _Classification:
+    """What the metrics here share: the order of the classes.
+
+    Args:
+        classes: the class names, in the order of the target's scores.
+
+    Raises:
+        UserError: there are no classes, or two are the same.
+    """
+
+    def __init__(self, *, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        self._place = {name: i for i, name in enumerate(self.classes)}
+        if isinstance(classes, str) or not classes or len(self._place) < len(self.classes):
+            raise UserError(f"classes must be one or more different names, not {classes!r}.")
+
+    def _true(self, examples: Sequence[Example]) -> NDArray[np.int64]:
+        """The place of each example's class: ``(n_examples,)``."""
+        places = [self._place.get(example.label, -1) for example in examples]
+        if -1 in places:
+            wrong = examples[places.index(-1)]
+            known = ", ".join(self.classes[:20]) + (", ..." if len(self.classes) > 20 else "")
+            raise UserError(
+                f"example {wrong.id!r} has the label {wrong.label!r}, which is none of the classes: {known}."
+            )
+        return np.array(places, dtype=np.int64)
+
+    def _rows(self, outputs: Sequence[Any]) -> NDArray[np.float64]:
+        """Log-probabilities ``(n_examples, n_classes)``, NaN where there are none."""
+        n_classes = len(self.classes)
+        if not len(outputs):
+            return np.empty((0, n_classes))
+        unknown = np.full(n_classes, np.nan)
+        rows = outputs if isinstance(outputs, np.ndarray) else [unknown if one is None else one for one in outputs]
+        try:
+            scores = np.asarray(rows, dtype=np.float64).reshape(len(outputs), -1)
+        except (TypeError, ValueError):
+            raise UserError(
+                f"{type(self).__name__} needs a row of {n_classes} log-probabilities per example. "
+                "A target that answers in text can be measured with accuracy."
+            ) from None
+        if scores.shape[1] != n_classes:
+            raise UserError(
+                f"an output has {scores.shape[1]} scores for {n_classes} classes; give both the same classes."
+            )
+        return scores
+
+
+class Accuracy(_Classification):
+    """1 where the most likely class is the true one, else 0; the first of equally likely classes counts.
+
+    Outputs may also be texts, compared to the label without regard to case and surrounding space: a text that names
+    another class or none is wrong.
+    """
+
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
+        true = self._true(examples)
+        if not isinstance(outputs, np.ndarray) and any(isinstance(output, str) for output in outputs):
+            return [
+                None if output is None else float(_plain(output) == _plain(example.label))
+                for output, example in zip(outputs, examples, strict=True)
+            ]
+        rows = self._rows(outputs)
+        hit = (rows.argmax(axis=1) == true).astype(np.float64)
+        hit[np.isnan(rows).any(axis=1)] = np.nan
+        return _numbers(hit)
+
+
+class LogProbability(_Classification):
+    """Log-probability of the true class, in nats."""
+
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
+        true, rows = self._true(examples), self._rows(outputs)
+        return _numbers(rows[np.arange(len(rows)), true])
+
+
+class Margin(_Classification):
+    """Log-probability of the true class minus that of the most likely other one; positive where accuracy is 1."""
+
+    def __init__(self, *, classes: Sequence[str]) -> None:
+        super().__init__(classes=classes)
+        if len(self.classes) < 2:
+            raise UserError("a margin needs at least two classes.")
+
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
+        true, rows = self._true(examples), self._rows(outputs)
+        each = np.arange(len(rows))
+        others = rows.copy()
+        others[each, true] = -np.inf
+        others[np.isnan(rows).any(axis=1)] = np.nan
+        return _numbers(rows[each, true] - others.max(axis=1))
+
+
+def _plain(text: Any) -> Any:
+    return text.strip().casefold() if isinstance(text, str) else text
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]

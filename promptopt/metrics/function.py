@@ -1,0 +1,53 @@
+"""Any function as a metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
+
+from ..core import Example, Mark
+from ..errors import UserError
+from ..registry import load
+
+
+class FunctionMetric:
+    """What a function of one output and its example returns; higher is better.
+
+    Args:
+        function: a callable ``(output, example) -> number, Mark or None``, or ``package.module:Name`` of one. It is not
+            called where the output is None. NaN counts as None: unscored.
+
+    Raises:
+        UserError: the name cannot be imported, or stands for something that cannot be called.
+    """
+
+    def __init__(self, *, function: str | Callable[[Any, Example], float | Mark | None]) -> None:
+        if isinstance(function, str) and ":" not in function:
+            raise UserError(f"function is {function!r}; write it as package.module:Name.")
+        found = load("metrics", function, where="function") if isinstance(function, str) else function
+        if not callable(found):
+            raise UserError(f"function {function!r} is {type(found).__name__}, which cannot be called.")
+        self.function: Callable[[Any, Example], Any] = found
+
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
+        """One mark per output.
+
+        Raises:
+            UserError: the function returns something else than a number, a Mark or None.
+        """
+        return [
+            None if output is None else self._checked(self.function(output, example), example)
+            for output, example in zip(outputs, examples, strict=True)
+        ]
+
+    def _checked(self, mark: Any, example: Example) -> float | Mark | None:
+        value = mark.value if isinstance(mark, Mark) else mark
+        if value is not None and not isinstance(value, Real):
+            raise UserError(
+                f"the metric's function returned {value!r} for example {example.id!r}; "
+                "it must return a number, a Mark or None."
+            )
+        number = None if value is None or math.isnan(value) else float(value)
+        return Mark(number, mark.feedback) if isinstance(mark, Mark) else number

@@ -1,0 +1,82 @@
+"""Closeness in meaning, through any sentence encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core import Example, Mark
+from ..errors import UserError, require
+from ..registry import load
+from .text import references, text_of
+
+
+class Similarity:
+    """Cosine similarity of output and reference in an encoder's space, in [-1, 1]; the closest reference counts.
+
+    All different texts of a call are encoded together. An output stays unscored where its embedding is zero or not
+    finite, or that of every reference is.
+
+    Args:
+        encoder: the name or folder of a sentence-transformers model, loaded from safetensors; ``package.module:Name``
+            of a function; or a function. A function takes n texts and returns an array ``(n, d)``.
+
+    Raises:
+        UserError: the encoder cannot be loaded.
+        MissingExtra: ``sentence-transformers`` is needed and not installed.
+    """
+
+    def __init__(self, *, encoder: str | Path | Callable[[Sequence[str]], Any]) -> None:
+        self._encode = encoder if callable(encoder) else _loaded(encoder)
+
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
+        """One number per output; None where the output is None.
+
+        Raises:
+            UserError: an output or label is not text, or the encoder does not return an array ``(n, d)``.
+        """
+        pairs = [
+            None if output is None else (text_of(output), references(example))
+            for output, example in zip(outputs, examples, strict=True)
+        ]
+        units = self._units(list(dict.fromkeys(text for pair in pairs if pair for text in (pair[0], *pair[1]))))
+        return [pair and _closest(units[pair[0]], [units[one] for one in pair[1]]) for pair in pairs]
+
+    def _units(self, texts: list[str]) -> dict[str, NDArray[np.float64]]:
+        """Embeddings of length 1, each ``(d,)``; NaN where the encoder's is zero or not finite."""
+        if not texts:
+            return {}
+        rows = np.asarray(self._encode(texts), dtype=np.float64)
+        if rows.ndim != 2 or len(rows) != len(texts):
+            raise UserError(
+                f"the encoder returned an array of shape {rows.shape} for {len(texts)} texts; "
+                f"it must be ({len(texts)}, d)."
+            )
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return dict(zip(texts, rows, strict=True))
+
+
+def _closest(output: NDArray[np.float64], wanted: Sequence[NDArray[np.float64]]) -> float | None:
+    cosines = [float(output @ one) for one in wanted]
+    found = [cosine for cosine in cosines if cosine == cosine]
+    return min(1.0, max(-1.0, *found)) if found else None
+
+
+def _loaded(name: str | Path) -> Callable[[Sequence[str]], Any]:
+    if isinstance(name, str) and ":" in name and not Path(name).exists():
+        function: Callable[[Sequence[str]], Any] = load("metrics", name, where="encoder")
+        return function
+    package = require("sentence_transformers", extra="similarity")
+    try:
+        model = package.SentenceTransformer(str(name), model_kwargs={"use_safetensors": True})
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot load the sentence encoder {str(name)!r}: {error}. "
+            "Give the name of a sentence-transformers model or a folder that holds one."
+        ) from error
+    return lambda texts: model.encode(list(texts), show_progress_bar=False)

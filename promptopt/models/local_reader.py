@@ -1,0 +1,134 @@
+"""The text side of a local model: loading, and from messages to token ids and back."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..core import Message
+from ..errors import ModelError, UserError, require
+from .wire import clean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Reader"]
+
+
+class Reader:
+    """A model's tokenizer, or its processor where it sees. May be used from many threads.
+
+    Args:
+        model: a folder, or a name on the Hugging Face Hub.
+        chat_template: whether messages are put in the chat template; None means where there is one.
+        template_options: further variables of the chat template.
+
+    Attributes:
+        pad: the id that fills up a batch; it is masked.
+        context: the most tokens that the model can hold, if it says.
+
+    Raises:
+        UserError: there is no such model, or it has no chat template.
+    """
+
+    def __init__(self, model: str, *, chat_template: bool | None, template_options: Mapping[str, Any]) -> None:
+        transformers = require("transformers", extra="local")
+        from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as SEEING
+
+        self._model, self._options, self._lock = model, template_options, threading.Lock()
+        try:
+            config = transformers.AutoConfig.from_pretrained(model, trust_remote_code=False)
+            self._sees = config.model_type in SEEING
+            auto = transformers.AutoProcessor if self._sees else transformers.AutoTokenizer
+            self._put = auto.from_pretrained(model, trust_remote_code=False)
+        except (OSError, ValueError, ImportError) as error:
+            raise self._unloadable(error) from None
+        self._tokenizer = getattr(self._put, "tokenizer", self._put)
+        ids = (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id)
+        self.pad: int = next((one for one in ids if one is not None), 0)
+        self.context: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+        has_one = getattr(self._put, "chat_template", None) is not None
+        self._templated = has_one if chat_template is None else chat_template
+        if self._templated and not has_one:
+            raise UserError(f"chat_template is true, but {model} has none.")
+
+    def load_weights(self, *, dtype: str, device: str) -> Any:
+        """The model, from safetensors, in eval mode.
+
+        Raises:
+            UserError: it cannot be loaded, or there is no such device.
+        """
+        torch, transformers = require("torch", extra="local"), require("transformers", extra="local")
+        auto = transformers.AutoModelForImageTextToText if self._sees else transformers.AutoModelForCausalLM
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            model = auto.from_pretrained(self._model, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+            return model.to(device).eval()
+        except (OSError, ValueError, ImportError, RuntimeError) as error:
+            raise self._unloadable(error) from None
+
+    def _unloadable(self, error: Exception) -> UserError:
+        reason = str(error).strip().partition("\n")[0]
+        return UserError(
+            f"cannot load {self._model!r}: {reason} A model is a folder or a name on the Hugging Face Hub, with its "
+            "weights in safetensors files and no code of its own."
+        )
+
+    # ── Messages ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def encode(self, messages: Sequence[Message]) -> dict[str, Tensor]:
+        """A conversation as tensors: ``input_ids`` and ``attention_mask``, both ``(1, length)``, and its pictures.
+
+        Raises:
+            ModelError: the chat template refuses the conversation, or nothing is in it.
+            UserError: the model takes no pictures.
+        """
+        seen = self._sees and self._templated
+        if not seen and any(message.pictures for message in messages):
+            raise UserError(f"{self._model} takes no pictures{' without a chat template' * self._sees}.")
+        with self._lock:  # fast tokenizers may not be called from several threads at once
+            inputs = self._seen(messages) if seen else self._read(messages)
+        if not inputs["input_ids"].shape[1]:
+            raise ModelError(f"{self._model}: the conversation is empty.")
+        return inputs
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text, without special tokens."""
+        with self._lock:
+            return clean(self._tokenizer.decode(ids, skip_special_tokens=True))
+
+    def _read(self, messages: Sequence[Message]) -> dict[str, Tensor]:
+        texts = [clean(message.text) for message in messages]
+        if self._templated:
+            turns = [{"role": message.role, "content": text} for message, text in zip(messages, texts, strict=True)]
+            text = self._fill(turns, tokenize=False)
+        else:
+            text = "\n\n".join(texts)
+        encoded = self._tokenizer(text, add_special_tokens=not self._templated, return_tensors="pt")
+        return {name: encoded[name].long() for name in ("input_ids", "attention_mask")}
+
+    def _seen(self, messages: Sequence[Message]) -> dict[str, Tensor]:
+        turns = [{"role": message.role, "content": _parts(message)} for message in messages]
+        encoded = self._fill(turns, tokenize=True, return_dict=True, return_tensors="pt")
+        return {name: value for name, value in encoded.items() if hasattr(value, "shape")}
+
+    def _fill(self, turns: Sequence[Any], **how: Any) -> Any:
+        from jinja2 import TemplateError
+
+        try:
+            return self._put.apply_chat_template(turns, add_generation_prompt=True, **how, **self._options)
+        except TemplateError as error:
+            raise ModelError(f"{self._model}: its chat template refuses the conversation: {error}") from None
+
+
+def _parts(message: Message) -> list[dict[str, Any]]:
+    """A message's content as processors take it."""
+    parts: list[dict[str, Any]] = []
+    if message.pictures:
+        image = require("PIL.Image", extra="vlm")
+        opened = (image.open(io.BytesIO(picture.data)).convert("RGB") for picture in message.pictures)
+        parts += [{"type": "image", "image": one} for one in opened]
+    return [*parts, {"type": "text", "text": clean(message.text)}]

@@ -1,0 +1,106 @@
+"""Prompts as sequences of phrases from a vocabulary."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+
+PLACEHOLDER = "{}"
+SLOTS = ("frames", "adjectives", "nouns", "suffixes")
+EMBEDDED = Path(__file__).parent.parent / "embedded" / "phrases.toml"
+
+
+def join(phrases: Sequence[str]) -> str:
+    """The prompt that a sequence of phrases spells."""
+    return " ".join(phrases)
+
+
+def read_slots(source: str | Path | Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
+    """Phrases by slot from a TOML file, a mapping, or the embedded vocabulary.
+
+    Raises:
+        UserError: the file is missing or not TOML, or a slot is none of ``frames, adjectives, nouns, suffixes``.
+    """
+    if not isinstance(source, Mapping):
+        path = Path(source or EMBEDDED)
+        try:
+            source = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise UserError(f"cannot read phrases from {str(path)!r}: {error}") from None
+    if unknown := sorted(set(source) - set(SLOTS)):
+        raise UserError(f"unknown slot {', '.join(unknown)} of phrases; allowed: {', '.join(SLOTS)}.")
+    return {slot: tuple(dict.fromkeys(source.get(slot, ()))) for slot in SLOTS}
+
+
+class Phrases:
+    """A vocabulary: phrases that have a place in a template, or, in a flat one, none.
+
+    Args:
+        slots: phrases by slot; in a template they stand in the order frames, adjectives, nouns, ``{}``, suffixes.
+        anywhere: phrases without a slot.
+    """
+
+    def __init__(self, slots: Mapping[str, Sequence[str]], anywhere: Sequence[str] = ()) -> None:
+        self._rank = {phrase: rank for rank, slot in enumerate(SLOTS) for phrase in slots.get(slot, ())}
+        self.all = list(dict.fromkeys([*self._rank, *anywhere]))
+        self._vocabulary = {tuple(phrase.split()) for phrase in self.all}
+        self._longest = max((len(words) for words in self._vocabulary), default=1)
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path | Sequence[str] | Mapping[str, Sequence[str]] | None,
+        *,
+        exclude: Sequence[str] = (),
+    ) -> Phrases:
+        """A vocabulary from a flat list, phrases by slot, a TOML file or (None) the embedded one for CLIP.
+
+        ``exclude`` leaves out phrases that contain one of these words.
+        """
+        barred = set(exclude)
+
+        def allowed(phrases: Sequence[str]) -> list[str]:
+            return [phrase for phrase in phrases if phrase.strip() and not barred.intersection(phrase.split())]
+
+        if source is None or isinstance(source, str | Path | Mapping):
+            return cls({slot: allowed(phrases) for slot, phrases in read_slots(source).items()})
+        return cls({}, allowed(source))
+
+    def split(self, text: str) -> list[str]:
+        """The phrases of a prompt, longest match first; a word outside the vocabulary is a phrase of its own."""
+        words = text.split()
+        phrases = []
+        while words:
+            length = next(
+                (n for n in range(min(self._longest, len(words)), 1, -1) if tuple(words[:n]) in self._vocabulary), 1
+            )
+            phrases.append(join(words[:length]))
+            words = words[length:]
+        return phrases
+
+    def insert(self, phrases: list[str], new: str, rng: np.random.Generator) -> None:
+        """Put a phrase in its place, in place: a frame replaces a frame, the rest goes where its slot stands."""
+        if PLACEHOLDER not in phrases or new not in self._rank:
+            phrases.insert(int(rng.integers(len(phrases) + 1)), new)
+            return
+        rank, hole = self._rank[new], phrases.index(PLACEHOLDER)
+        if rank == SLOTS.index("suffixes"):
+            phrases.append(new)
+        elif rank == SLOTS.index("frames"):
+            phrases[:hole] = [new, *(p for p in phrases[:hole] if self._rank.get(p, rank) > rank)]
+        else:
+            place = next((i for i, p in enumerate(phrases[:hole]) if self._rank.get(p, 0) > rank), hole)
+            phrases.insert(place, new)
+
+    def cross(self, one: Sequence[str], other: Sequence[str], rng: np.random.Generator) -> list[str]:
+        """The beginning of one prompt and the end of another; templates are cut at ``{}``."""
+        if PLACEHOLDER in one and PLACEHOLDER in other:
+            cuts = one.index(PLACEHOLDER), other.index(PLACEHOLDER)
+        else:
+            cuts = int(rng.integers(len(one) + 1)), int(rng.integers(len(other) + 1))
+        return [*one[: cuts[0]], *other[cuts[1] :]]

@@ -1,0 +1,41 @@
+"""What rating optimizers share: a search written as a generator, answered through ask and tell."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import TypeAlias
+
+from ..core import Prompt, Rate, Rating
+
+Search: TypeAlias = Generator[list[Rate], None, None]
+
+
+class Ratings:
+    """Every rating so far, and the incumbent: the first prompt that no later one has beaten."""
+
+    def __init__(self, start: Prompt) -> None:
+        self.best = start
+        self._of: dict[Prompt, Rating] = {}
+
+    def __contains__(self, prompt: Prompt) -> bool:
+        return prompt in self._of
+
+    def __getitem__(self, prompt: Prompt) -> Rating:
+        return self._of[prompt]
+
+    def add(self, answered: Iterable[tuple[Rate, Rating]]) -> None:
+        """Take answers. A tie does not displace the incumbent."""
+        for question, rating in answered:
+            self._of[question.prompt] = rating
+            incumbent = self._of.get(self.best)
+            if incumbent is None or rating.rank > incumbent.rank:
+                self.best = question.prompt
+
+    def ranked(self, prompts: Iterable[Prompt]) -> list[Prompt]:
+        """Those of the prompts that could be scored, best first; equals keep their order."""
+        scored = [p for p in prompts if p in self._of and self._of[p].value == self._of[p].value]
+        return sorted(scored, key=lambda p: self._of[p].rank, reverse=True)
+
+    def missing(self, prompts: Sequence[Prompt]) -> list[Rate]:
+        """Questions about the prompts that have not been rated."""
+        return [Rate(p) for p in dict.fromkeys(prompts) if p not in self._of]

@@ -1,0 +1,204 @@
+"""From the arguments of a run to its parts, built and checked before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .budget import Budget
+from .config import accepts, build, call
+from .core import Dataset, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from .errors import UserError
+from .loop import check_match
+from .scorers import FunctionScorer, MetricScorer
+
+SPLITS = ("train", "dev", "test")
+OPTIONS = (  # arguments that a plan holds as they are given
+    "patience",
+    "goal",
+    "finalists",
+    "ensemble",
+    "seed",
+    "cache",
+    "per_example",
+    "reply_cache",
+    "in_flight",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's parts. ``scorer`` answers the search; ``dev`` and ``test`` rate on the other splits, where there are any.
+
+    ``recipe`` holds the arguments as they were given.
+    """
+
+    start: tuple[Prompt, ...]
+    optimizer: Optimizer[Any, Any]
+    scorer: Scorer[Any, Any]
+    dev: Scorer[Rate, Rating] | None
+    test: Scorer[Rate, Rating] | None
+    target: Target | None
+    data: Dataset | None
+    budget: Budget
+    patience: int | None
+    goal: float | None
+    finalists: int
+    ensemble: int
+    seed: int
+    cache: bool
+    per_example: bool
+    reply_cache: bool
+    in_flight: int
+    recipe: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
+        """Build the parts that the arguments of :func:`promptopt.optimize` name.
+
+        Args:
+            given: all its arguments, checked against its signature, defaults filled in.
+            recipe: those that the user gave.
+
+        Raises:
+            UserError: something is missing, contradictory, misspelt or of the wrong type.
+        """
+        seed = given["seed"]
+        _check_numbers(given)
+        data = _part(given, "data", "datasets", {"seed": seed})
+        offered: dict[str, Any] = {"seed": seed, "data": data}
+        if data:
+            offered |= {"classes": data.classes, "examples": data.train}
+        target = _part(given, "target", "targets", offered)
+        scorer, dev, test = _scorers(given, target, data, offered)
+        optimizer = _part(given, "optimizer", "optimizers", offered)
+        check_match(optimizer, scorer)
+        plan = cls(
+            start=_start(given["start"], target),
+            optimizer=optimizer,
+            scorer=scorer,
+            dev=dev,
+            test=test,
+            target=target,
+            data=data,
+            budget=_budget(given["budget"]),
+            recipe=recipe,
+            **{key: given[key] for key in OPTIONS},
+        )
+        plan._check()
+        return plan
+
+    @property
+    def reserved(self) -> int:
+        """Questions kept back for the final choice."""
+        return (self.finalists if self.dev else 0) + (2 if self.ensemble > 1 else 0)
+
+    @property
+    def aftermath(self) -> float:
+        """What the verdict and the final choice cost, in ratings on the training split."""
+        if self.data is None or not self.data.train:
+            return 0.0
+        examples = 2 * len(self.data.test) * bool(self.test) + self.finalists * len(self.data.dev) * bool(self.dev)
+        if self.ensemble > 1:
+            examples += 2 * len(self.data.dev or self.data.train)
+        return examples / len(self.data.train)
+
+    def problem_with(self, prompt: Prompt) -> str | None:
+        """Why the target cannot take a prompt, or None."""
+        return self.target.problem_with(prompt) if self.target else None
+
+    def _check(self) -> None:
+        together = Prompt("\n".join([self.start[0].text] * 2))
+        if self.ensemble > 1 and (problem := self.problem_with(together)):
+            raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem}.")
+        if self.budget.questions is not None and self.budget.questions <= self.reserved:
+            raise UserError(
+                f"a budget of {self.budget.questions} questions leaves none for the search: the final choice takes "
+                f"{self.reserved}. Raise the budget, or lower finalists and ensemble."
+            )
+
+
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    least = {"seed": 0, "finalists": 1, "ensemble": 1, "patience": 1}
+    for key, number in least.items():
+        if given[key] is not None and given[key] < number:
+            raise UserError(f"{key} is {given[key]}; give at least {number}.")
+
+
+def _part(given: Mapping[str, Any], key: str, kind: str, offered: Mapping[str, Any]) -> Any:
+    return None if given[key] is None else build(kind, given[key], where=key, offered=offered)
+
+
+def _start(start: str | Sequence[str], target: Target | None) -> tuple[Prompt, ...]:
+    prompts = tuple(Prompt(text) for text in dict.fromkeys([start] if isinstance(start, str) else start))
+    if not prompts:
+        raise UserError('start is empty; give the prompt that you use today, for example start = "a photo of a {}".')
+    for prompt in prompts:
+        if target and (problem := target.problem_with(prompt)):
+            raise UserError(f"start {prompt.text!r} cannot be used: {problem}.")
+    return prompts
+
+
+def _budget(budget: int | Mapping[str, Any] | Budget) -> Budget:
+    if isinstance(budget, Budget):
+        return budget
+    table = {"questions": budget} if isinstance(budget, int) else budget
+    built: Budget = call(Budget, table, where="budget")
+    return built
+
+
+def _scorers(
+    given: Mapping[str, Any], target: Target | None, data: Dataset | None, offered: Mapping[str, Any]
+) -> tuple[Scorer[Any, Any], Scorer[Rate, Rating] | None, Scorer[Rate, Rating] | None]:
+    """Who answers the search, and who rates on the dev and the test split."""
+    if given["score"] and (given["scorer"] or target):
+        raise UserError("score is a scorer by itself; leave out scorer and target, or leave out score.")
+    if given["metric"] and not target:
+        raise UserError("a metric judges a target's outputs; give a target, or leave out metric.")
+    if given["score"]:
+        return FunctionScorer(given["score"]), None, None
+    judges = bool(target) and accepts("scorers", given["scorer"], "target")  # a scorer that runs the target itself
+    if target and not judges:
+        rating = [_metric_scorer(given, target, data, split, offered) for split in SPLITS]
+        if rating[0] is None:
+            raise UserError("target needs data with training examples; 'promptopt list datasets' shows what there is.")
+        if given["scorer"] is None:
+            return rating[0], rating[1], rating[2]
+        return _part(given, "scorer", "scorers", {**offered, "scorer": rating[0]}), rating[1], rating[2]
+    if given["scorer"] is None:
+        raise UserError("say how prompts are scored: score (a function), target with data, or scorer.")
+    if judges:
+        offered = {**offered, "target": target}
+    scorer = _part(given, "scorer", "scorers", offered)
+    return scorer, *(_again(given, split, data, offered) for split in SPLITS[1:])
+
+
+def _examples(data: Dataset | None, split: str) -> tuple[Example, ...]:
+    examples: tuple[Example, ...] = getattr(data, split) if data else ()
+    return examples
+
+
+def _metric_scorer(
+    given: Mapping[str, Any], target: Target, data: Dataset | None, split: str, offered: Mapping[str, Any]
+) -> MetricScorer | None:
+    """Target x metric on one split; the target says which metrics it is judged by unless the recipe does."""
+    if not (examples := _examples(data, split)):
+        return None
+    names = {key: given[key] or getattr(target, key, None) for key in ("metric", "tiebreak")}
+    if names["metric"] is None:
+        raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
+    metric = build("metrics", names["metric"], where="metric", offered=offered)
+    tiebreak = names["tiebreak"] and build("metrics", names["tiebreak"], where="tiebreak", offered=offered)
+    return MetricScorer(target=target, examples=examples, metric=metric, tiebreak=tiebreak)
+
+
+def _again(
+    given: Mapping[str, Any], split: str, data: Dataset | None, offered: Mapping[str, Any]
+) -> Scorer[Rate, Rating] | None:
+    """The recipe's scorer on another split, where it takes examples at all."""
+    examples = _examples(data, split)
+    if not (examples and accepts("scorers", given["scorer"], "examples")):
+        return None
+    scorer: Scorer[Any, Any] = _part(given, "scorer", "scorers", {**offered, "examples": examples})
+    return scorer if scorer.question is Rate else None

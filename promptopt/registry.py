@@ -1,0 +1,152 @@
+"""Names for parts: one table for our own, entry points for everyone else's, ``package.module:Name`` for the rest.
+
+A stranger's distribution registers a part in its own ``pyproject.toml``::
+
+    [project.entry-points."promptopt.scorers"]
+    my-scorer = "my_package.scorers:MyScorer"
+
+Nothing is imported before it is named.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeAlias
+
+from .errors import UnknownName, UserError
+
+Factory: TypeAlias = Callable[..., Any]
+
+TABLE: dict[str, dict[str, str]] = {
+    "optimizers": {
+        "hill-climb": "promptopt.optimizers.hill_climb:HillClimb",
+        "random-search": "promptopt.optimizers.random_search:RandomSearch",
+        "racing": "promptopt.optimizers.racing:Racing",
+    },
+    "proposers": {
+        "chat": "promptopt.optimizers.proposers.chat:ChatProposer",
+        "lexical": "promptopt.optimizers.proposers.lexical:LexicalProposer",
+    },
+    "pools": {
+        "list": "promptopt.optimizers.pools:ListPool",
+        "file": "promptopt.optimizers.pools:FilePool",
+        "imagenet": "promptopt.optimizers.pools:ImagenetTemplates",
+        "grammar": "promptopt.optimizers.pools:Grammar",
+        "captions": "promptopt.optimizers.captions:Captions",
+    },
+    "scorers": {
+        "bradley-terry": "promptopt.scorers.adapters:BradleyTerry",
+        "win-rate": "promptopt.scorers.adapters:WinRate",
+        "judge-rating": "promptopt.scorers.judge_rating:JudgeRating",
+        "judge-duel": "promptopt.scorers.judge_duel:JudgeDuel",
+    },
+    "targets": {
+        "clip": "promptopt.targets.clip:Clip",
+        "vlm": "promptopt.targets.vlm:VlmClassifier",
+        "chat": "promptopt.targets.chat:ChatTarget",
+        "function": "promptopt.targets.function:Function",
+        "http": "promptopt.targets.http:Http",
+    },
+    "metrics": {
+        "accuracy": "promptopt.metrics.classification:Accuracy",
+        "log-probability": "promptopt.metrics.classification:LogProbability",
+        "margin": "promptopt.metrics.classification:Margin",
+        "exact-match": "promptopt.metrics.text:ExactMatch",
+        "match": "promptopt.metrics.text:Match",
+        "contains": "promptopt.metrics.text:Contains",
+        "set-match": "promptopt.metrics.text:SetMatch",
+        "set-f1": "promptopt.metrics.text:SetF1",
+        "token-f1": "promptopt.metrics.text:TokenF1",
+        "instruction-induction": "promptopt.metrics.text:instruction_induction",
+        "regex": "promptopt.metrics.text:Regex",
+        "numeric": "promptopt.metrics.answers:Numeric",
+        "multiple-choice": "promptopt.metrics.answers:MultipleChoice",
+        "json-schema": "promptopt.metrics.schema:JsonSchema",
+        "code": "promptopt.metrics.code:Code",
+        "similarity": "promptopt.metrics.similarity:Similarity",
+        "function": "promptopt.metrics.function:FunctionMetric",
+    },
+    "models": {
+        "openai": "promptopt.models.openai:OpenAI",
+        "anthropic": "promptopt.models.anthropic:Anthropic",
+        "dspy": "promptopt.models.dspy:DSPy",
+        "local": "promptopt.models.local:Local",
+    },
+    "datasets": {
+        "digits": "promptopt.data.digits:digits",
+        "rendered": "promptopt.data.rendered:rendered",
+        "folder": "promptopt.data.folder:folder",
+        "coop": "promptopt.data.coop:coop",
+        "table": "promptopt.data.tables:table",
+        "bbh": "promptopt.data.bbh:bbh",
+        "induction": "promptopt.data.induction:induction",
+        "gsm8k": "promptopt.data.gsm8k:gsm8k",
+        "folio": "promptopt.data.folio:folio",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A registered name: what it resolves to and which distribution brought it."""
+
+    name: str
+    path: str
+    distribution: str
+
+
+def listed(kind: str) -> list[Listed]:
+    """Everything registered under a kind, ours first.
+
+    Raises:
+        UnknownName: there is no such kind.
+    """
+    if kind not in TABLE:
+        raise UnknownName("kind of part", kind, TABLE)
+    own = [Listed(name, path, "promptopt-toolkit") for name, path in TABLE[kind].items()]
+    return own + [Listed(e.name, e.value, e.dist.name if e.dist else "?") for e in _plugins(kind)]
+
+
+def load(kind: str, name: str, *, where: str = "") -> Factory:
+    """The class or function behind a name.
+
+    Args:
+        kind: a key of TABLE, for example ``scorers``.
+        name: a registered name, or ``package.module:Name``.
+        where: where the name was written, for the error.
+
+    Raises:
+        UnknownName: nothing has that name.
+        UserError: it cannot be imported, or two distributions claim it.
+    """
+    if ":" in name:
+        return _import(name, where=where)
+    if name in TABLE[kind]:
+        return _import(TABLE[kind][name], where=where)
+    found = [entry for entry in _plugins(kind) if entry.name == name]
+    if len(found) > 1:
+        claims = ", ".join(f"{e.value} of {e.dist.name if e.dist else '?'}" for e in found)
+        raise UserError(f"{where or kind}: {name!r} is claimed by {claims}. Write one of them as package.module:Name.")
+    if not found:
+        raise UnknownName(kind.removesuffix("s"), name, [one.name for one in listed(kind)], where=where)
+    return _import(found[0].value, where=where)
+
+
+def _plugins(kind: str) -> list[EntryPoint]:
+    return sorted(entry_points(group=f"promptopt.{kind}"), key=lambda entry: entry.name)
+
+
+def _import(path: str, *, where: str) -> Factory:
+    module, _, attribute = path.partition(":")
+    try:
+        found: Factory = getattr(importlib.import_module(module), attribute)
+        if not callable(found):
+            raise AttributeError(f"{attribute!r} is {found!r}, which makes no part")
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{where or 'a part'}: cannot load {path!r}: {error}. Write it as package.module:Name."
+        ) from error
+    return found

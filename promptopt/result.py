@@ -1,0 +1,117 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .budget import Costs
+from .core import Prompt, Rating
+from .ledger import encode
+from .loop import Step
+from .verdict import Verdict
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A prompt that was rated on the whole training split, and the texts that it was made from."""
+
+    prompt: Prompt
+    rating: Rating
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return tuple(self.prompt.origin.get("parents", ()))
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a run.
+
+    Attributes:
+        best: the best prompt's text.
+        start: the starting prompt's text.
+        candidates: everything rated, best first.
+        verdict: the held-out comparison of best with start; None where there is no test data or the run was
+            interrupted.
+        stop_reason: why the search ended.
+        costs: what was spent.
+        counts: how often something went wrong that is worth knowing, for example unparsable replies.
+        notes: what the parts had to say.
+        warnings: reasons for care with the result, for example training text in the best prompt.
+        seed: the run's seed.
+        run: the run's folder, with the ledger; None if nothing was written.
+        steps: every answered question, in order.
+    """
+
+    best: str
+    start: str
+    candidates: tuple[Candidate, ...]
+    verdict: Verdict | None
+    stop_reason: str
+    costs: Costs
+    counts: Mapping[str, int]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    seed: int
+    run: Path | None
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return self.best
+
+    def score(self, prompt: str) -> float | None:
+        """A prompt's rating on the training split, or None if it has none."""
+        found = (c.rating.value for c in self.candidates if c.prompt.text == prompt)
+        return next((value for value in found if value == value), None)
+
+    def history(self) -> list[dict[str, Any]]:
+        """One row per answered question: ``n``, ``stage``, the question and the answer, as in the ledger."""
+        return [{"n": step.n, "stage": step.stage, **encode(step.question, step.answer)} for step in self.steps]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The history as a data frame.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        from .errors import require
+
+        frame: pandas.DataFrame = require("pandas", extra="test").DataFrame(self.history())
+        return frame
+
+    def summary(self) -> dict[str, Any]:
+        """The result as JSON values, scores as fractions of 1; what ``--json`` prints."""
+        v = self.verdict
+        return {
+            "start": {"prompt": self.start, "train": self.score(self.start), "test": v.start if v else None},
+            "best": {"prompt": self.best, "train": self.score(self.best), "test": v.best if v else None},
+            "verdict": v and {**asdict(v), "significant": v.significant},
+            "stop_reason": self.stop_reason,
+            "questions": self.costs.questions,
+            "seconds": round(self.costs.seconds, 3),
+            "costs": asdict(self.costs),
+            "counts": dict(self.counts),
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+            "seed": self.seed,
+            "run": str(self.run) if self.run else None,
+        }
+
+    def to_json(self) -> str:
+        """:meth:`summary` as one line of JSON; NaN becomes null."""
+        return json.dumps(_finite(self.summary()), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and value != value else value

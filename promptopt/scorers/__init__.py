@@ -1,0 +1,7 @@
+"""Scorers: what answers an optimizer's questions. One file per kind of feedback."""
+
+from .adapters import BradleyTerry, WinRate
+from .function import FunctionScorer
+from .metric import MetricScorer
+
+__all__ = ["BradleyTerry", "FunctionScorer", "MetricScorer", "WinRate"]

@@ -1,0 +1,196 @@
+"""An LLM that says which of two prompts gives the better outputs."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from ..core import BatchTarget, Begins, ChatModel, Completion, Duel, Example, Message, Preference, Setup, Target
+from ..errors import UserError
+from ..fanout import fan_out
+from .judge import (
+    CRITERIA,
+    FIRST,
+    LONGER,
+    ONE_LENGTH,
+    PAIRS,
+    PAIRS_AGREED,
+    SECOND,
+    SHORTER,
+    STREAM,
+    Judge,
+    JudgeReport,
+    check_numbers,
+)
+from .judge_sheet import QUOTING, is_picture, listed, sheet
+
+__all__ = ["JudgeDuel"]
+
+WORDS = ("first", "second", "tie")
+POINTS = {"first": 1, "second": -1, "tie": 0}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What two prompts made of one example."""
+
+    example: Example
+    a: Any
+    b: Any
+
+    @property
+    def same(self) -> bool:
+        return isinstance(self.a, str) and isinstance(self.b, str) and self.a == self.b
+
+    @property
+    def longer(self) -> int:
+        """By how many characters the output of ``a`` is longer; 0 for what has no length."""
+        return 0 if is_picture(self.a) or is_picture(self.b) else len(str(self.a)) - len(str(self.b))
+
+
+class JudgeDuel:
+    """Decides duels by what an LLM says of the two prompts' outputs, side by side, on a few examples.
+
+    Each pair of outputs is shown in both orders, and an output wins if both say so; if they disagree it is a tie. The
+    prompt whose outputs win more often wins the duel. Equal texts are a tie and are not shown. A pair counts only where
+    both orders could be read: one order alone may show nothing but a liking for a position. If no pair counts, the
+    answer is ``unknown``. The judge sees input and outputs, never prompts or labels; pictures are shown as pictures.
+
+    Judges like long outputs. With ``length_control`` the judge is told that length is no merit, and the verdict is
+    standardised: the mean over the examples where ``a`` is the longer output and the mean over those where ``b`` is,
+    each weigh half (equal lengths are in both), so neither prompt gains by being longer more often. Where one is always
+    longer this cannot be told apart from quality; then all pairs weigh alike, and that is counted.
+
+    Args:
+        model: the judge; billed to the run as ``judge``.
+        target: what the prompts are given to.
+        examples: what the prompts are tried on.
+        criteria: what a good output is.
+        n_examples: examples of each duel, drawn anew for each; fewer if there are no more.
+        repeats: verdicts in each order; those that can be read must agree, or the order says tie.
+        length_control: do not let length decide.
+        temperature: of the judge.
+        workers: calls at a time.
+
+    Raises:
+        UserError: an option is out of range or there are no examples.
+    """
+
+    question = Duel
+
+    def __init__(
+        self,
+        *,
+        model: ChatModel,
+        target: Target,
+        examples: Sequence[Example],
+        criteria: str | Sequence[str] = CRITERIA,
+        n_examples: int = 4,
+        repeats: int = 1,
+        length_control: bool = False,
+        temperature: float = 0.0,
+        workers: int = 8,
+    ) -> None:
+        check_numbers(repeats=repeats, temperature=temperature, workers=workers, n_examples=n_examples)
+        if not examples:
+            raise UserError("there are no examples to try prompts on; give at least one.")
+        self._judge = Judge(model, key="better", words=WORDS, repeats=repeats, temperature=temperature)
+        self._target = target
+        self._examples = tuple(examples)
+        self._n_examples = min(n_examples, len(self._examples))
+        self._length_control = length_control
+        self._workers = workers
+        self._rules = Message("system", _rules(listed(criteria), length_control))
+
+    def begin(self, setup: Setup, /) -> None:
+        """Take the run's random streams, bill the judge to it and pass the setup on to the target."""
+        self._setup = setup
+        self._judge.begin(setup)
+        if isinstance(self._target, Begins):
+            self._target.begin(setup)
+
+    def answer(self, questions: Sequence[Duel], /) -> Iterator[Preference]:
+        """Preferences, one by one; what is drawn for a duel depends on its number.
+
+        Raises:
+            BudgetExhausted: the next call would exceed the budget.
+            ModelError: the provider refused for good.
+            UserError: a picture cannot be read.
+        """
+        for duel in questions:
+            yield Preference("tie") if duel.a == duel.b else self._decide(duel)
+
+    def report(self) -> JudgeReport:
+        """How far the judge can be trusted, from what it said since the run began or was resumed."""
+        return JudgeReport.of(self._judge.counts)
+
+    # ── One duel ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _decide(self, duel: Duel) -> Preference:
+        number = duel.number % 2**32  # -1 outside a run
+        pairs = [pair for pair in self._pairs(duel, number) if pair.a is not None and pair.b is not None]
+        shown = [pair for pair in pairs if not pair.same]
+        said = fan_out(
+            lambda job: self._ask(*job, number), [(p, s) for p in shown for s in (0, 1)], workers=self._workers
+        )
+        points = [(pair, 0 if pair.same else self._settle(pair, next(said), next(said))) for pair in pairs]
+        counted = [(pair, point) for pair, point in points if point is not None]
+        if not counted:
+            return Preference("unknown")
+        balance = self._controlled(counted) if self._length_control else fmean(point for _, point in counted)
+        return Preference("a" if balance > 1e-9 else "b" if balance < -1e-9 else "tie")
+
+    def _pairs(self, duel: Duel, number: int) -> list[Pair]:
+        drawn = self._setup.rng(STREAM, number).choice(len(self._examples), size=self._n_examples, replace=False)
+        examples = [self._examples[i] for i in drawn]
+        prompts = [duel.a, duel.b]
+        if isinstance(self._target, BatchTarget):
+            a, b = self._target.run_batch(prompts, examples)
+        else:
+            a, b = (self._target.run(prompt, examples) for prompt in prompts)
+        return [Pair(*one) for one in zip(examples, a, b, strict=True)]
+
+    def _ask(self, pair: Pair, swapped: int, number: int) -> Completion:
+        """What the judge says of a pair; swapped, the output of ``b`` comes first."""
+        first, second = (pair.b, pair.a) if swapped else (pair.a, pair.b)
+        shown = sheet({"Input": pair.example.input}, {"First output": first, "Second output": second})
+        seed = number, zlib.crc32(pair.example.id.encode("utf-8", "surrogatepass")), swapped
+        return self._judge.verdict([self._rules, shown.message], seed=seed)
+
+    def _settle(self, pair: Pair, straight: Completion, swapped: Completion) -> int | None:
+        """1 if the output of ``a`` won, -1 if that of ``b`` did, 0 for a tie, None if an order could not be read."""
+        words = [{said.word for said in self._judge.read(completion)} for completion in (straight, swapped)]
+        if not all(words):
+            return None
+        one, other = (POINTS[word.pop()] if len(word) == 1 else 0 for word in words)
+        self._judge.count(PAIRS)
+        self._judge.count(PAIRS_AGREED, one == -other)
+        self._judge.count(FIRST, one == other == 1)
+        self._judge.count(SECOND, one == other == -1)
+        point = one if one == -other else 0
+        self._judge.count(LONGER, point * pair.longer > 0)
+        self._judge.count(SHORTER, point * pair.longer < 0)
+        return point
+
+    def _controlled(self, counted: Sequence[tuple[Pair, int]]) -> float:
+        """The mean of the points, in [-1, 1], standardised over which output is longer."""
+        a_longer = [point for pair, point in counted if pair.longer >= 0]
+        b_longer = [point for pair, point in counted if pair.longer <= 0]
+        if not (a_longer and b_longer):
+            self._judge.count(ONE_LENGTH)
+            return fmean(point for _, point in counted)
+        return (fmean(a_longer) + fmean(b_longer)) / 2
+
+
+def _rules(criteria: str, length_control: bool) -> str:
+    length = "Length is no merit: what a short output says as well as a long one, it says as well.\n\n"
+    return (
+        f"You compare what two programs made of the same input, by these criteria:\n{criteria}\n\n{QUOTING}\n\n"
+        f"{length if length_control else ''}"
+        "Their order means nothing. First compare them in one or two sentences, then say which output is better: "
+        "first, second, or tie if neither is.\n"
+        'Reply with a JSON object: {"critique": "...", "better": "one of: first, second, tie"}'
+    )

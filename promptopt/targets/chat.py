@@ -1,0 +1,154 @@
+"""A chat LLM as the target: an instruction, demonstrations if wanted, an input."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..core import ChatModel, Example, Message, Prompt, Reply, Setup
+from ..errors import UserError
+from ..fanout import fan_out
+from .placeholders import fill, names, text_of, values
+
+STREAM = int.from_bytes(b"target")
+"""Key of the random stream, so that other draws of the scorer are left alone."""
+
+
+class ChatTarget:
+    """Asks a chat model for each example.
+
+    An output is the reply's text. Refused, empty and truncated replies are None, so they stay unscored, and counted.
+
+    Every call has a seed of its own, drawn from the run's seed, the prompt and the example. Demonstrations are turns of
+    the conversation: inputs in the template, labels as the model's answers. They are the same for every prompt, in the
+    search and in the verdict; only where the example itself is among them, the next one takes its place.
+
+    Args:
+        model: answers; billed to the run as ``target``.
+        template: how prompt and input are put. ``{prompt}`` and ``{input}`` are replaced, and ``{name}`` by a field of
+            an input that is a dict. Without ``{prompt}`` the prompt is sent as the system message.
+        demonstrations: how many training examples are shown with their labels.
+        examples: where demonstrations are drawn from; the run's training examples.
+        seed: of that draw; the run's seed.
+        temperature: of the model.
+        workers: calls at a time.
+
+    Raises:
+        UserError: a number is out of range, the template lacks ``{input}``, or there are too few demonstrations.
+    """
+
+    metric = "match"
+
+    def __init__(
+        self,
+        *,
+        model: ChatModel,
+        template: str = "{prompt}\n\nInput: {input}\nOutput:",
+        demonstrations: int = 0,
+        examples: Sequence[Example] = (),
+        seed: int = 0,
+        temperature: float = 0.0,
+        workers: int = 8,
+    ) -> None:
+        for name, value, least in (("demonstrations", demonstrations, 0), ("workers", workers, 1)):
+            if value < least:
+                raise UserError(f"{name} is {value}; allowed is {least} or more.")
+        if not (math.isfinite(temperature) and temperature >= 0):
+            raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
+        if not names(template) - {"prompt"}:
+            raise UserError(f"the template {template!r} shows no input; write {{input}} where it goes.")
+        if demonstrations and demonstrations >= len(examples):
+            raise UserError(
+                f"demonstrations is {demonstrations}, but there are {len(examples)} training examples, and the one "
+                "that is asked cannot be shown. Ask for fewer."
+            )
+        self._model = self._billed = model
+        self._template = template
+        self._temperature = temperature
+        self._workers = workers
+        self._n_shown = demonstrations
+        order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAM,))).permutation(len(examples))
+        self._shown = [examples[i] for i in order] if demonstrations else []
+
+    def begin(self, setup: Setup, /) -> None:
+        """Take the run's random streams and bill the model to it."""
+        self._setup = setup
+        self._billed = setup.model(self._model, role="target")
+        for note in getattr(self._model, "notes", ()):
+            setup.note(note)
+
+    def problem_with(self, prompt: Prompt, /) -> str | None:
+        """Why this prompt cannot be run: it is empty."""
+        return None if prompt.text.strip() else "the prompt is empty; write an instruction."
+
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str | None]:
+        """The replies' texts, in order.
+
+        Raises:
+            BudgetExhausted: the next call would exceed the budget.
+            ModelError: the provider refused for good.
+            UserError: an input is no text, or lacks a field that the template names.
+        """
+        (outputs,) = self.run_batch([prompt], examples)
+        return outputs
+
+    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[str | None]]:
+        """What ``run`` returns, prompt by prompt, each as soon as it is complete; all calls are made side by side.
+
+        Raises:
+            BudgetExhausted, ModelError, UserError: as ``run``.
+        """
+        jobs = [(prompt, example) for prompt in prompts for example in examples]
+        replies = fan_out(lambda job: self._ask(*job), jobs, workers=self._workers)
+        for _ in prompts:
+            yield [self._read(next(replies)) for _ in examples]
+
+    # ── One call ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _ask(self, prompt: Prompt, example: Example) -> Reply:
+        stream = self._setup.rng(STREAM, zlib.crc32(_bytes(prompt.text)), zlib.crc32(_bytes(example.id)))
+        completion = self._billed.complete(
+            self.messages(prompt, example), n=1, temperature=self._temperature, seed=int(stream.integers(2**31))
+        )
+        return completion.replies[0] if completion.replies else Reply("")
+
+    def messages(self, prompt: Prompt, example: Example) -> list[Message]:
+        """What is sent for an example.
+
+        Raises:
+            UserError: as ``run``.
+        """
+        system = [] if "prompt" in names(self._template) else [Message("system", prompt.text)]
+        turns = [turn for shown in self._demonstrations(example) for turn in self._shown_turns(prompt, shown)]
+        return [*system, *turns, self._turn(prompt, example)]
+
+    def _turn(self, prompt: Prompt, example: Example) -> Message:
+        return Message("user", fill(self._template, values(example, prompt=prompt.text)))
+
+    def _shown_turns(self, prompt: Prompt, shown: Example) -> tuple[Message, Message]:
+        """A demonstration; of several labels that count, the first is shown."""
+        label = shown.label[0] if isinstance(shown.label, list | tuple) and shown.label else shown.label
+        return self._turn(prompt, shown), Message("assistant", text_of(label, shown))
+
+    def _demonstrations(self, asked: Example) -> list[Example]:
+        """The first in the drawn order that are not what is asked."""
+        others = (one for one in self._shown if one.id != asked.id and one.input != asked.input)
+        return [one for one, _ in zip(others, range(self._n_shown), strict=False)]
+
+    def _read(self, reply: Reply) -> str | None:
+        if reply.finish == "refusal":
+            self._setup.count("refused replies")
+        elif reply.finish == "length":
+            self._setup.count("truncated replies")
+        elif not reply.text.strip():
+            self._setup.count("empty replies")
+        else:
+            return reply.text
+        return None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,267 @@
+"""CLIP as a zero-shot classifier: the target of few-shot prompt search [Liu2024].
+
+A prompt is a template with one ``{}`` where the class name goes. Several lines are an ensemble: the embeddings of a
+class under each of them are averaged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from ..core import Example, Prompt
+from ..errors import UnknownName, UserError, require
+from ..store import cache_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    Rows: TypeAlias = Sequence[NDArray[np.float32]]  # in fact one array, which a type checker does not call a sequence
+
+EMBEDDED = Path(__file__).parent.parent / "embedded" / "clip"
+TEXTS_AT_ONCE = 8192  # so many class texts of several prompts are encoded together
+
+
+class Clip:
+    """Classifies images by their similarity to ``prompt`` filled with each class name.
+
+    ``log p(class | image) = log_softmax(scale * cos(image, text of the class) + bias)``, with the model's own logit
+    scale and, where it has one, bias. An output is the row ``(n_classes,)`` of these, in the order of ``classes``.
+    Computed in fp32 on a CPU, with autocast on a CUDA device.
+
+    Args:
+        classes: the class names, as they are to stand in the prompt.
+        model: ``embedded`` (tiny, comes with the package), an open_clip architecture such as ``ViT-B-32``,
+            ``hf-hub:owner/name``, or a folder with ``open_clip_config.json``, weights (safetensors are preferred) and,
+            if it has a vocabulary of its own, ``bpe.txt.gz``.
+        pretrained: for an architecture, and only there: one of its open_clip tags, a file of weights, or ``random``,
+            which is the same untrained model every time.
+        device: ``auto`` (CUDA if there is one), or what torch calls it.
+        batch_size: class texts a batch, and images up to 64; halved when memory runs out.
+        cache: folder for image features; True is the user's cache folder, False or None keeps them in memory only.
+
+    Attributes:
+        model: the open_clip model, in eval mode.
+        tokenizer: its tokenizer.
+
+    Raises:
+        UnknownName: there is no such architecture or tag.
+        UserError: the classes, the device or the combination of arguments cannot be used, or loading failed.
+        MissingExtra: open_clip or another package of the extra ``clip`` is not installed.
+    """
+
+    metric = "accuracy"  # the defaults of a recipe that names none
+    tiebreak = "log-probability"
+
+    def __init__(
+        self,
+        *,
+        classes: Sequence[str],
+        model: str = "embedded",
+        pretrained: str | None = None,
+        device: str = "auto",
+        batch_size: int = 512,
+        cache: str | Path | bool | None = True,
+    ) -> None:
+        if isinstance(classes, str) or not classes or len(set(classes)) < len(classes):
+            raise UserError(f"classes must be one or more different names, not {classes!r}.")
+        if batch_size < 1:
+            raise UserError(f"batch_size must be at least 1, not {batch_size}.")
+        for package in ("torch", "open_clip", "PIL"):
+            require(package, extra="clip")
+        from .clip_images import ImageFeatures
+        from .clip_text import TextEncoder
+
+        self.classes = tuple(classes)
+        self.model, self.tokenizer, config = load(model, pretrained, device=device)
+        self._texts = TextEncoder(self.model, self.tokenizer, batch_size=batch_size)
+        self._images = ImageFeatures(self.model, config=config, batch_size=batch_size, cache=_folder(cache))
+        bias = self.model.logit_bias
+        self._scale, self._bias = self.model.logit_scale.exp().item(), 0.0 if bias is None else bias.item()
+
+    def problem_with(self, prompt: Prompt, /) -> str | None:
+        """Why this prompt cannot be run: no or several ``{}`` in a line, or too long for the text tower; else None."""
+        lines = _lines(prompt)
+        if not lines:
+            return "the prompt is empty; write a template with one {} where the class name goes."
+        return next((problem for line in lines if (problem := self._problem_with_line(line))), None)
+
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Rows:
+        """Log-probabilities, an array ``(n_examples, n_classes)``, fp32.
+
+        An example's input is a path, a PIL image, or a uint8 array ``(height, width)`` or ``(height, width, 3)``.
+
+        Raises:
+            UserError: the prompt has no ``{}``, or an image is missing or broken.
+        """
+        return next(self.run_batch([prompt], examples))
+
+    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[Rows]:
+        """What ``run`` returns, prompt by prompt. The texts of many prompts are encoded together.
+
+        Raises:
+            UserError: as ``run``.
+        """
+        for group in self._groups(prompts):
+            for weights in self._class_features(group):
+                yield self._log_probabilities(weights, examples)
+
+    # ── Parts of a run ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _groups(self, prompts: Sequence[Prompt]) -> Iterator[list[list[str]]]:
+        """Prompts as lists of lines, in groups whose texts are encoded together."""
+        group: list[list[str]] = []
+        for prompt in prompts:
+            lines = _lines(prompt)
+            if not lines or any(line.count("{}") != 1 for line in lines):
+                raise UserError(f"cannot run {prompt.text!r}: {self.problem_with(prompt)}")
+            if group and sum(map(len, [*group, lines])) * len(self.classes) > TEXTS_AT_ONCE:
+                yield group
+                group = []
+            group.append(lines)
+        if group:
+            yield group
+
+    def _class_features(self, group: Sequence[Sequence[str]]) -> Iterator[torch.Tensor]:
+        """For each prompt its class embeddings ``(n_classes, dim)``, normalised."""
+        texts = [line.replace("{}", name) for lines in group for line in lines for name in self.classes]
+        features = self._texts.encode(texts)
+        templates = features.view(-1, len(self.classes), features.shape[-1])  # (n_templates, n_classes, dim)
+        done = 0
+        for lines in group:
+            mean = templates[done : done + len(lines)].mean(dim=0)
+            done += len(lines)
+            yield mean / mean.norm(dim=-1, keepdim=True)
+
+    def _log_probabilities(self, weights: torch.Tensor, examples: Sequence[Example]) -> Rows:
+        if not examples:
+            return cast("Rows", weights.new_empty(0, len(self.classes)).cpu().numpy())
+        logits = self._images.of(examples) @ (self._scale * weights).T + self._bias
+        return cast("Rows", logits.log_softmax(dim=-1).cpu().numpy())
+
+    def _problem_with_line(self, line: str) -> str | None:
+        count = line.count("{}")
+        if count != 1:
+            found = "no {}" if not count else f"{count} times {{}}"
+            return f"{line!r} has {found}; a template needs one {{}} where the class name goes."
+        lengths = self._texts.lengths([line.replace("{}", name) for name in self.classes])
+        length, name = max(zip(lengths, self.classes, strict=True))
+        if length > self._texts.context:
+            return (
+                f"{line!r} is too long: {length} tokens with the class {name!r}, "
+                f"start and end included; {self._texts.context} fit."
+            )
+        return None
+
+
+def _lines(prompt: Prompt) -> list[str]:
+    """The templates of a prompt; empty lines do not count."""
+    return [line for line in prompt.text.splitlines() if line.strip()]
+
+
+def _folder(cache: str | Path | bool | None) -> Path | None:
+    if cache is True:
+        return cache_folder()
+    return Path(cache) if cache else None
+
+
+# ── Loading ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def load(model: str, pretrained: str | None, *, device: str = "auto") -> tuple[Any, Any, Any]:
+    """An open_clip model in eval mode, fp32, its tokenizer and its configuration; arguments as of :class:`Clip`.
+
+    No code comes with the weights, and the global random generator is left as it was.
+
+    Raises:
+        UnknownName: there is no such architecture or tag.
+        UserError: the arguments do not go together, or loading failed.
+    """
+    import open_clip
+    import torch
+
+    where = _device(device)
+    name, tag = _resolve(model, pretrained)
+    own_vocabulary = Path(name.removeprefix("local-dir:")).resolve() / "bpe.txt.gz"
+    options = {"bpe_path": str(own_vocabulary)} if name.startswith("local-dir:") and own_vocabulary.is_file() else {}
+    trained = tag != "random"
+    try:
+        with _root_logger_untouched(), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            loaded = open_clip.create_model(
+                name, tag if trained else None, require_pretrained=trained, pretrained_text=False
+            )
+            tokenizer = open_clip.get_tokenizer(name, **options)
+            config = open_clip.get_model_config(name)
+    except Exception as error:  # open_clip, torch, safetensors and the network each raise their own
+        raise UserError(f"cannot load the CLIP model {model!r}: {type(error).__name__}: {error}") from error
+    return loaded.eval().requires_grad_(False).to(where), tokenizer, config
+
+
+def _resolve(model: str, pretrained: str | None) -> tuple[str, str | None]:
+    """Our names as open_clip's: a model, with a schema if it is not an architecture, and a tag."""
+    import open_clip
+
+    architecture = model.replace("/", "-")
+    if architecture in open_clip.list_models():
+        _check_tag(architecture, pretrained)
+        return architecture, pretrained
+    if pretrained is not None:
+        if not (model == "embedded" or model.startswith(("hf-hub:", "local-dir:")) or Path(model).is_dir()):
+            raise UnknownName("CLIP model", model, ["embedded", *open_clip.list_models()])
+        raise UserError(f"the model {model!r} brings its own weights; leave out pretrained = {pretrained!r}.")
+    if model.startswith("hf-hub:"):
+        return model, None
+    folder = EMBEDDED if model == "embedded" else Path(model.removeprefix("local-dir:"))
+    if (folder / "open_clip_config.json").is_file():
+        return f"local-dir:{folder}", None
+    if folder.is_dir() or model == "embedded" or model.startswith("local-dir:"):
+        raise UserError(f"{str(folder)!r} holds no CLIP model: open_clip_config.json is missing there.")
+    raise UnknownName("CLIP model", model, ["embedded", *open_clip.list_models()])
+
+
+def _check_tag(architecture: str, pretrained: str | None) -> None:
+    import open_clip
+
+    tags = [*open_clip.list_pretrained_tags_by_model(architecture), "random"]
+    if pretrained is None:
+        raise UserError(
+            f"{architecture} is an architecture without weights; say which with pretrained. Allowed: {', '.join(tags)}."
+        )
+    known = pretrained == "random" or open_clip.is_pretrained_cfg(architecture, pretrained)
+    if not known and not Path(pretrained).is_file():
+        raise UnknownName(f"pretrained tag of {architecture}", pretrained, tags)
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"the device {name!r} cannot be used here: {reason} Allowed: auto, cpu, cuda, cuda:1."
+        ) from None
+    return device
+
+
+@contextmanager
+def _root_logger_untouched() -> Iterator[None]:
+    """open_clip logs with ``logging.info``, which gives a bare root logger a handler for the rest of the process."""
+    root = logging.getLogger()
+    if root.handlers:
+        yield
+        return
+    handler = logging.NullHandler()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)

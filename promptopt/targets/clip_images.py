@@ -1,0 +1,153 @@
+"""Image features of CLIP models: computed once, kept in memory and on disk.
+
+On disk a feature is keyed by the image tower (its configuration and a hash of its weights), the preprocessing, the
+precision and the image's content. The content is a file's bytes, or the RGB pixels of an image in memory; so the same
+picture as a file and as an array is computed twice, but a renamed file is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from ..core import Example
+from ..errors import UserError
+from ..store import Store
+from .clip_text import in_batches
+
+Features = NDArray[np.float32]
+IMAGES_A_BATCH = 64
+
+
+class ImageFeatures:
+    """Features of the images of examples, L2-normalised.
+
+    Args:
+        model: an open_clip model in eval mode.
+        config: the model's configuration; it is part of the key on disk.
+        batch_size: images a batch at most.
+        cache: folder for the file of features, or None to keep them in memory only.
+    """
+
+    def __init__(self, model: Any, *, config: Any, batch_size: int, cache: Path | None) -> None:
+        self._model = model
+        self._preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+        self._device: torch.device = model.logit_scale.device
+        self._batch_size = min(batch_size, IMAGES_A_BATCH)
+        self._store = Store(cache / "clip-features.sqlite") if cache else None
+        self._space = _space(model, config)
+        self._content: dict[int, tuple[Example, bytes]] = {}  # by identity; holding the example keeps its id taken
+        self._features: dict[bytes, Features] = {}
+        self._last: tuple[list[Example], Tensor] | None = None
+
+    def of(self, examples: Sequence[Example]) -> Tensor:
+        """Features of examples, fp32, on the model's device: ``(n_examples, dim)``.
+
+        An example that was seen before is known by its identity and not looked at again: do not change its pixels.
+
+        Raises:
+            UserError: an image is missing or broken, or the input is no image; the message names it.
+        """
+        if self._last and _same(self._last[0], examples):
+            return self._last[1]
+        for example in examples:
+            if id(example) not in self._content:
+                self._content[id(example)] = (example, _content(example))
+        keys = [self._content[id(example)][1] for example in examples]
+        self._complete(dict(zip(keys, examples, strict=True)))
+        features = torch.from_numpy(np.stack([self._features[key] for key in keys])).to(self._device)
+        self._last = (list(examples), features)
+        return features
+
+    def _complete(self, wanted: dict[bytes, Example]) -> None:
+        """Read from disk, or else compute, what is not in memory yet. Every batch is on disk before the next begins."""
+        missing = [key for key in wanted if key not in self._features]
+        if self._store is not None and missing:
+            found = self._store.read([self._space + key for key in missing])
+            for key, value in found.items():
+                self._features[key.removeprefix(self._space)] = np.frombuffer(value, "<f4")
+            missing = [key for key in missing if key not in self._features]
+
+        def encode(keys: Sequence[bytes]) -> Tensor:
+            pixels = torch.stack([self._preprocess(_open(wanted[key])) for key in keys]).to(self._device)
+            with torch.inference_mode(), torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
+                return F.normalize(self._model.encode_image(pixels).float(), dim=-1)
+
+        done = 0
+        for features, _ in in_batches(missing, encode, batch_size=self._batch_size):
+            fresh = dict(zip(missing[done : done + len(features)], features.cpu().numpy(), strict=True))
+            done += len(fresh)
+            self._features.update(fresh)
+            if self._store is not None:
+                self._store.write({self._space + key: value.astype("<f4").tobytes() for key, value in fresh.items()})
+
+
+def _same(seen: Sequence[Example], examples: Sequence[Example]) -> bool:
+    return len(seen) == len(examples) and all(a is b for a, b in zip(seen, examples, strict=True))
+
+
+def _space(model: Any, config: Any) -> bytes:
+    """A hash of everything but the image that a feature depends on."""
+    precision = "fp16" if model.logit_scale.device.type == "cuda" else "fp32"
+    settings = [config, model.visual.preprocess_cfg, precision]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.visual.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.digest()
+
+
+def _content(example: Example) -> bytes:
+    """A hash of an example's image."""
+    if isinstance(example.input, str | Path):
+        return hashlib.sha256(b"file" + _bytes(example)).digest()
+    image = _open(example)
+    return hashlib.sha256(f"pixels {image.size}".encode() + image.tobytes()).digest()
+
+
+def _open(example: Example) -> Image.Image:
+    """An example's image, decoded, in RGB."""
+    given = example.input
+    if isinstance(given, Image.Image):
+        return given.convert("RGB")
+    if isinstance(given, np.ndarray):
+        if given.dtype != np.uint8 or not (given.ndim == 2 or (given.ndim == 3 and given.shape[2] == 3)):
+            raise UserError(
+                f"example {example.id!r}: an array of shape {given.shape} and type {given.dtype} is no image. "
+                "Allowed: height x width or height x width x 3, uint8."
+            )
+        return Image.fromarray(given).convert("RGB")
+    if not isinstance(given, str | Path):
+        raise UserError(
+            f"example {example.id!r}: {type(given).__name__} is no image. "
+            "Allowed: a path, a PIL image, or a uint8 array."
+        )
+    try:
+        return Image.open(io.BytesIO(_bytes(example))).convert("RGB")
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        reason = "it is no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"example {example.id!r}: cannot decode {str(given)!r}: {reason}. Mend or remove it.") from None
+
+
+def _bytes(example: Example) -> bytes:
+    try:
+        return Path(example.input).read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"example {example.id!r}: cannot read the image {str(example.input)!r}: {reason}. Mend or remove it."
+        ) from None

@@ -1,0 +1,54 @@
+"""Any Python callable as a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ..core import Example, Prompt
+from ..errors import UserError
+from ..fanout import fan_out
+from ..registry import load
+
+
+class Function:
+    """Asks a function of the prompt's text and an example.
+
+    Args:
+        function: ``(prompt, example) -> output``, or where to import it from, as ``package.module:name``. None means
+            that there is no output, and stays unscored; an exception ends the run as failed.
+        workers: threads; a function that is not safe to call from several needs 1.
+
+    Raises:
+        UserError: there is no such function, or ``workers`` is out of range.
+    """
+
+    metric = "exact-match"
+
+    def __init__(self, *, function: str | Callable[[str, Example], Any], workers: int = 1) -> None:
+        if workers < 1:
+            raise UserError(f"workers is {workers}; allowed is 1 or more.")
+        if isinstance(function, str):
+            if ":" not in function:
+                raise UserError(f"function is {function!r}. Write it as package.module:name.")
+            function = load("targets", function, where="function")
+        if not callable(function):
+            raise UserError(f"function is {function!r}, which cannot be called.")
+        self._function = function
+        self._workers = workers
+
+    def problem_with(self, prompt: Prompt, /) -> str | None:
+        """None: what a prompt may be, only the function knows."""
+        return None
+
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Any]:
+        """One output per example, in order."""
+        (outputs,) = self.run_batch([prompt], examples)
+        return outputs
+
+    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[Any]]:
+        """What ``run`` returns, prompt by prompt; with several workers the calls for all prompts run side by side."""
+        jobs = [(prompt.text, example) for prompt in prompts for example in examples]
+        outputs = fan_out(lambda job: self._function(*job), jobs, workers=self._workers)
+        for _ in prompts:
+            yield [next(outputs) for _ in examples]

@@ -1,0 +1,106 @@
+"""A chat model that says what a test wrote down for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core import Completion, Message, Reply, Usage
+
+__all__ = ["Call", "ScriptedModel"]
+
+CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call asked for."""
+
+    messages: tuple[Message, ...]
+    n: int
+    temperature: float
+    seed: int | None
+    schema: Mapping[str, Any] | None = None
+
+
+class ScriptedModel:
+    """Replies from a list, in order, or from a function of the conversation.
+
+    Usage is made up from lengths: one token for every 4 characters begun, in each message and each reply.
+
+    Args:
+        replies: texts, or :class:`Reply` objects for refused and truncated ones; or a function that is called once for
+            each reply.
+        name: what the record calls it.
+        max_tokens: the longest reply allowed; what :meth:`at_most` counts on.
+        dollars: price of a call.
+
+    Attributes:
+        calls: what it was asked, call by call.
+    """
+
+    def __init__(
+        self,
+        replies: Sequence[str | Reply] | Callable[[Sequence[Message]], str | Reply],
+        *,
+        name: str = "scripted",
+        max_tokens: int = 1024,
+        dollars: float = 0.0,
+    ) -> None:
+        if isinstance(replies, str):
+            raise TypeError("replies is a list of texts or a function, not one text")
+        self._script = replies if callable(replies) else iter(tuple(replies))
+        self._name = name
+        self._max_tokens = max_tokens
+        self._dollars = dollars
+        self._lock = threading.Lock()
+        self.calls: list[Call] = []
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int = 1,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        """The next ``n`` replies.
+
+        Raises:
+            AssertionError: the script has run out, or a reply is longer than ``max_tokens``.
+        """
+        with self._lock:
+            self.calls.append(Call(tuple(messages), n, temperature, seed, schema))
+            replies = tuple(self._next(messages) for _ in range(n))
+        lengths = [_tokens(reply.text) for reply in replies]
+        if max(lengths, default=0) > self._max_tokens:
+            raise AssertionError(f"a scripted reply has {max(lengths)} tokens, more than max_tokens={self._max_tokens}")
+        return Completion(replies, Usage(1, self._read(messages), sum(lengths), self._dollars))
+
+    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+        """What ``n`` replies of ``max_tokens`` would cost."""
+        return Usage(1, self._read(messages), n * self._max_tokens, self._dollars)
+
+    def _next(self, messages: Sequence[Message]) -> Reply:
+        if callable(self._script):
+            reply = self._script(messages)
+        else:
+            try:
+                reply = next(self._script)
+            except StopIteration:
+                raise AssertionError(f"the script has no reply for call {len(self.calls)}") from None
+        return reply if isinstance(reply, Reply) else Reply(reply)
+
+    def _read(self, messages: Sequence[Message]) -> int:
+        return sum(_tokens(message.text) for message in messages)
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text) // CHARACTERS_PER_TOKEN)

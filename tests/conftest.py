@@ -1,0 +1,38 @@
+"""The network is off: tests may connect to 127.0.0.1 and to nothing else."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # recipes in tests name parts as run_parts:...
+
+HERE = {"127.0.0.1", "localhost", "::1"}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Caches lie with the tests and not in the user's home; what one test computes another may find there."""
+    monkeypatch.setenv("PROMPTOPT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _network_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, resolve = socket.socket.connect, socket.getaddrinfo
+
+    def guarded(self: socket.socket, address: Any, /) -> None:
+        if isinstance(address, tuple) and address[0] not in HERE:
+            raise OSError(f"a test tried to connect to {address[0]!r}")
+        connect(self, address)
+
+    def resolved(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host is not None and host not in HERE:
+            raise OSError(f"a test tried to look up {host!r}")
+        return resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)

@@ -1,0 +1,343 @@
+"""Code against tests in the sandbox. Nothing is mocked: every case runs in a real process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptopt.config import call
+from promptopt.core import Example, Mark
+from promptopt.errors import UserError
+from promptopt.metrics import sandbox
+from promptopt.metrics.code import Code, code_in, split
+from promptopt.metrics.sandbox import Limits, run_tests
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux"),
+    pytest.mark.filterwarnings("ignore:code under test runs without:RuntimeWarning"),
+]
+DOUBLE = "def double(x):\n    return 2 * x\n"
+TESTS = ["assert double(1) == 2", "assert double(5) == 10"]
+namespaced = pytest.mark.skipif(not sandbox.namespaces(), reason="namespaces are not allowed here")
+
+
+@pytest.fixture(params=["as it is", "without namespaces"])
+def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "without namespaces":
+        monkeypatch.setattr(sandbox, "namespaces", lambda: ())
+
+
+def mark(output: Any, label: Any = TESTS, **options: Any) -> Any:
+    return Code(**{"seconds": 20.0, **options})([output], [Example("e", None, label)])[0]
+
+
+def errors(code: str, *tests: str, seconds: float = 20, megabytes: int = 512) -> list[str | None]:
+    return run_tests(code, tests or TESTS, limits=Limits(seconds, megabytes))
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the sandbox makes its folders, which are the homes of its processes."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def survivors(folder: Path) -> list[int]:
+    """Processes in whose environment a folder is named, once those that were killed had 3 s to go."""
+    deadline = time.monotonic() + 3
+    while (found := [int(place.name) for place in Path("/proc").glob("[0-9]*") if _names(place, folder)]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+    return found
+
+
+def _names(process: Path, folder: Path) -> bool:
+    try:
+        return str(folder).encode() in (process / "environ").read_bytes()
+    except OSError:
+        return False
+
+
+# ── The metric ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_value_is_the_share_of_tests_passed() -> None:
+    assert mark(DOUBLE) == 1.0
+    assert mark("def double(x): return 2") == Mark(0.5, "1 of 2 tests failed; 'assert double(5) == 10': AssertionError")
+    assert mark("def double(x):\n    return x / 0") == Mark(
+        0.0, "2 of 2 tests failed; 'assert double(1) == 2': line 2: ZeroDivisionError: division by zero"
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("def double(x:", "line 1: SyntaxError"),
+        ("I cannot do that.", "line 1: SyntaxError"),
+        ("", "NameError: name 'double' is not defined"),
+        ("import no_such_module", "line 1: ModuleNotFoundError"),
+        ("raise ValueError('long ' * 1000)", "line 1: ValueError: long long"),
+        ("def double(x): return double(x)", "line 1: RecursionError"),
+        ("\x00", "null bytes"),
+    ],
+)
+def test_what_fails_is_told_in_200_characters(output: str, reason: str) -> None:
+    found = mark(output)
+    assert found.value == 0
+    assert reason in found.feedback
+    assert len(found.feedback) <= 200
+
+
+def test_outputs_keep_their_order_and_none_is_unscored() -> None:
+    outputs = [DOUBLE, None, "double = 1", DOUBLE]
+    marks = Code(workers=3, seconds=20)(outputs, [Example(str(i), None, TESTS) for i in range(4)])
+    assert [one.value if isinstance(one, Mark) else one for one in marks] == [1.0, None, 0.0, 1.0]
+
+
+def test_workers_run_outputs_side_by_side() -> None:
+    slow = "import time\ntime.sleep(2)\n" + DOUBLE
+    started = time.monotonic()
+    assert Code(workers=4, seconds=20)([slow] * 4, [Example(str(i), None, TESTS) for i in range(4)]) == [1.0] * 4
+    assert time.monotonic() - started < 7
+
+
+def test_tests_come_from_the_recipe_or_the_label() -> None:
+    metric = call(Code, {"tests": TESTS, "seconds": 20.0, "megabytes": 256, "workers": 1}, where="metric")
+    assert metric([DOUBLE], [Example("e", None, "not Python at all")]) == [1.0]
+    with pytest.raises(UserError, match="the label of example 'e': invalid syntax"):
+        mark(DOUBLE, "not Python at all")
+
+
+@pytest.mark.parametrize("tests", [None, [], "", "# nothing", ["assert True", "# nothing"], 5, [5]])
+def test_no_tests_are_an_error(tests: Any) -> None:
+    with pytest.raises(UserError, match="label of example 'e'"):
+        mark(DOUBLE, tests)
+
+
+@pytest.mark.parametrize("options", [{"seconds": 0}, {"megabytes": 1}, {"workers": 0}])
+def test_senseless_limits_are_errors(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="give"):
+        Code(**options)
+
+
+def test_one_text_is_parted_after_each_assert() -> None:
+    text = (
+        "import math\nx = 4\nassert math.sqrt(x) == 2\nassert x\ndef check(f):\n    assert f(1) == 2\ncheck(double)\n"
+    )
+    assert [part.splitlines()[-1] for part in split(text, of="")] == [
+        "assert math.sqrt(x) == 2",
+        "assert x",
+        "check(double)",
+    ]
+    assert mark(DOUBLE, text) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        ("x = 1", "x = 1"),
+        ("So:\n```python\nx = 1\n```\nDone.", "x = 1\n"),
+        ("```\nx = 1\n```", "x = 1\n"),
+        ("```bash\npip install something-long\n```\n```py\nx = 1\n```", "x = 1\n"),
+        ("```python\nx = 1\n```\n```python\nx = 1\ny = 2\n```", "x = 1\ny = 2\n"),
+        ("```python\nx = 1\n", "x = 1\n"),
+    ],
+)
+def test_code_is_found_in_replies(reply: str, code: str) -> None:
+    assert code_in(reply) == code
+
+
+# ── The sandbox ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.usefixtures("_both_ways")
+class TestSandbox:
+    def test_honest_code_passes(self) -> None:
+        assert errors(DOUBLE) == [None, None]
+
+    @pytest.mark.parametrize(
+        "code",
+        ["import sys\nsys.exit(0)", "import os\nos._exit(0)", "raise SystemExit", "import os\nos.abort()", "quit()"],
+    )
+    def test_leaving_is_not_passing(self, code: str) -> None:
+        assert None not in errors(DOUBLE + code)
+
+    def test_an_exit_is_told_as_an_error(self) -> None:
+        assert errors("import sys\nsys.exit(0)") == ["line 2: SystemExit: 0"] * 2
+
+    def test_leaving_in_the_middle_fails_the_rest(self) -> None:
+        code = "import os\ndef double(x):\n    return 2 if x == 1 else os._exit(0)"
+        assert errors(code) == [None, "the process ended early"]
+
+    @pytest.mark.parametrize("line", ['["{}", 0, null]\\n["{}", 1, null]\\n', "[null, 0, null]\\n", "2 passed\\n"])
+    def test_results_that_the_code_writes_itself_do_not_count(self, line: str) -> None:
+        code = f"""
+import os, sys
+line = {line!r}.encode().decode("unicode_escape").replace("{{}}", "0" * 32)
+print(line, line, file=sys.stderr, flush=True)
+print(line, flush=True)
+for number in range(3, 64):
+    try:
+        os.write(number, line.encode())
+    except OSError:
+        pass
+os._exit(0)
+"""
+        assert errors(code) == ["the process ended early"] * 2
+
+    def test_a_forked_copy_does_not_report(self) -> None:
+        code = (
+            "import os\npid = os.fork()\ndef double(x):\n    return 2 * x if pid else 0\nif pid: os.waitpid(pid, 0)\n"
+        )
+        assert errors(code) in (
+            [None, None],
+            ["line 2: BlockingIOError: [Errno 11] Resource temporarily unavailable"] * 2,
+        )
+
+    def test_an_endless_loop_ends_at_the_limit(self) -> None:
+        started = time.monotonic()
+        code = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass"
+        assert errors(DOUBLE + code, seconds=0.5) == ["not finished after 0.5 s"] * 2
+        assert time.monotonic() - started < 3
+
+    def test_a_loop_in_a_later_test_keeps_what_passed(self) -> None:
+        code = "def double(x):\n    while x > 1: pass\n    return 2 * x"
+        assert errors(code, seconds=0.5) == [None, "not finished after 0.5 s"]
+
+    def test_waiting_costs_the_same_time_as_working(self) -> None:
+        assert errors("import time\ntime.sleep(60)", seconds=0.5) == ["not finished after 0.5 s"] * 2
+
+    @pytest.mark.parametrize("code", ["x = bytearray(10**9)", "x = []\nwhile True: x.append(bytearray(10**7))"])
+    def test_memory_is_limited(self, code: str) -> None:
+        assert all(error and "MemoryError" in error for error in errors(code, megabytes=200))
+
+    def test_output_without_end_harms_nobody(self) -> None:
+        code = "import sys\nfor _ in range(20000):\n    print('x' * 10000)\n    sys.stderr.write('y' * 1000)\n"
+        assert errors(DOUBLE + code, seconds=20) == [None, None]
+
+    def test_files_are_limited(self) -> None:
+        error = errors("with open('big', 'wb') as file:\n    file.write(b'x' * 10**8)")[0]
+        assert error is not None
+        assert "File too large" in error
+
+    def test_limits_cannot_be_raised_again_by_an_ordinary_user(self) -> None:
+        if os.getuid() == 0 and not sandbox.namespaces():
+            pytest.skip("root may raise its limits where there are no namespaces")
+        error = errors("import resource\nresource.setrlimit(resource.RLIMIT_AS, (2**40, 2**40))")[0]
+        assert error is not None
+        assert "not allowed to raise maximum limit" in error
+
+    def test_a_few_processes_die_with_the_code(self, folders: Path) -> None:
+        code = """
+import os, time
+for _ in range(5):
+    try:
+        if os.fork() == 0:
+            time.sleep(60)
+    except OSError:
+        break
+time.sleep(60)
+"""
+        started = time.monotonic()
+        assert errors(code, seconds=0.5) == ["not finished after 0.5 s"] * 2
+        assert time.monotonic() - started < 3
+        assert survivors(folders) == []
+
+    def test_our_environment_is_not_passed_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PLANTED_KEY", "sk-planted")
+        code = "import os\nassert os.environ['HOME'] == os.getcwd()\nraise Exception(sorted(os.environ))"
+        error = errors(code)[0]
+        assert error is not None
+        assert "'PATH'" in error
+        assert "PLANTED" not in error
+        assert errors("import os\nassert 'sk-planted' not in os.environ.values()\n" + DOUBLE) == [None, None]
+
+    def test_the_folder_is_empty_to_be_written_in_and_gone_afterwards(self, folders: Path) -> None:
+        code = "import os\nassert os.listdir('.') == []\nopen('a', 'w').write('x')\nraise Exception(os.getcwd())"
+        error = errors(code)[0]
+        assert error is not None
+        assert f"Exception: {folders}/promptopt-" in error
+        assert list(folders.iterdir()) == []
+
+    def test_nothing_comes_from_standard_input(self) -> None:
+        assert errors("input()")[0] == "line 1: EOFError: EOF when reading a line"
+
+    def test_sets_have_one_order(self) -> None:
+        code = "raise Exception(list({'a', 'b', 'c', 'd', 'e', 'f'}))"
+        assert errors(code) == errors(code)
+
+    @pytest.mark.skipif(not sandbox.landlock(), reason="the kernel has no Landlock")
+    @pytest.mark.parametrize("deed", ["open({!r}, 'w')", "__import__('os').remove({!r})", "open({!r} + '2', 'w')"])
+    def test_files_elsewhere_cannot_be_changed(self, deed: str, tmp_path: Path) -> None:
+        (victim := tmp_path / "file").write_text("mine")
+        error = errors(deed.format(str(victim)))[0]
+        assert error is not None
+        assert "PermissionError" in error
+        assert [one.read_text() for one in tmp_path.iterdir()] == ["mine"]
+
+    @pytest.mark.skipif(sandbox.landlock() < 4, reason="Landlock before version 4 leaves the network alone")
+    def test_a_local_server_cannot_be_reached(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(0.5)
+            code = f"import socket\nsocket.create_connection({server.getsockname()!r}, 1)"
+            error = errors(code)[0]
+            assert error is not None
+            assert "PermissionError" in error or "unreachable" in error
+            with pytest.raises(TimeoutError):
+                server.accept()
+
+
+@namespaced
+def test_the_memory_and_environment_of_the_run_cannot_be_read() -> None:
+    code = f"""
+import os
+for number in (1, {os.getpid()}):
+    for name in ("environ", "maps"):
+        try:
+            open(f"/proc/{{number}}/{{name}}", "rb").read(10)
+        except OSError:
+            continue
+        raise Exception(f"read {{name}} of {{number}}")
+"""
+    assert errors(DOUBLE + code) == [None, None]
+
+
+@namespaced
+def test_no_process_outlives_the_code_not_even_in_a_session_of_its_own(folders: Path) -> None:
+    code = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(60)
+    os._exit(0)
+time.sleep(0.2)
+"""
+    assert errors(DOUBLE + code) == [None, None]
+    assert survivors(folders) == []
+
+
+@namespaced
+def test_there_is_no_network_at_all() -> None:
+    code = "import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))"
+    error = errors(code)[0]
+    assert error is not None
+    assert "unreachable" in error
+
+
+def test_what_the_sandbox_lacks_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "namespaces", lambda: ())
+    monkeypatch.setattr(sandbox, "landlock", lambda: 0)
+    with pytest.warns(RuntimeWarning, match="without namespaces, .* and without Landlock"):
+        sandbox.check()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(UserError, match="needs Linux"):
+        Code()

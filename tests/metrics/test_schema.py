@@ -1,0 +1,101 @@
+"""JSON in replies against a schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptopt.config import call
+from promptopt.core import Example, Mark
+from promptopt.errors import UserError
+from promptopt.metrics.schema import JsonSchema, json_in
+
+pytest.importorskip("jsonschema")
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 0}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+GOOD = '{"name": "Ann", "age": 3}'
+
+
+def mark(output: Any, schema: Any = SCHEMA) -> Any:
+    return JsonSchema(schema=schema)([output], [Example("e", None, None)])[0]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        GOOD,
+        f"\n {GOOD} \n",
+        f"Here it is:\n```json\n{GOOD}\n```\nAnything else?",
+        f"```\n{GOOD}\n```",
+        f"Note [1]: {GOOD}, as asked [2].",
+        f"Sure {{not this}} but {GOOD}",
+        {"name": "Ann", "age": 3},
+    ],
+)
+def test_json_is_found_and_fits(output: Any) -> None:
+    assert mark(output) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ('{"name": "Ann", "age": -1}', "$.age: -1 is less than the minimum of 0"),
+        ('{"name": "Ann"}', "$: 'age' is a required property"),
+        ("[]", "$: [] is not of type 'object'"),
+        ('{"name": 1, "age": "x", "z": 0}', "$.age: 'x' is not of type 'integer'; $.name: 1 is not of type"),
+        ("no braces", "no JSON in 'no braces'"),
+        ('{"name": "Ann", "age": 3', "no JSON in"),
+        ('{"name": "Ann", "age": NaN}', "no JSON in"),
+        ("[" * 100_000, "no JSON in"),
+        ("", "no JSON in ''"),
+    ],
+)
+def test_what_does_not_fit_is_0_with_the_first_errors(output: str, reason: str) -> None:
+    found = mark(output)
+    assert found.value == 0
+    assert reason in found.feedback
+    assert len(found.feedback) <= 200
+
+
+def test_feedback_is_bounded_and_none_is_unscored() -> None:
+    assert len(mark(json.dumps({"name": "Ann", "age": "x" * 5000})).feedback) == 200
+    assert mark(None) is None
+
+
+def test_the_longest_json_in_prose_counts() -> None:
+    assert json_in('see [1] and {"a": [1, 2]} and [2]') == {"a": [1, 2]}
+
+
+def test_a_file_holds_the_schema_and_recipes_name_it(tmp_path: Path) -> None:
+    path = tmp_path / "person.json"
+    path.write_text(json.dumps(SCHEMA))
+    metric = call(JsonSchema, {"schema": str(path)}, where="metric")
+    assert metric([GOOD], [Example("e", None, None)]) == [1.0]
+    assert call(JsonSchema, {"schema": SCHEMA}, where="metric")([GOOD], [Example("e", None, None)]) == [1.0]
+
+
+def test_bad_schemas_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    for schema, message in [
+        ({"type": "objekt"}, "this is not a JSON schema: 'objekt'"),
+        (str(tmp_path / "none.json"), "cannot read the JSON schema .*none.json"),
+        (tmp_path / "broken.json", "broken.json does not hold JSON"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            JsonSchema(schema=schema)
+
+
+def test_references_inside_are_followed_and_outside_never_fetched() -> None:
+    inside = {"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}
+    assert mark("1", inside) == 1
+    assert isinstance(mark('"1"', inside), Mark)
+    with pytest.raises(UserError, match=r"refers to 'https://example\.com/s\.json', which is not in it"):
+        mark("1", {"$ref": "https://example.com/s.json"})

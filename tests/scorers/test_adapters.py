@@ -1,0 +1,173 @@
+"""Duels from ratings, ratings from duels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from promptopt.core import Duel, Preference, Prompt, Rate, Rating, Winner
+from promptopt.errors import UserError
+from promptopt.scorers import BradleyTerry, FunctionScorer, WinRate
+from promptopt.testing import FakeSetup
+
+A, B, C = Prompt("a"), Prompt("bb"), Prompt("ccc")
+VALUES = {"a": 0.1, "bb": 0.3, "ccc": math.nan}
+
+
+def bradley_terry(scale: float = 10.0, *, seed: int = 0) -> BradleyTerry:
+    scorer = BradleyTerry(scorer=FunctionScorer(VALUES.__getitem__), scale=scale)
+    scorer.begin(FakeSetup(seed=seed))
+    return scorer
+
+
+def winners(scorer: BradleyTerry, duels: Sequence[Duel]) -> list[Winner]:
+    return [answer.winner for answer in scorer.answer(duels)]
+
+
+# ── BradleyTerry ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0])
+def test_wins_are_as_likely_as_the_model_says(scale: float) -> None:
+    n = 2_000
+    wins = winners(bradley_terry(scale), [Duel(B, A, number=i) for i in range(n)]).count("a")
+    probability = 1 / (1 + math.exp(-scale * 0.2))
+    assert stats.binomtest(wins, n, probability).pvalue > 0.001
+
+
+def test_a_draw_depends_on_the_duels_number_alone() -> None:
+    duels = [Duel(A, B, number=i) for i in range(50)]
+    scorer = bradley_terry()
+    together = winners(scorer, duels)
+    assert winners(scorer, duels[::-1])[::-1] == together
+    assert [winners(scorer, [duel])[0] for duel in duels] == together
+    assert winners(bradley_terry(seed=1), duels) != together
+    assert {"a", "b"} == set(together)
+
+
+def test_without_noise_the_higher_one_wins_and_equals_tie() -> None:
+    duels = [Duel(A, B), Duel(B, A), Duel(A, A)]
+    assert winners(bradley_terry(math.inf), duels) == ["b", "a", "tie"]
+
+
+def test_what_could_not_be_rated_cannot_be_preferred() -> None:
+    for scale in (10.0, math.inf):
+        assert winners(bradley_terry(scale), [Duel(A, C), Duel(C, A), Duel(C, C)]) == ["unknown"] * 3
+
+
+def test_extreme_differences_do_not_overflow() -> None:
+    scorer = BradleyTerry(scorer=FunctionScorer({"a": -1e300, "bb": 1e300}.__getitem__), scale=1e300)
+    scorer.begin(FakeSetup())
+    assert winners(scorer, [Duel(A, B, number=0), Duel(B, A, number=1)]) == ["b", "a"]
+
+
+def test_each_prompt_of_a_batch_is_rated_once() -> None:
+    asked: list[str] = []
+    scorer = BradleyTerry(scorer=FunctionScorer(lambda text: asked.append(text) or 0.0))
+    scorer.begin(FakeSetup())
+    scorer.answer([Duel(A, B, number=0), Duel(B, A, number=1), Duel(A, C, number=2)])
+    assert asked == ["a", "bb", "ccc"]
+
+
+@pytest.mark.parametrize("scale", [0, -1, math.nan])
+def test_a_scale_is_positive(scale: float) -> None:
+    with pytest.raises(UserError, match=r"scale is .*; give a positive number"):
+        bradley_terry(scale)
+
+
+# ── WinRate ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Says:
+    """Answers duels as told, and notes them."""
+
+    question = Duel
+
+    def __init__(self, *answers: Winner) -> None:
+        self.answers = iter(answers)
+        self.asked: list[Duel] = []
+
+    def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
+        self.asked += questions
+        return [Preference(next(self.answers)) for _ in questions]
+
+
+def win_rate(*answers: Winner, **options: Any) -> tuple[WinRate, Says]:
+    says = Says(*answers)
+    scorer = WinRate(scorer=says, **options)
+    scorer.begin(FakeSetup(start=["start"]))
+    return scorer, says
+
+
+@pytest.mark.parametrize(
+    ("answers", "value", "points"),
+    [
+        (["a", "b"], 1.0, [1, 1]),
+        (["b", "a"], 0.0, [0, 0]),
+        (["a", "a"], 0.5, [1, 0]),
+        (["tie", "b"], 0.75, [0.5, 1]),
+        (["unknown", "b"], 1.0, [math.nan, 1]),
+        (["unknown", "unknown"], math.nan, [math.nan, math.nan]),
+        (["a", "b", "b", "tie"], 0.625, [1, 1, 0, 0.5]),
+    ],
+)
+def test_a_rating_is_wins_and_half_the_ties_over_the_duels_decided(
+    answers: list[Winner], value: float, points: list[float]
+) -> None:
+    scorer, says = win_rate(*answers, repeats=len(answers))
+    [rating] = scorer.answer([Rate(A, number=3)])
+    np.testing.assert_equal(rating.value, value)
+    np.testing.assert_array_equal(rating.per_example, points)
+    assert [duel.a == A for duel in says.asked] == [i % 2 == 0 for i in range(len(answers))]
+
+
+def test_no_two_duels_of_a_run_have_the_same_number() -> None:
+    scorer, says = win_rate(*["a"] * 9, repeats=3)
+    list(scorer.answer([Rate(A, number=i) for i in range(3)]))
+    assert [duel.number for duel in says.asked] == list(range(9))
+
+
+def test_the_reference_is_given_or_the_start() -> None:
+    for options, text in (({}, "start"), ({"reference": "other"}, "other"), ({"reference": ""}, "")):
+        scorer, says = win_rate("a", "a", **options)
+        list(scorer.answer([Rate(A, number=0)]))
+        assert says.asked[0].b == Prompt(text)
+
+
+def test_ratings_come_one_by_one() -> None:
+    scorer, says = win_rate(*["a"] * 4)
+    answers = scorer.answer([Rate(A, number=0), Rate(B, number=1)])
+    next(answers)
+    assert len(says.asked) == 2
+
+
+def test_repeats_are_at_least_one() -> None:
+    with pytest.raises(UserError, match="repeats is 0; give at least 1"):
+        win_rate(repeats=0)
+
+
+# ── Together ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_there_and_back_keeps_the_order() -> None:
+    scores = {"bad": 0.0, "fair": 0.5, "good": 1.0}
+    scorer = WinRate(scorer=BradleyTerry(scorer=FunctionScorer(scores.__getitem__), scale=math.inf), reference="fair")
+    scorer.begin(FakeSetup())
+    ratings = scorer.answer([Rate(Prompt(text), number=i) for i, text in enumerate(scores)])
+    assert [rating.value for rating in ratings] == [0.0, 0.5, 1.0]
+
+
+def test_a_scorer_of_the_wrong_kind_is_refused() -> None:
+    with pytest.raises(UserError, match="FunctionScorer decides no duels"):
+        WinRate(scorer=FunctionScorer(len))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="BradleyTerry gives no ratings"):
+        BradleyTerry(scorer=bradley_terry())  # type: ignore[arg-type]
+
+
+def test_rating_is_comparable_to_itself() -> None:
+    assert Rating(0.5) == Rating(0.5, per_example=np.zeros(2))

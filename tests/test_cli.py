@@ -1,0 +1,316 @@
+"""The command line: what it prints, where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_parts import lines
+from typer.testing import CliRunner
+
+from promptopt import cli
+from promptopt.ledger import Ledger, read
+
+RECIPE = """
+start = "answer {}"
+target = "run_parts:ToyTarget"
+data = "run_parts:toy_data"
+budget = 30
+finalists = 3
+
+[optimizer]
+name = "hill-climb"
+iterations = 4
+k = 3
+per_call = 4
+proposer = {name = "lexical", phrases = ["clear", "short", "exact", "calm", "brief", "honest"]}
+"""
+
+BREAKS = """
+from promptopt.scorers import FunctionScorer
+
+def score(text):
+    if "{word}" in text:
+        raise {error}
+    return len(text)
+
+def scorer():
+    return FunctionScorer(score)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    return tmp_path
+
+
+def invoke(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command, as a shell would see them, without a new process."""
+    runner = CliRunner()
+    result = runner.invoke(cli.app, list(arguments))
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def shell(*arguments: str, check: int | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "PYTHONPATH": path, **options.pop("env", {})}
+    done = subprocess.run(
+        [sys.executable, "-m", "promptopt", *arguments], capture_output=True, text=True, env=env, check=False, **options
+    )
+    assert check is None or done.returncode == check, done.stderr
+    return done
+
+
+# ── run, resume, show ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_run_prints_what_was_found_and_where_it_lies(folder: Path) -> None:
+    code, out, err = invoke("run", "recipe.toml", "run=out")
+    assert (code, err) == (0, "")
+    result = json.loads((folder / "out" / "result.json").read_text())
+    assert "no LLM was used" in out
+    assert "start   answer {}" in out
+    assert result["best"]["prompt"] in out
+    assert "held-out examples" in out
+    assert f"{result['questions']} questions in" in out
+    assert result["stop_reason"] + "." in out
+    assert "Record: out (promptopt show out)" in out
+    assert (folder / "out" / "best.txt").read_text() == result["best"]["prompt"] + "\n"
+
+
+def test_json_is_one_object_on_one_line(folder: Path) -> None:
+    code, out, _ = invoke("run", "recipe.toml", "run=out", "seed=3", "--json")
+    assert code == 0
+    assert out.count("\n") == 1
+    result = json.loads(out)
+    for key, inside in {"start": {"prompt", "test"}, "best": {"prompt", "test"}}.items():
+        assert inside <= set(result[key])
+    assert {"difference", "low", "high", "significant"} <= set(result["verdict"])
+    assert {"questions", "seconds", "stop_reason", "seed", "run"} <= set(result)
+    assert (result["seed"], result["run"]) == (3, "out")
+    assert 0 <= result["start"]["test"] <= 1
+
+
+def test_resume_gives_the_same_and_goes_further(folder: Path) -> None:
+    _, first, _ = invoke("run", "recipe.toml", "run=out", "--json")
+    _, again, _ = invoke("resume", "out", "--json")
+    _, more, _ = invoke("resume", "out", "budget.questions=45", "--json")
+    timeless = [{k: v for k, v in json.loads(text).items() if k not in ("seconds", "costs")} for text in (first, again)]
+    assert timeless[0] == timeless[1]
+    assert 30 < json.loads(more)["questions"] <= 45
+
+
+def test_show(folder: Path) -> None:
+    invoke("run", "recipe.toml", "run=out")
+    code, out, _ = invoke("show", "out", "--top", "2")
+    assert code == 0
+    best = (folder / "out" / "best.txt").read_text().strip()
+    assert best in out
+    assert "Verdict:" in out
+    assert "Costs: 30 questions" in out
+
+
+def test_show_draws(folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    invoke("run", "recipe.toml", "run=out")
+    assert invoke("show", "out", "--plot", "x.svg")[0] == 0
+    assert "<svg" in (folder / "x.svg").read_text()
+
+
+def test_check_builds_and_spends_nothing(folder: Path) -> None:
+    log = folder / "log"
+    code, out, _ = invoke("run", "recipe.toml", f"target.log={log}", "--check")
+    assert (code, out) == (0, "recipe.toml is in order: HillClimb, MetricScorer, 12 + 12 + 40 examples.\n")
+    assert not log.exists()
+    assert not (folder / "runs").exists()
+
+
+def test_list_names_every_part_and_who_brought_it(folder: Path) -> None:
+    code, out, _ = invoke("list", "optimizers")
+    assert code == 0
+    assert "  hill-climb        promptopt.optimizers.hill_climb:HillClimb  (promptopt-toolkit)" in out
+    _, everything, _ = invoke("list")
+    kinds = [line for line in everything.splitlines() if not line.startswith(" ")]
+    assert kinds == ["optimizers", "scorers", "targets", "metrics", "models", "datasets", "proposers", "pools"]
+
+
+@pytest.mark.parametrize("nasty", ["[bold]loud[/bold] {}", "[/] {}", ":smile: \\[x] {}"])
+def test_prompts_are_printed_literally(folder: Path, nasty: str) -> None:
+    _, out, _ = invoke("run", "recipe.toml", f"start='{nasty}'", "run=[red]out[/]", "budget=8")
+    assert f"start   {nasty}" in out
+    assert "Record: [red]out[/] (promptopt show '[red]out[/]')" in out
+
+
+def test_what_a_terminal_would_act_upon_is_written_out(folder: Path) -> None:
+    _, out, _ = invoke("run", "recipe.toml", 'start="\\u001b[31m {}"', "budget=8")
+    assert "\x1b" not in out
+    assert "\\x1b[31m {}" in out
+
+
+# ── Exit codes ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+MISTAKES: list[tuple[list[str], str]] = [
+    (["run", "nowhere.toml"], "there is no recipe 'nowhere.toml'"),
+    (["run", "."], "cannot read . as TOML"),
+    (["run", "recipe.toml", "optimizer.kk=3"], "optimizer: unknown option 'kk'. "),
+    (["run", "recipe.toml", "optimizer.name=hill-clim"], "Did you mean 'hill-climb'?"),
+    (["run", "recipe.toml", "sed=3"], "recipe: unknown option 'sed'. Did you mean 'seed'?"),
+    (["run", "recipe.toml", "seed"], "'seed' is not an override. Write key=value"),
+    (["run", "recipe.toml", "seed=three"], "recipe.seed is 'three'. Input should be a valid integer."),
+    (["run", "recipe.toml", "budget.questions=0"], "budget.questions is 0; give a positive number"),
+    (["run", "recipe.toml", "start=no placeholder"], "start 'no placeholder' cannot be used"),
+    (["run", "recipe.toml", "--check", "target.name=run_parts:Nope"], "cannot load 'run_parts:Nope'"),
+    (["run", "recipe.toml", "run=recipe.toml"], "cannot record a run in recipe.toml"),
+    (["resume", "nowhere"], "there is no run in 'nowhere'"),
+    (["resume", "recipe.toml"], "there is no run in 'recipe.toml'"),
+    (["show", "nowhere"], "there is no run in 'nowhere'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_a_users_mistake_is_one_message_and_exit_2(
+    folder: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["promptopt", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    assert err.startswith("promptopt: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["list", "optimiser"], ["nothing"], ["run"], ["show", "x", "--top", "0"]])
+def test_a_wrong_command_line_exits_2(folder: Path, arguments: list[str]) -> None:
+    done = shell(*arguments, cwd=folder, check=2)
+    assert "Traceback" not in done.stderr
+    assert "Usage:" in done.stderr
+
+
+def test_a_mistake_in_a_new_process(folder: Path) -> None:
+    done = shell("run", "recipe.toml", "optimizer.kk=3", cwd=folder, check=2)
+    assert done.stdout == ""
+    assert done.stderr.startswith("promptopt: optimizer: unknown option 'kk'.")
+    assert done.stderr.count("\n") == 1
+
+
+def _breaks(folder: Path, error: str) -> list[str]:
+    (folder / "breaks.py").write_text(BREAKS.replace("{word}", "honest").replace("{error}", error))
+    text = RECIPE.replace('target = "run_parts:ToyTarget"', 'scorer = "breaks:scorer"').replace("finalists = 3", "")
+    (folder / "breaks.toml").write_text(text)
+    return ["run", "breaks.toml", "run=out", "--json"]
+
+
+def test_a_failed_run_exits_1_says_how_to_go_on_and_does(folder: Path) -> None:
+    arguments = _breaks(folder, 'RuntimeError("the server is [/gone]")')
+    done = shell(*arguments, cwd=folder, check=1)
+    assert "RuntimeError: the server is [/gone]" in done.stderr
+    assert "What was paid for is kept; go on with: promptopt resume out" in done.stderr
+    assert done.stdout == ""
+    assert read(folder / "out" / "ledger.jsonl")[-1]["event"] == "failed"
+    assert "failed: RuntimeError: the server is [/gone]" in shell("show", "out", cwd=folder, check=0).stdout
+    (folder / "breaks.py").write_text(BREAKS.replace("{word}", "{word}").replace("{error}", "SystemExit"))
+    result = json.loads(shell("resume", "out", "--json", cwd=folder, check=0).stdout)
+    assert result["questions"] == 30
+
+
+def test_our_own_refusal_exits_1_without_a_traceback(folder: Path) -> None:
+    done = shell(*_breaks(folder, '__import__("promptopt").PromptoptError("no more")'), cwd=folder, check=1)
+    assert done.stderr == "promptopt: no more\nWhat was paid for is kept; go on with: promptopt resume out\n"
+
+
+def test_ctrl_c_exits_130_with_what_there_is(folder: Path) -> None:
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "promptopt", "run", "recipe.toml", "run=out", "target.delay=0.02", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    while not (folder / "out" / "ledger.jsonl").exists() or len(read(folder / "out" / "ledger.jsonl")) < 4:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    result = json.loads(out)
+    assert (result["stop_reason"], result["verdict"]) == ("interrupted", None)
+    done = json.loads(invoke("resume", "out", "--json")[1])
+    assert done["questions"] == 30
+
+
+def test_kill_and_resume_by_the_command(folder: Path) -> None:
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    arguments = ["run", "recipe.toml", "run=out", "target.delay=0.02", f"target.log={folder / 'paid'}", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "promptopt", *arguments], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE
+    )
+    while len(lines(folder / "paid")) < 9:
+        time.sleep(0.01)
+    locked = shell("resume", "out", cwd=folder, check=2)
+    assert "out is in use by another process" in locked.stderr
+    process.kill()
+    process.communicate()
+    resumed = json.loads(shell("resume", "out", "--json", cwd=folder, check=0).stdout)
+    _, whole, _ = invoke(
+        "run", "recipe.toml", "run=whole", "target.delay=0.0", f"target.log={folder / 'once'}", "--json"
+    )
+    for key in ("best", "verdict", "stop_reason", "questions"):
+        assert resumed[key] == json.loads(whole)[key]
+    assert len(lines(folder / "paid")) - len(lines(folder / "once")) in (0, 1)
+
+
+def test_a_second_process_on_a_folder_gets_a_clear_message(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger(folder / "out")
+    for arguments in (["run", "recipe.toml", "run=out"],):
+        monkeypatch.setattr(sys, "argv", ["promptopt", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 2
+        assert capsys.readouterr().err == (
+            "promptopt: out is in use by another process. Wait for it to end, or start a run in another folder.\n"
+        )
+    ledger.close()
+
+
+def test_a_broken_ledger_is_named_with_its_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    invoke("run", "recipe.toml", "run=out")
+    file = folder / "out" / "ledger.jsonl"
+    rows = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*rows[:4], rows[4][:30] + "\n", *rows[5:]]))
+    for command in ("resume", "show"):
+        monkeypatch.setattr(sys, "argv", ["promptopt", command, "out"])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 2
+        assert "line 5 is not an event of a run" in capsys.readouterr().err
+
+
+def test_the_same_seed_in_another_process_with_another_hash_seed(folder: Path) -> None:
+    def run(name: str, hash_seed: str) -> dict[str, Any]:
+        done = shell(
+            "run", "recipe.toml", f"run={name}", "--json", cwd=folder, check=0, env={"PYTHONHASHSEED": hash_seed}
+        )
+        result: dict[str, Any] = json.loads(done.stdout)
+        return {key: value for key, value in result.items() if key not in ("seconds", "costs", "run")}
+
+    assert run("one", "1") == run("two", "4711")

@@ -1,0 +1,101 @@
+"""The rules of CONTRIBUTING.md that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "promptopt"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TEXT = {".md", ".py", ".toml", ".txt", ".yaml", ".yml", ".svg", ".json", ""}
+UNTRACKED = {".git", ".venv", "venv", "build", "dist", "runs", "__pycache__", ".mypy_cache", ".ruff_cache"}
+UNTRACKED |= {".pytest_cache", ".hypothesis"}
+PIP = re.compile(r"pip3? install[^\n`&;|]*?\bpromptopt\b(?!-toolkit)")
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """Every text file of the repository."""
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        if UNTRACKED & set(parts) or any(part.endswith(".egg-info") for part in parts):
+            continue
+        if path.is_file() and not path.is_symlink() and path.suffix in TEXT and path.stat().st_size < 2_000_000:
+            yield path, path.read_text(encoding="utf-8")
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Every import of a module, those inside functions too: the absolute name, and the level it was written with."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, *filter(None, [node.module])])
+            yield module, node.level
+            yield from ((f"{module}.{alias.name}", node.level) for alias in node.names)
+
+
+def inside(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def test_the_finder_of_imports_sees_through_levels() -> None:
+    found = set(imports(PACKAGE / "optimizers" / "proposers" / "chat.py"))
+    assert ("promptopt.core.ChatModel", 3) in found
+    assert ("promptopt.optimizers.proposers.parse", 1) in found
+
+
+def test_nobody_is_told_to_install_the_other_promptopt() -> None:
+    bad = " ".join(["pip", "install", "promptopt"])
+    assert PIP.search(bad)
+    assert PIP.search(bad.replace("promptopt", "-U 'promptopt[all]'"))
+    assert not PIP.search(f'{bad}-toolkit "promptopt-toolkit[clip]"')
+    assert not PIP.search('pip install -e ".[all]" && promptopt demo')
+    assert not [str(path.relative_to(ROOT)) for path, text in texts() if PIP.search(text)]
+
+
+def test_no_module_is_called_utils() -> None:
+    files = [path for path, _ in texts() if path.suffix == ".py"]
+    assert len(files) > len(MODULES)
+    assert not [path for path in files if path.stem.strip("_") in ("util", "utils", "helpers")]
+
+
+def test_core_imports_nothing_of_ours() -> None:
+    assert not [name for name, _ in imports(PACKAGE / "core.py") if inside(name, "promptopt")]
+
+
+@pytest.mark.parametrize(("one", "other"), [("optimizers", "scorers"), ("scorers", "optimizers")])
+def test_optimizers_and_scorers_do_not_know_each_other(one: str, other: str) -> None:
+    files = [path for path in MODULES if inside(name_of(path), f"promptopt.{one}")]
+    assert files
+    wrong = [(path.name, name) for path in files for name, _ in imports(path) if inside(name, f"promptopt.{other}")]
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", ["optimizers", "scorers"])
+def test_imports_inside_the_linked_packages_are_relative(package: str) -> None:
+    files = [path for path in MODULES if inside(name_of(path), f"promptopt.{package}")]
+    ours = [(path.name, name, level) for path in files for name, level in imports(path) if inside(name, "promptopt")]
+    assert ours
+    assert not [one for one in ours if one[2] == 0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_what_is_public_has_a_docstring(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    public = [
+        node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    ]
+    assert not [node.name for node in public if not ast.get_docstring(node)]
+    assert ast.get_docstring(tree)
