@@ -752,3 +752,16 @@ def test_writer_is_deterministic() -> None:
     asked = [Message("user", "x")]
     assert Writer().complete(asked, seed=3) == Writer().complete(asked, seed=3)
     assert Writer().complete(asked, seed=3) != Writer().complete(asked, seed=4)
+
+
+def test_what_an_optimizer_rates_piece_by_piece_is_a_candidate(tmp_path: Path) -> None:
+    """Racing asks about minibatches only; the ratings that it puts together count like any other."""
+    racing = {"name": "racing", "minibatch": 4, "optimizer": CLIMB}
+    result = promptopt.optimize(**toy(tmp_path, optimizer=racing, budget=400))
+    assert result.score(START if isinstance(START, str) else START[0]) is not None
+    assert len(result.candidates) > 1
+    assert all(rating.per_example is not None and len(rating.per_example) == 12 for _, rating in _rated(result))
+
+
+def _rated(result: Result) -> list[tuple[Prompt, Rating]]:
+    return [(candidate.prompt, candidate.rating) for candidate in result.candidates]

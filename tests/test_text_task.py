@@ -27,6 +27,11 @@ EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "text_task"
 
 
 @pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PROMPTOPT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -54,7 +59,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def script() -> Any:
     """``train.py`` as a module."""
     spec = importlib.util.spec_from_file_location("text_task_train", EXPERIMENT / "train.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

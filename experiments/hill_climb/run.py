@@ -21,6 +21,7 @@ import numpy as np
 from promptopt.api import execute, prepare
 from promptopt.config import build, read_recipe
 from promptopt.core import Prompt, Rate
+from promptopt.loop import Step
 from promptopt.plan import Plan
 from promptopt.result import Result
 from promptopt.verdict import interval
@@ -66,12 +67,17 @@ def arguments(arm: str, parts: dict[str, Any], *, seed: int) -> dict[str, Any]:
     return recipe
 
 
+def searched(result: Result) -> list[Step]:
+    """The answers of the search, without those of the verdict."""
+    return [step for step in result.steps if step.stage == "search"]
+
+
 def incumbents(result: Result) -> dict[int, Prompt]:
     """The best prompt after each checkpoint, ``0`` being the start."""
     ranks: dict[Prompt, tuple[float, float]] = {}
     best = Prompt(result.start)
     found = {0: best}
-    for n, step in enumerate(result.steps, start=1):
+    for n, step in enumerate(searched(result), start=1):
         ranks[step.question.prompt] = step.answer.rank
         if ranks[step.question.prompt] > ranks.get(best, (-np.inf, -np.inf)):
             best = step.question.prompt
@@ -95,7 +101,7 @@ def one_task(task: str, *, shots: int, seed: int) -> Iterator[dict[str, Any]]:
         result = execute(recipe)
         found = incumbents(result)
         scores = dict(zip(found, held_out(prepare(recipe), found.values()), strict=True))
-        run = {"task": task, "arm": arm, "seed": seed, "evaluations": len(result.steps), "test": scores}
+        run = {"task": task, "arm": arm, "seed": seed, "evaluations": len(searched(result)), "test": scores}
         yield {**run, "train": result.score(result.best), "best": result.best}
 
 
@@ -106,9 +112,11 @@ def table(rows: list[list[str]]) -> str:
 
 
 def with_interval(values: Iterable[float]) -> str:
-    """Mean in points with its 95% bootstrap interval."""
+    """Mean in points, with its 95% bootstrap interval where there are enough values for one, else with their range."""
     points = 100 * np.array(list(values))
     low, high = interval(points, rng=np.random.default_rng(0))
+    if low is None or high is None:
+        return f"{points.mean():.1f} [{points.min():.1f} to {points.max():.1f}]"
     return f"{points.mean():.1f} ({low:.1f} to {high:.1f})"
 
 
@@ -139,6 +147,7 @@ def report(runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="runs of every task and arm")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--shots", type=int, default=16, help="labelled images per class")
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--out", type=Path, help="where to write every run as JSON")
@@ -147,7 +156,7 @@ def main() -> None:
     runs = [
         run
         for task in options.tasks
-        for seed in range(options.seeds)
+        for seed in range(options.first_seed, options.first_seed + options.seeds)
         for run in one_task(task, shots=options.shots, seed=seed)
     ]
     if options.out:

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from promptopt.core import Dataset, Example
-from promptopt.errors import UnknownName, UserError, require
+from ..core import Dataset, Example
+from ..errors import UnknownName, UserError, require
 
 require("PIL", extra="clip")
 
 from PIL import Image, ImageFont  # noqa: E402
 
-from promptopt.data import _glyphs  # noqa: E402
+from . import _glyphs  # noqa: E402
 
 if TYPE_CHECKING:
-    from promptopt.core import Array
+    from ..core import Array
 
 SIZE = 32
 _TRAIN, _TEST = 0, 1

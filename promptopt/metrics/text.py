@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 import string
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from numbers import Number
@@ -35,7 +36,7 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 # ── What text metrics share ───────────────────────────────────────────────────────────────────────────────────────
 
 
-class TextMetric:
+class TextMetric(ABC):
     """Marks outputs one by one; a subclass says how in ``mark``."""
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
@@ -49,9 +50,9 @@ class TextMetric:
             for output, example in zip(outputs, examples, strict=True)
         ]
 
+    @abstractmethod
     def mark(self, output: str, example: Example) -> float | Mark | None:
         """The number for one text."""
-        raise NotImplementedError
 
 
 def text_of(output: Any) -> str:
@@ -146,9 +147,9 @@ class _Normalised(TextMetric):
         wanted, got = references(example), self._normal(output)
         return missed(max(self.likeness(got, self._normal(one)) for one in wanted), wanted, output)
 
+    @abstractmethod
     def likeness(self, output: str, reference: str) -> float:
         """From 0 to 1, of two normal forms."""
-        raise NotImplementedError
 
 
 class Match(_Normalised):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +18,14 @@ from ..errors import ModelError
 
 __all__ = ["Batches", "Row", "Writer", "stream"]
 
+GATHER = 0.004
+"""Seconds to wait for the callers of the last batch, where it had several, so that they come into the next together."""
 
-def stream(seed: int | None, index: int) -> torch.Generator:
-    """The random stream of one reply; without a seed another one each time."""
+
+def stream(seed: int | None, index: int) -> int:
+    """The seed of one reply's random stream; without a seed for all, another one each time."""
     state = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+    return int(state[0]) >> 1
 
 
 @dataclass(eq=False)
@@ -31,16 +35,21 @@ class Row:
     Attributes:
         inputs: the conversation; ``input_ids`` and what has an entry a token are ``(1, length)``.
         temperature: of the draw.
-        draws: its random stream; None takes the likeliest token.
+        seed: of its random stream; None takes the likeliest token.
         written: the reply's ids, up to the one that ends it.
         error: what went wrong instead.
     """
 
     inputs: Mapping[str, Tensor]
     temperature: float
-    draws: torch.Generator | None
+    seed: int | None
     written: list[int] | None = None
     error: BaseException | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self.written is not None or self.error is not None
 
     def has_entry_a_token(self, tensor: Tensor) -> bool:
         """Whether a tensor is padded when rows are put together."""
@@ -63,9 +72,10 @@ class Batches:
     def __init__(self, writer: Writer, *, size: int) -> None:
         self.writer = writer
         self.size = size
-        self._turn = threading.Lock()  # held while a batch is written
-        self._gate = threading.Lock()
+        self._changed = threading.Condition()
         self._waiting: list[Row] = []
+        self._writing = False  # by one of the callers
+        self._last = 1  # rows in the last batch
 
     def write(self, rows: Sequence[Row]) -> list[list[int]]:
         """The ids of each row's reply, the one that ends it included.
@@ -73,39 +83,59 @@ class Batches:
         Raises:
             ModelError: not even one reply fits into memory.
         """
-        with self._gate:
+        with self._changed:
             self._waiting += rows
-        with self._turn:
-            while any(row.written is None and row.error is None for row in rows):
-                self._write_next()
+        while self._wait_for_turn(rows):
+            self._write_next()
         for row in rows:
             if row.error is not None:
                 raise row.error
         return [row.written or [] for row in rows]
 
+    def _wait_for_turn(self, rows: Sequence[Row]) -> bool:
+        """Wait until the caller is to write a batch (True) or its rows are done (False)."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._writing or all(row.done for row in rows))
+            if all(row.done for row in rows):
+                return False
+            self._writing = True
+            return True
+
     def _write_next(self) -> None:
-        batch = self._take()
+        batch: list[Row] = []
         try:
+            batch = self._take()
             for row, ids in zip(batch, self.writer.write(batch), strict=True):
                 row.written = ids
         except torch.OutOfMemoryError as error:
-            if len(batch) == 1:
-                batch[0].error = ModelError(f"not even one reply fits into memory: {error}")
-                return
-            self.size = len(batch) // 2
-            with self._gate:
-                self._waiting[:0] = batch
-        except BaseException as error:  # their callers wait for each of these rows
+            self._shrink(batch, error)
+        except BaseException as error:  # the callers of all these rows are to hear of it
+            if not batch:
+                raise
             for row in batch:
                 row.error = error
+        finally:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
 
     def _take(self) -> list[Row]:
         """The row that has waited longest, and others of its kind."""
-        with self._gate:
+        if len(self._waiting) < self._last:
+            time.sleep(GATHER)
+        with self._changed:
             batch = [row for row in self._waiting if row.kind == self._waiting[0].kind][: self.size]
-            taken = {id(row) for row in batch}
-            self._waiting = [row for row in self._waiting if id(row) not in taken]
+            self._waiting = [row for row in self._waiting if row not in batch]
+        self._last = len(batch)
         return batch
+
+    def _shrink(self, batch: list[Row], error: Exception) -> None:
+        if len(batch) == 1:
+            batch[0].error = ModelError(f"not even one reply fits into memory: {error}")
+            return
+        self.size = len(batch) // 2
+        with self._changed:
+            self._waiting[:0] = batch
 
 
 class Writer:
@@ -173,14 +203,15 @@ class _Draws:
     """
 
     def __init__(self, batch: Sequence[Row], cuts: Sequence[Any]) -> None:
-        self._rows = [(i, row.temperature, row.draws) for i, row in enumerate(batch) if row.draws is not None]
+        drawn = [(i, row.temperature, row.seed) for i, row in enumerate(batch) if row.seed is not None]
+        self._rows = [(i, temperature, torch.Generator().manual_seed(seed)) for i, temperature, seed in drawn]
         self._cuts = cuts
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores ``(n_rows, n_tokens)``, fp32, with noise in the rows that are drawn."""
-        for i, temperature, draws in self._rows:
+        for i, temperature, generator in self._rows:
             row = scores[i : i + 1] / temperature
             for cut in self._cuts:
                 row = cut(input_ids[i : i + 1], row)
-            scores[i] = row[0] - torch.empty(row.shape[1]).exponential_(generator=draws).log().to(row.device)
+            scores[i] = row[0] - torch.empty(row.shape[1]).exponential_(generator=generator).to(row.device)
         return scores

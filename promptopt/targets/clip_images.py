@@ -47,7 +47,7 @@ class ImageFeatures:
         self._device: torch.device = model.logit_scale.device
         self._batch_size = min(batch_size, IMAGES_A_BATCH)
         self._store = Store(cache / "clip-features.sqlite") if cache else None
-        self._space = _space(model, config)
+        self._space = _space(model, config) if cache else b""
         self._content: dict[int, tuple[Example, bytes]] = {}  # by identity; holding the example keeps its id taken
         self._features: dict[bytes, Features] = {}
         self._last: tuple[list[Example], Tensor] | None = None

@@ -28,12 +28,14 @@ from PIL import Image
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from promptopt.core import Completion, Message, Picture, Usage
+from promptopt.core import Completion, Example, Message, Picture, Prompt, Usage
 from promptopt.errors import ModelError, UserError
 from promptopt.models.local import Local
 from promptopt.models.local_batches import Batches, Row, Writer
 from promptopt.models.openai import OpenAI
 from promptopt.models.stack import wrap
+from promptopt.targets.vlm import VlmClassifier
+from promptopt.testing import FakeSetup
 
 from .tiny_lm import CONTEXT, save_llama, save_llava
 
@@ -270,6 +272,15 @@ def test_a_model_that_does_not_see_says_so(folder: Path) -> None:
         Local(model=folder).complete(user("What?", picture(COLOURS[0])))
 
 
+def test_a_local_model_classifies_images(seeing: Path) -> None:
+    setup = FakeSetup()
+    target = VlmClassifier(model=Local(model=seeing, max_tokens=4), classes=["cat", "dog"])
+    target.begin(setup)
+    examples = [Example(str(i), Image.new("RGB", (20, 20), colour), "cat") for i, colour in enumerate(COLOURS)]
+    assert target.run(Prompt("a photo of a {}"), examples) == [None] * 4  # random weights name no class
+    assert sum(setup.counts.values()) == 4
+
+
 # ── Batches ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -304,6 +315,22 @@ def test_a_batch_that_does_not_fit_is_halved() -> None:
         batches.write([row(1)])
 
 
+def test_what_is_written_again_is_drawn_as_at_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Local(model=folder, max_tokens=12).complete(user("Hello"), n=4, seed=0)
+    write, sizes = Writer.write, []
+
+    def short_of_memory(self: Writer, batch: Sequence[Row]) -> list[list[int]]:
+        written = write(self, batch)
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return written
+
+    monkeypatch.setattr(Writer, "write", short_of_memory)
+    assert Local(model=folder, max_tokens=12).complete(user("Hello"), n=4, seed=0) == first
+    assert sizes == [4, 2, 2]
+
+
 def test_an_error_reaches_every_caller_of_the_batch_and_the_next_ones_go_on() -> None:
     writer: Any = FakeWriter(room=99)
     batches = Batches(writer, size=16)
@@ -321,6 +348,30 @@ def test_an_error_reaches_every_caller_of_the_batch_and_the_next_ones_go_on() ->
         assert list(pool.map(ask, range(4))) == ["broken"] * 4
     writer.error = None
     assert batches.write([row(5)]) == [[5]]
+
+
+def test_who_is_served_does_not_wait_for_the_next_batch() -> None:
+    writer: Any = FakeWriter(room=99)
+    batches = Batches(writer, size=1)
+    held, go = threading.Event(), threading.Event()
+    write = writer.write
+
+    def holding(batch: Sequence[Row]) -> list[list[int]]:
+        if len(writer.sizes) == 2:
+            held.set()
+            assert go.wait(30)
+        return list(write(batch))
+
+    writer.write = holding
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(batches.write, [row(i)]) for i in range(3)]
+        assert held.wait(30)
+        until = time.monotonic() + 30
+        while sum(future.done() for future in futures) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert sum(future.done() for future in futures) == 2
+        go.set()
+        assert [future.result() for future in futures] == [[[0]], [[1]], [[2]]]
 
 
 # ── Loading ───────────────────────────────────────────────────────────────────────────────────────────────────────

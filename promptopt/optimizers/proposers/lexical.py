@@ -16,6 +16,7 @@ from ..phrases import PLACEHOLDER, Phrases, join
 from . import Scored
 
 T = TypeVar("T")
+MOVES = 3  # of which a proposal is made at most
 ATTEMPTS = 50  # mutations tried for each prompt wanted, before giving up
 
 
@@ -42,7 +43,7 @@ class LexicalProposer:
         *,
         phrases: str | Path | Sequence[str] | Mapping[str, Sequence[str]] | None = None,
         conversation: Literal["fresh", "continued"] = "fresh",
-        explore: float = 0.5,
+        explore: float = 0.75,
         exclude: Sequence[str] = (),
     ) -> None:
         if not 0 <= explore <= 1:
@@ -98,14 +99,20 @@ class LexicalProposer:
     def _mutants(self, parents: Sequence[list[str]], *, attempts: int) -> Iterator[str]:
         for _ in range(attempts if parents else 0):
             child = list(self._pick(parents))
-            move = self._rng.integers(4)
-            if move == 0:
-                child = self._phrases.cross(child, self._pick(parents), self._rng)
-            if move in (1, 2) and len(child) > 1:
-                self._drop(child)
-            if move in (2, 3):
-                self._bring_in(child)
+            for _ in range(self._rng.integers(1, MOVES + 1)):
+                child = self._move(child, parents)
             yield join(child)
+
+    def _move(self, child: list[str], parents: Sequence[list[str]]) -> list[str]:
+        """Recombine with another good prompt, drop a phrase, replace one, or insert one."""
+        move = self._rng.integers(4)
+        if move == 0:
+            child = self._phrases.cross(child, self._pick(parents), self._rng)
+        if move in (1, 2) and len(child) > 1:
+            self._drop(child)
+        if move in (2, 3):
+            self._bring_in(child)
+        return child
 
     def _pick(self, parents: Sequence[list[str]]) -> list[str]:
         return parents[int(self._rng.integers(len(parents)))]
