@@ -238,7 +238,7 @@ def test_our_own_refusal_exits_1_without_a_traceback(folder: Path) -> None:
 def test_ctrl_c_exits_130_with_what_there_is(folder: Path) -> None:
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen(
-        [sys.executable, "-m", "promptopt", "run", "recipe.toml", "run=out", "target.delay=0.02", "--json"],
+        [sys.executable, "-m", "promptopt", "run", "recipe.toml", "run=out", "target.delay=0.1", "--json"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path},

@@ -213,5 +213,5 @@ class _Draws:
             row = scores[i : i + 1] / temperature
             for cut in self._cuts:
                 row = cut(input_ids[i : i + 1], row)
-            scores[i] = row[0] - torch.empty(row.shape[1]).exponential_(generator=generator).to(row.device)
+            scores[i] = row[0] - torch.empty(row.shape[1]).exponential_(generator=generator).log().to(row.device)
         return scores

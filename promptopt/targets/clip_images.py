@@ -8,7 +8,6 @@ picture as a file and as an array is computed twice, but a renamed file is not.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +18,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ..core import Example
-from ..errors import UserError
 from ..store import Store
 from .clip_text import in_batches
+from .images import image_bytes, open_image
 
 Features = NDArray[np.float32]
 IMAGES_A_BATCH = 64
@@ -81,7 +79,7 @@ class ImageFeatures:
             missing = [key for key in missing if key not in self._features]
 
         def encode(keys: Sequence[bytes]) -> Tensor:
-            pixels = torch.stack([self._preprocess(_open(wanted[key])) for key in keys]).to(self._device)
+            pixels = torch.stack([self._preprocess(open_image(wanted[key])) for key in keys]).to(self._device)
             with torch.inference_mode(), torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
                 return F.normalize(self._model.encode_image(pixels).float(), dim=-1)
 
@@ -112,42 +110,6 @@ def _space(model: Any, config: Any) -> bytes:
 def _content(example: Example) -> bytes:
     """A hash of an example's image."""
     if isinstance(example.input, str | Path):
-        return hashlib.sha256(b"file" + _bytes(example)).digest()
-    image = _open(example)
+        return hashlib.sha256(b"file" + image_bytes(example)).digest()
+    image = open_image(example)
     return hashlib.sha256(f"pixels {image.size}".encode() + image.tobytes()).digest()
-
-
-def _open(example: Example) -> Image.Image:
-    """An example's image, decoded, in RGB."""
-    given = example.input
-    if isinstance(given, Image.Image):
-        return given.convert("RGB")
-    if isinstance(given, np.ndarray):
-        if given.dtype != np.uint8 or not (given.ndim == 2 or (given.ndim == 3 and given.shape[2] == 3)):
-            raise UserError(
-                f"example {example.id!r}: an array of shape {given.shape} and type {given.dtype} is no image. "
-                "Allowed: height x width or height x width x 3, uint8."
-            )
-        return Image.fromarray(given).convert("RGB")
-    if not isinstance(given, str | Path):
-        raise UserError(
-            f"example {example.id!r}: {type(given).__name__} is no image. "
-            "Allowed: a path, a PIL image, or a uint8 array."
-        )
-    try:
-        return Image.open(io.BytesIO(_bytes(example))).convert("RGB")
-    except UserError:
-        raise
-    except Exception as error:  # decoders raise nearly anything on damaged files
-        reason = "it is no image that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"example {example.id!r}: cannot decode {str(given)!r}: {reason}. Mend or remove it.") from None
-
-
-def _bytes(example: Example) -> bytes:
-    try:
-        return Path(example.input).read_bytes()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"example {example.id!r}: cannot read the image {str(example.input)!r}: {reason}. Mend or remove it."
-        ) from None

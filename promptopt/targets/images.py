@@ -14,7 +14,7 @@ from ..errors import UserError, require
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["open_image"]
+__all__ = ["image_bytes", "open_image"]
 
 
 def open_image(example: Example) -> Image:
@@ -42,7 +42,7 @@ def open_image(example: Example) -> Image:
             f"example {example.id!r}: {type(given).__name__} is no image. "
             "Allowed: a path, a PIL image, or a uint8 array."
         )
-    data = _bytes(example)
+    data = image_bytes(example)
     try:
         return _rgb(images.open(io.BytesIO(data)))
     except Exception as error:  # decoders raise nearly anything on damaged files
@@ -55,7 +55,12 @@ def _rgb(image: Image) -> Image:
     return image.convert("RGB")
 
 
-def _bytes(example: Example) -> bytes:
+def image_bytes(example: Example) -> bytes:
+    """The bytes of an example's image file.
+
+    Raises:
+        UserError: it cannot be read; the message names it.
+    """
     try:
         return Path(example.input).read_bytes()
     except OSError as error:

@@ -324,7 +324,7 @@ def test_a_failed_run_goes_on_where_it_stopped_and_the_key_stands_nowhere(
     assert (resumed.best, resumed.costs.calls, resumed.costs.dollars) == (texts[-1], 3, pytest.approx(51e-6))
     assert [c.prompt for c in resumed.candidates] == [c.prompt for c in whole.candidates]
     assert (whole.costs.calls, whole.costs.input_tokens) == (resumed.costs.calls, resumed.costs.input_tokens)
-    written = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    written = "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file())
     assert "[key]" in written
     seen = shown_by(folder) + written + shown + caplog.text + repr(resumed) + resumed.to_json()
     assert "401" in caplog.text

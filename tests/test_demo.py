@@ -1,0 +1,48 @@
+"""The main job, as a newcomer runs it: ``promptopt demo`` in fresh processes, with the embedded model on real images."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptopt.api import prepare
+from promptopt.config import read_recipe
+
+ROOT = Path(__file__).parent.parent
+RECIPES = [ROOT / "promptopt/embedded/demo.toml", ROOT / "experiments/hill_climb/recipe.toml"]
+
+
+def demo(folder: Path, *, hash_seed: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "promptopt", "demo", "--json", f"run={folder}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def test_the_demo_finds_a_better_prompt_and_finds_it_again(tmp_path: Path) -> None:
+    first, again = demo(tmp_path / "1", hash_seed="0"), demo(tmp_path / "2", hash_seed="4711")
+    assert first["start"]["prompt"] == "a photo of a {}"
+    assert first["verdict"]["significant"]
+    assert first["best"]["test"] - first["start"]["test"] >= 0.15
+    assert first["verdict"]["low"] <= first["verdict"]["difference"] <= first["verdict"]["high"]
+    assert {"questions", "seconds", "stop_reason", "seed", "run"} <= first.keys()
+    for result in (first, again):
+        del result["seconds"], result["costs"]["seconds"], result["run"]
+    assert again == first
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.parent.name)
+def test_shipped_recipes_are_in_order(recipe: Path) -> None:
+    assert prepare(read_recipe(recipe)).data is not None
