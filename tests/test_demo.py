@@ -1,4 +1,4 @@
-"""The main job, as a newcomer runs it: ``promptopt demo`` in fresh processes, with the embedded model on real images."""
+"""The main job as a newcomer runs it: ``promptopt demo`` in fresh processes, the embedded model on real images."""
 
 from __future__ import annotations
 
