@@ -242,6 +242,7 @@ def test_ctrl_c_exits_130_with_what_there_is(folder: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it for what runs behind
     )
     while not (folder / "out" / "ledger.jsonl").exists() or len(read(folder / "out" / "ledger.jsonl")) < 4:
         time.sleep(0.01)
