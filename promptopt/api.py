@@ -194,24 +194,28 @@ def _choose(plan: Plan, run: Run, best: Prompt) -> Prompt:
     """The final answer: the best on the dev split where there is one, or an ensemble where that is better."""
     scored = [prompt for prompt, rating in run.ratings.items() if rating.value == rating.value]
     ranked = sorted(scored, key=lambda prompt: run.ratings[prompt].rank, reverse=True)
+    rating = run.ratings.get(best)
     try:
         if plan.dev is not None:
             run.open(plan.dev, "dev")
             candidates = list(dict.fromkeys([best, *ranked]))[: plan.finalists]
-            best = _best_of(run, candidates, plan.dev, stage="dev")
+            best, rating = _best_of(run, candidates, plan.dev, stage="dev")
         if plan.ensemble > 1 and len(ranked) > 1:
             together = Prompt("\n".join(p.text for p in ranked[: plan.ensemble]), {"step": "ensemble"})
-            best = _best_of(run, [best, together], plan.dev or plan.scorer, stage="final")
+            together, rated = _best_of(run, [together], plan.dev or plan.scorer, stage="final")
+            if rating is None or rated.rank > rating.rank:
+                best = together
     except BudgetExhausted as error:
         run.notes.append(f"The final choice was cut short: {error}.")
     return best
 
 
-def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, stage: str) -> Prompt:
-    """The highest rated; a tie goes to the earlier one."""
+def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, stage: str) -> tuple[Prompt, Rating]:
+    """The highest rated, and its rating; a tie goes to the earlier one."""
     answers = run.answer([Rate(prompt) for prompt in prompts], scorer, stage=stage)
-    ranks = [answer.rank for _, answer in answers if isinstance(answer, Rating)]
-    return prompts[ranks.index(max(ranks))]
+    ratings = [answer for _, answer in answers if isinstance(answer, Rating)]
+    best = max(range(len(ratings)), key=lambda i: ratings[i].rank)
+    return prompts[best], ratings[best]
 
 
 def _verdict(plan: Plan, run: Run, best: Prompt) -> Verdict | None:

@@ -92,7 +92,7 @@ class Plan:
     @property
     def reserved(self) -> int:
         """Questions kept back for the final choice."""
-        return (self.finalists if self.dev else 0) + (2 if self.ensemble > 1 else 0)
+        return (self.finalists if self.dev else 0) + (1 if self.ensemble > 1 else 0)
 
     @property
     def aftermath(self) -> float:
@@ -101,7 +101,7 @@ class Plan:
             return 0.0
         examples = 2 * len(self.data.test) * bool(self.test) + self.finalists * len(self.data.dev) * bool(self.dev)
         if self.ensemble > 1:
-            examples += 2 * len(self.data.dev or self.data.train)
+            examples += len(self.data.dev or self.data.train)
         return examples / len(self.data.train)
 
     def problem_with(self, prompt: Prompt) -> str | None:

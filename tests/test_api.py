@@ -299,7 +299,7 @@ def test_an_extended_run_with_finalists_stays_within_its_budget(tmp_path: Path) 
         result = promptopt.optimize(**toy(tmp_path / "run", target=target, budget=budget))
         paid = [line for line in lines(log) if not line.startswith("test")]
         assert len(paid) == result.costs.questions <= budget
-        assert len(set(paid)) + 3 >= len(paid)  # each budget may rate one rival of the ensemble again, in another stage
+        assert len(set(paid)) == len(paid)
         events = [e for e in answers(tmp_path / "run") if e["event"] == "answer" and e["stage"] != "test"]
         assert len(events) == result.costs.questions
     assert lines(log).count(f"test\t{START}") == 1, "the start was bought anew for each verdict"
@@ -437,7 +437,9 @@ def test_an_ensemble_wins_only_if_it_is_rated_better() -> None:
     kept = set()
     for seed in range(6):
         result = promptopt.optimize(**toy(None, seed=seed, ensemble=3))
-        alone, together = (s for s in result.steps if s.stage == "final")
+        dev = [s for s in result.steps if s.stage == "dev"]
+        (together,) = (s for s in result.steps if s.stage == "final")
+        alone = max(dev, key=lambda step: step.answer.rank)  # type: ignore[union-attr]
         assert isinstance(alone.answer, Rating)
         assert isinstance(together.answer, Rating)
         better = together.answer.rank > alone.answer.rank
@@ -456,7 +458,7 @@ def test_prompts_that_could_not_be_scored_are_in_no_ensemble() -> None:
         ensemble=4,
         run=None,
     )
-    assert stages(result)["final"] == ["a {}", "a {}\nb {}"]
+    assert stages(result)["final"] == ["a {}\nb {}"]
     assert result.counts["answers without a score"] == 3
 
 
@@ -597,7 +599,7 @@ def test_tokens_are_never_exceeded_and_a_missing_verdict_is_explained(tmp_path: 
         ({"finalists": 0}, "finalists is 0; give at least 1"),
         ({"ensemble": 0}, "ensemble is 0; give at least 1"),
         ({"patience": 0}, "patience is 0; give at least 1"),
-        ({"budget": 6}, "a budget of 6 questions leaves none for the search: the final choice takes 6"),
+        ({"budget": 5}, "a budget of 5 questions leaves none for the search: the final choice takes 5"),
         ({"budget": 0}, r"budget.questions is 0"),
         ({"score": quality}, "score is a scorer by itself"),
         ({"target": None}, "a metric judges a target's outputs|say how prompts are scored"),
