@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -13,10 +14,10 @@ from typing import Any, TypeAlias
 
 from .budget import Budget
 from .config import bind, override
-from .core import Dataset, Metric, Optimizer, Prompt, Rate, Rating, ScoreFunction, Scorer, Target
+from .core import Dataset, HasBelief, Metric, Optimizer, Prompt, Rate, Rating, ScoreFunction, Scorer, Setup, Target
 from .errors import BudgetExhausted, UserError
 from .leaks import leaks
-from .ledger import FORMAT, Ledger
+from .ledger import FORMAT, TEST, TRANSFER, Ledger
 from .loop import Run, Watch
 from .manifest import freeze, manifest, thaw
 from .models.stack import wrap
@@ -25,7 +26,7 @@ from .result import Candidate, Result
 from .verdict import Verdict, compare
 
 Table: TypeAlias = Mapping[str, Any]
-EXTENDS = ("budget", "patience", "goal")  # what may differ when a run is taken up again
+EXTENDS = ("budget", "patience", "goal", "verdict")  # what may differ when a run is taken up again
 
 
 def optimize(
@@ -38,11 +39,13 @@ def optimize(
     data: str | Table | Dataset | None = None,
     metric: str | Table | Metric | None = None,
     tiebreak: str | Table | Metric | None = None,
+    transfer: Table | None = None,
     budget: int | Table | Budget = 500,
     patience: int | None = None,
     goal: float | None = None,
     finalists: int = 5,
     ensemble: int = 1,
+    verdict: bool = True,
     seed: int = 0,
     cache: bool = True,
     per_example: bool = True,
@@ -66,12 +69,15 @@ def optimize(
         data: the examples, in splits; the search never sees the test split.
         metric: what counts as a good output; the target's own choice by default.
         tiebreak: a metric that decides between equal ratings; likewise.
+        transfer: other targets by a name of your choice; the best prompt is compared with the start on each of them,
+            on the same test split.
         budget: questions, or a :class:`Budget` (as a table: questions, calls, tokens, dollars, seconds).
         patience: stop after this many questions without a better prompt.
         goal: stop at this rating.
         finalists: with a dev split, the best so many are rated on it, and the best there is the answer.
         ensemble: with more than 1, the best so many templates are also tried together, for targets that take several
             lines as an ensemble; kept if rated better than the best alone.
+        verdict: open the test split at the end. Without it ``resume`` with ``verdict=true`` opens it later.
         seed: all randomness of the run derives from it.
         cache: answer repeated ratings from memory; turn it off for a noisy score whose repeats should count.
         per_example: keep per-example values in the ledger.
@@ -96,7 +102,7 @@ def resume(run: str | Path, overrides: Sequence[str] = (), *, watch: Watch | Non
 
     Args:
         run: the run's folder.
-        overrides: changes to its budget, patience or goal, for example ``budget.questions=2000``.
+        overrides: changes to its budget, patience, goal or verdict, for example ``budget.questions=2000``.
         watch: as in :func:`optimize`.
         **objects: arguments of :func:`optimize` that were given as objects when the run was started (a function, an
             optimizer); the ledger cannot make them again.
@@ -118,11 +124,12 @@ def resume(run: str | Path, overrides: Sequence[str] = (), *, watch: Watch | Non
         return _run(prepare(recipe), ledger, watch)
 
 
-def prepare(arguments: Table) -> Plan:
+def prepare(arguments: Table, *, parts: Table | None = None) -> Plan:
     """Build and check everything that a recipe names, without asking or spending anything.
 
     Args:
         arguments: the keyword arguments of :func:`optimize`, as in a recipe.
+        parts: some of them built before, for example ``target``, to be used instead of being built again.
 
     Raises:
         UserError: something in it cannot work.
@@ -131,18 +138,57 @@ def prepare(arguments: Table) -> Plan:
     bound = signature.bind(**bind(optimize, arguments, where="recipe"))
     bound.apply_defaults()
     recipe = {key: value for key, value in arguments.items() if key not in ("run", "watch")}
-    return Plan.of(bound.arguments, recipe=recipe)
+    return Plan.of({**bound.arguments, **(parts or {})}, recipe=recipe)
 
 
-def execute(arguments: Table, *, watch: Watch | None = None) -> Result:
-    """:func:`optimize` with its arguments in a table, as in a recipe."""
-    plan = prepare(arguments)
+def execute(arguments: Table, *, watch: Watch | None = None, parts: Table | None = None) -> Result:
+    """:func:`optimize` with its arguments in a table, as in a recipe; ``parts`` as of :func:`prepare`."""
+    plan = prepare(arguments, parts=parts)
     run = arguments.get("run", "auto")
     folder = _new_folder(plan) if run == "auto" else run and Path(run)
     with _opened(folder or None) as ledger:
         if ledger.past:
             _check_same(ledger, plan)
         return _run(plan, ledger, watch)
+
+
+def judge(arguments: Table, best: str, *, parts: Table | None = None) -> Result:
+    """A recipe's verdict on a prompt that was found elsewhere: a run that searches nothing and opens the test split.
+
+    Args:
+        arguments: as of :func:`execute`; ``run`` is the folder to record it in.
+        best: the prompt to compare with the start.
+        parts: as of :func:`prepare`.
+    """
+    plan = prepare(arguments, parts=parts)
+    given, asked = Given(best), plan.test or plan.scorer
+    recipe = {**plan.recipe, "optimizer": given}
+    plan = replace(plan, optimizer=given, scorer=asked, dev=None, ensemble=1, recipe=recipe)
+    with _opened(arguments.get("run") and Path(arguments["run"])) as ledger:
+        return _run(plan, ledger, None)
+
+
+class Given:
+    """An optimizer that knows its prompt already and asks nothing."""
+
+    question = Rate
+
+    def __init__(self, text: str) -> None:
+        self._best = Prompt(text)
+
+    def begin(self, setup: Setup, /) -> None:
+        """There is nothing to begin."""
+
+    def ask(self) -> Sequence[Rate]:
+        """No questions."""
+        return ()
+
+    def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
+        """No answers."""
+
+    def best(self) -> Prompt:
+        """The prompt it was given."""
+        return self._best
 
 
 # ── One run from its first question to its verdict ────────────────────────────────────────────────────────────────
@@ -170,11 +216,16 @@ def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
     try:
         reason = run.search()
         best = run.optimizer.best()
-        verdict = None
-        if reason != "interrupted":
+        verdict, transfers = None, {}
+        if reason not in ("interrupted", "stopped"):
             try:
                 best = _choose(plan, run, best)
-                verdict = _verdict(plan, run, best)
+                verdict = _verdict(plan, run, best, plan.test)
+                transfers = {
+                    name: found
+                    for name, scorer in plan.transfer.items()
+                    if (found := _verdict(plan, run, best, scorer, stage=f"{TRANSFER}{name}"))
+                }
             except KeyboardInterrupt:
                 reason = "interrupted"
     except BaseException as error:
@@ -182,8 +233,9 @@ def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         if ledger.folder:
             error.add_note(f"What was paid for is kept; go on with: promptopt resume {quote(str(ledger.folder))}")
         raise
-    result = _result(plan, run, best, verdict, reason, ledger.folder)
-    ledger.append({"event": "stop", "reason": reason, "best": result.best, "time": _now()})
+    result = _result(plan, run, best, verdict, transfers, reason, ledger.folder)
+    belief = {"belief": asdict(result.belief)} if result.belief else {}
+    ledger.append({"event": "stop", "reason": reason, "best": result.best, **belief, "time": _now()})
     if ledger.folder:
         for name, text in {"best.txt": result.best, "result.json": result.to_json()}.items():
             (ledger.folder / name).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
@@ -218,36 +270,46 @@ def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, s
     return prompts[best], ratings[best]
 
 
-def _verdict(plan: Plan, run: Run, best: Prompt) -> Verdict | None:
+def _verdict(
+    plan: Plan, run: Run, best: Prompt, scorer: Scorer[Rate, Rating] | None, *, stage: str = TEST
+) -> Verdict | None:
     """The held-out comparison, taken from the ledger if it stands there."""
-    if plan.test is None:
+    if scorer is None:
         return None
     start = plan.start[0]
-    run.open(plan.test, "test")
+    run.open(scorer, "test")
     try:
-        answers = list(run.answer([Rate(prompt) for prompt in dict.fromkeys([start, best])], plan.test, stage="test"))
+        answers = list(run.answer([Rate(prompt) for prompt in dict.fromkeys([start, best])], scorer, stage=stage))
     except BudgetExhausted as error:
         run.notes.append(f"No verdict: {error}. Raise it with: promptopt resume {run.ledger.folder} budget.…")
         return None
     for event in run.replay.verdicts:
-        if (event["start_prompt"], event["best_prompt"]) == (start.text, best.text):
+        if (event.get("stage", TEST), event["start_prompt"], event["best_prompt"]) == (stage, start.text, best.text):
             return Verdict.from_json(event["verdict"])
     ratings = [answer for _, answer in answers if isinstance(answer, Rating)]
     verdict = compare(ratings[0], ratings[-1], rng=run.setup("test").rng())
-    run.ledger.append(
-        {"event": "verdict", "start_prompt": start.text, "best_prompt": best.text, "verdict": verdict.to_json()}
-        | run.counted()
-    )
+    compared = {"stage": stage, "start_prompt": start.text, "best_prompt": best.text}
+    run.ledger.append({"event": "verdict", **compared, "verdict": verdict.to_json()} | run.counted())
     return verdict
 
 
-def _result(plan: Plan, run: Run, best: Prompt, verdict: Verdict | None, reason: str, folder: Path | None) -> Result:
+def _result(
+    plan: Plan,
+    run: Run,
+    best: Prompt,
+    verdict: Verdict | None,
+    transfers: Mapping[str, Verdict],
+    reason: str,
+    folder: Path | None,
+) -> Result:
     ranked = sorted(run.ratings.items(), key=lambda item: item[1].rank, reverse=True)
     return Result(
         best=best.text,
         start=plan.start[0].text,
         candidates=tuple(Candidate(prompt, rating) for prompt, rating in ranked),
         verdict=verdict,
+        transfers=transfers,
+        belief=run.optimizer.belief() if isinstance(run.optimizer, HasBelief) else None,
         stop_reason=reason,
         costs=run.meter.costs,
         counts=dict(run.counts),

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     datasets = "datasets"
     proposers = "proposers"
     pools = "pools"
+    embedders = "embedders"
 
 
 @app.command()
@@ -156,7 +157,7 @@ def _finish(result: Result, *, json: bool) -> None:
 def _summarise(result: Result) -> None:
     from rich.text import Text
 
-    from .show import changes, plain, verdict_line
+    from .show import belief_line, changes, plain, verdict_line
 
     console = _console()
     for note in result.notes:
@@ -164,6 +165,10 @@ def _summarise(result: Result) -> None:
     console.print("\nstart ", Text(plain(result.start)), sep="  ")
     console.print("best  ", changes(result.start, result.best, lost=console.color_system is not None), sep="  ")
     console.print(verdict_line(result.verdict), highlight=False)
+    for name, verdict in result.transfers.items():
+        console.print(verdict_line(verdict, f"On {name}"), highlight=False)
+    if result.belief:
+        console.print(belief_line(result.belief), highlight=False)
     counts = "".join(f", {n} {what}" for what, n in result.counts.items())
     console.print(
         f"{result.costs.questions} questions in {result.costs.seconds:.1f} s{counts}; {result.stop_reason}.",

@@ -28,6 +28,7 @@ KINDS = {  # the protocol that annotates a parameter, and the kind of part that 
     "Dataset": "datasets",
     "Proposer": "proposers",
     "Pool": "pools",
+    "Embedder": "embedders",
 }
 NEEDS = {  # what an object of each kind has at the least
     "optimizers": "ask",
@@ -38,6 +39,7 @@ NEEDS = {  # what an object of each kind has at the least
     "datasets": "train",
     "proposers": "propose",
     "pools": "draw",
+    "embedders": "embed",
 }
 
 

@@ -121,9 +121,13 @@ Winner: TypeAlias = Literal["a", "b", "tie", "unknown"]
 
 @dataclass(frozen=True)
 class Preference:
-    """The answer to :class:`Duel`; ``unknown`` means that the answerer could not tell."""
+    """The answer to :class:`Duel`; ``unknown`` means that the answerer could not tell.
+
+    ``details`` says as JSON values who answered and how, for example ``{"by": {"ada": "a"}, "swapped": true}``.
+    """
 
     winner: Winner
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 # ── Chat models ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -218,6 +222,17 @@ class ChatModel(Protocol):
         """The most that :meth:`complete` could cost with these arguments; the budget is checked against it."""
 
 
+class Embedder(Protocol):
+    """Turns texts into vectors, so that texts of like meaning lie close."""
+
+    @property
+    def name(self) -> str:
+        """What makes its vectors what they are; part of the key under which they are cached."""
+
+    def embed(self, texts: Sequence[str], /) -> Array:
+        """``(n_texts, d)`` float64, one row per text, each of length 1. What a row is does not depend on the others."""
+
+
 # ── The seams ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -267,10 +282,18 @@ class Optimizer(Protocol[Q, A_contra]):
         """
 
     def ask(self) -> Sequence[Q]:
-        """The next batch, answerable in any order. Empty means converged."""
+        """The next batch, answerable in any order. Empty means converged.
+
+        Where answers come when they come (:class:`Streams`), it is called again while earlier questions are open;
+        empty then means: not before one of them is answered.
+        """
 
     def tell(self, answered: Sequence[tuple[Q, A_contra]], /) -> None:
-        """Take answers to questions of the last batch; may be fewer than asked, and none of them may be scored."""
+        """Take answers to questions that were asked; may be fewer than asked, and none of them may be scored.
+
+        An answer to a question (by its number) that was answered before replaces the earlier one; only
+        :class:`Streams` does that.
+        """
 
     def best(self) -> Prompt:
         """The incumbent. A tie does not displace it."""
@@ -335,6 +358,64 @@ class HasRatings(Protocol):
     """An optimizer that puts ratings on the whole training split together from ratings on parts of it."""
 
     def ratings(self) -> Mapping[Prompt, Rating]: ...
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What an optimizer that gets no ratings thinks of its incumbent.
+
+    Attributes:
+        confidence: the probability, in [0, 1], that no other prompt it knows is better.
+        questions: how many more answers are likely to matter; None where it cannot say.
+    """
+
+    confidence: float
+    questions: int | None = None
+
+
+@runtime_checkable
+class HasBelief(Protocol):
+    """An optimizer that can say how sure it is of its incumbent."""
+
+    def belief(self) -> Belief: ...
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """A scorer whose answers come when they come, as people's do.
+
+    The run keeps ``ahead`` questions open and asks on while others are still open, so that nobody waits for anybody.
+    Every question is opened once; ``answer`` of the same scorer is for those who need a batch at a time.
+    """
+
+    @property
+    def ahead(self) -> int:
+        """How many questions to keep open; may change between calls."""
+
+    def open(self, questions: Sequence[Any], record: Callable[[Any, Any], None], /) -> None:
+        """Take questions to be answered, without waiting for answers.
+
+        Args:
+            record: ``record(question, answer)`` puts an answer on the disk and hands it to the run. It may be called
+                from any thread, and returns before whoever answered is told that the answer is kept. A second answer
+                to the same question replaces the first.
+        """
+
+    def wait(self) -> bool:
+        """Return True once an answer was recorded since the last call, False if nobody will answer any more.
+
+        Raises:
+            BudgetExhausted, ModelError: an output that people were to compare could not be bought.
+        """
+
+    def remember(self, question: Any, answer: Any, /) -> None:
+        """Called for every answer that was recorded before the run was resumed, in the order they were given."""
+
+    def watch(self, progress: Any, /) -> None:
+        """Called with a :class:`promptopt.loop.Progress` whenever the optimizer has learnt something."""
+
+    def close(self) -> None:
+        """The search is over: nobody is asked any more."""
 
 
 RatingScorer: TypeAlias = Scorer[Rate, Rating]

@@ -7,6 +7,7 @@ start      once: versions, seed, recipe, example ids (the manifest)
 resume     each time that the run is taken up again
 call       an LLM call: who made it, the hash of what was asked, the replies, usage, seconds so far
 answer     a question and its answer; ``n`` counts them within their stage (search, dev, final, test)
+turn       where answers come when they come: how many of them the optimizer was told, and asked after
 verdict    what the test split said about two prompts
 stop       why the search ended
 failed     the error that ended it
@@ -42,6 +43,7 @@ Event: TypeAlias = Mapping[str, Any]
 
 FORMAT = 1
 SYNC_SECONDS = 1.0
+TEST, TRANSFER = "test", "transfer:"  # the stages of verdicts; after the second stands which other target
 
 
 class Ledger:
@@ -176,7 +178,7 @@ def encode_question(question: Question) -> dict[str, Any]:
 def encode_answer(answer: Answer) -> dict[str, Any]:
     """An answer as JSON values."""
     if isinstance(answer, Preference):
-        return {"winner": answer.winner}
+        return {"winner": answer.winner} | ({"details": dict(answer.details)} if answer.details else {})
     fields: dict[str, Any] = {"value": _number(answer.value), "tiebreak": _number(answer.tiebreak)}
     if answer.per_example is not None:
         fields["per_example"] = [_number(v) for v in answer.per_example.tolist()]
@@ -193,7 +195,7 @@ def decode_question(event: Event) -> Question:
 def decode_answer(event: Event) -> Answer:
     """The answer that an answer event holds."""
     if "winner" in event:
-        return Preference(event["winner"])
+        return Preference(event["winner"], event.get("details", {}))
     values = event.get("per_example")
     return Rating(
         _float(event["value"]),
@@ -243,6 +245,11 @@ def decode_completion(event: Event) -> Completion:
     return Completion(tuple(Reply(text, finish) for text, finish in event["replies"]), Usage(*event["usage"]))
 
 
+def held_out(stage: str) -> bool:
+    """Whether a stage is one of the verdicts', whose answers the budget does not count."""
+    return stage == TEST or stage.startswith(TRANSFER)
+
+
 class Replay:
     """Hands a resumed run what its ledger already holds.
 
@@ -256,19 +263,22 @@ class Replay:
         scorer_usage: what the scorer's calls cost.
         seconds: how long the run has worked.
         counts: what scorers counted.
+        turns: the turn events.
         verdicts: the verdict events.
     """
 
     def __init__(self, past: Sequence[dict[str, Any]]) -> None:
         self.manifest: dict[str, Any] = past[0] if past else {}
         self.seconds = max((event.get("t", 0.0) for event in past), default=0.0)
-        self.questions = sum(event["event"] == "answer" and event["stage"] != "test" for event in past)
+        answers = [event for event in past if event["event"] == "answer" and not event.get("again")]
+        self.questions = sum(not held_out(event["stage"]) for event in answers)
         calls = [event for event in past if event["event"] == "call"]
         self.usage = sum((Usage(*event["usage"]) for event in calls), Usage())
         self.scorer_usage = sum((Usage(*event["usage"]) for event in calls if event["part"] == "scorer"), Usage())
         self.counts: Counter[str] = Counter()
         for event in past:
             self.counts.update(event.get("counts", {}))
+        self.turns = [event for event in past if event["event"] == "turn"]
         self.verdicts = [event for event in past if event["event"] == "verdict"]
         self._search: deque[tuple[int, dict[str, Any]]] = deque()
         self._later: dict[tuple[str, str], dict[str, Any]] = {}
@@ -303,15 +313,25 @@ class Replay:
         if not self._search:
             return None
         index, event = self._search.popleft()
-        recorded = decode_question(event)
-        if recorded != question:
-            raise ReplayMismatch(
-                f"question {event['n']} is {encode_question(question)} now and {encode_question(recorded)} "
-                "in the ledger: the recipe, the data or the code has changed. "
-                "Start a new run, or resume with what this one was started with."
-            )
         self._answered_up_to = index
-        return decode_answer(event)
+        return decode_answer(_same(event, question))
+
+    def streamed(self, asked: Sequence[Question]) -> tuple[Question, Answer]:
+        """The next recorded answer of the search and which of the questions asked so far it is for.
+
+        Raises:
+            ReplayMismatch: the ledger holds another question of that number.
+        """
+        if not self._search:
+            raise ReplayMismatch("the ledger tells more answers than it holds; it was changed after it was written.")
+        _, event = self._search.popleft()
+        if event["n"] >= len(asked):
+            raise ReplayMismatch(
+                f"the ledger answers question {event['n']}, which is not asked now: the recipe, the data or the code "
+                "has changed. Start a new run, or resume with what this one was started with."
+            )
+        question = asked[event["n"]]
+        return question, decode_answer(_same(event, question))
 
     def call(self, part: str, key: str) -> Completion | None:
         """The recorded completion of a call, or None if it has to be made."""
@@ -321,3 +341,15 @@ class Replay:
             if part == "optimizer" or index > self._batch_began:
                 return decode_completion(event)
         return None
+
+
+def _same(event: dict[str, Any], question: Question) -> dict[str, Any]:
+    """The event of an answer, if it answers this question."""
+    recorded = decode_question(event)
+    if recorded != question:
+        raise ReplayMismatch(
+            f"question {event['n']} is {encode_question(question)} now and {encode_question(recorded)} "
+            "in the ledger: the recipe, the data or the code has changed. "
+            "Start a new run, or resume with what this one was started with."
+        )
+    return event

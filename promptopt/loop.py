@@ -18,6 +18,7 @@ import numpy as np
 from .budget import Budget, Costs, Meter
 from .core import (
     Begins,
+    Belief,
     ChatModel,
     Completion,
     Duel,
@@ -29,10 +30,12 @@ from .core import (
     Rate,
     Rating,
     Scorer,
+    Streams,
     Usage,
 )
 from .errors import BudgetExhausted, PromptoptError, UserError
-from .ledger import Answer, Ledger, Question, Replay, call_key, encode, encode_completion
+from .ledger import Answer, Ledger, Question, Replay, call_key, encode, encode_completion, held_out
+from .stream import Stream
 
 STREAMS = {"optimizer": 0, "scorer": 1, "dev": 2, "test": 3}
 MARGIN = 1.5  # the prompts that the verdict compares may be longer than those rated so far
@@ -41,7 +44,10 @@ IDLE_BATCHES = 1_000  # an optimizer that asks only what it knows, this often in
 
 @dataclass(frozen=True)
 class Step:
-    """One answered question. ``stage`` is ``search``, ``dev``, ``final`` or ``test``; ``n`` counts within it."""
+    """One answered question; ``n`` counts within its stage.
+
+    ``stage`` is ``search``, ``dev``, ``final``, ``test`` or ``transfer:`` and the name of another target.
+    """
 
     n: int
     stage: str
@@ -58,6 +64,7 @@ class Progress:
     costs: Costs
     budget: Budget
     notes: tuple[str, ...]
+    belief: Belief | None = None
 
 
 Watch: TypeAlias = Callable[[Progress], None]
@@ -132,6 +139,8 @@ class Run:
         self._uncounted: Counter[str] = Counter()  # by scorers, and not in the ledger yet
         self._known: dict[Rate, Rating] = {}
         self._numbers: Counter[str] = Counter()
+        self._places: dict[int, int] = {}  # of the search's questions, by number, in steps
+        self.belief: Belief | None = None
 
     # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,33 +148,39 @@ class Run:
         """Ask and tell until something says stop.
 
         Returns:
-            Why it stopped: ``converged``, ``budget: ...``, ``patience: ...``, ``goal: ...`` or ``interrupted``.
+            Why it stopped: ``converged``, ``budget: ...``, ``patience: ...``, ``goal: ...``, ``interrupted``, or
+            ``stopped`` where the people who answered said so.
         """
         self._begin(self.scorer, "scorer")
         self.optimizer.begin(self.setup("optimizer"))
         self._incumbent = self.optimizer.best()
         self._improved_at = 0
-        idle = 0
         try:
-            while (reason := self._done()) is None:
-                batch = self.optimizer.ask()
-                if not batch or idle >= IDLE_BATCHES:
-                    return "converged"
-                before = len(self.steps)
-                answered, refused = self._answer_batch(batch)
-                self.optimizer.tell(answered)
-                if isinstance(self.optimizer, HasRatings):
-                    self.ratings.update(self.optimizer.ratings())
-                idle = idle + 1 if len(self.steps) == before else 0
-                if refused:
-                    return refused
+            return Stream(self, self.scorer).search() if isinstance(self.scorer, Streams) else self._batches()
         except BudgetExhausted as error:
             return f"budget: {error.limit}"
         except KeyboardInterrupt:
             return "interrupted"
+
+    def _batches(self) -> str:
+        """Ask, have all answered, tell, until something says stop."""
+        idle = 0
+        while (reason := self.done()) is None:
+            batch = self.optimizer.ask()
+            if not batch or idle >= IDLE_BATCHES:
+                return "converged"
+            before = len(self.steps)
+            answered, refused = self._answer_batch(batch)
+            self.optimizer.tell(answered)
+            if isinstance(self.optimizer, HasRatings):
+                self.ratings.update(self.optimizer.ratings())
+            idle = idle + 1 if len(self.steps) == before else 0
+            if refused:
+                return refused
         return reason
 
-    def _done(self) -> str | None:
+    def done(self) -> str | None:
+        """Why the search is over, or None."""
         best, asked = self.optimizer.best(), self._numbers["search"]
         if best != self._incumbent:
             self._incumbent, self._improved_at = best, asked
@@ -174,11 +189,11 @@ class Run:
             return f"goal: {self.goal:g} reached"
         if self.patience is not None and asked - self._improved_at >= self.patience:
             return f"patience: no better prompt in {self.patience} questions"
-        if self._room() == 0:
+        if self.room() == 0:
             return "budget: questions"
         return None
 
-    def _room(self) -> int | None:
+    def room(self) -> int | None:
         """How many questions the search may still ask, those paid for before included; None means no limit."""
         room = self.meter.room()
         return None if room is None else room + self.replay.waiting
@@ -186,7 +201,7 @@ class Run:
     def _answer_batch(self, batch: Sequence[Question]) -> tuple[list[tuple[Question, Answer]], str | None]:
         """Answers to a batch, and why some stayed unanswered."""
         fresh, repeats = self._split_repeats(batch)
-        room = self._room()
+        room = self.room()
         payable = fresh if room is None else fresh[:room]
         refused = "budget: questions" if len(payable) < len(fresh) else None
         answered: list[tuple[Question, Answer]] = []
@@ -226,7 +241,7 @@ class Run:
         live = [q for i, q in enumerate(questions) if i not in recorded]
         answers = self._ask(scorer, live, stage) if live else iter(())
         for i, question in enumerate(questions):
-            yield question, self._keep(stage, question, recorded[i] if i in recorded else next(answers))
+            yield question, self.keep(stage, question, recorded[i] if i in recorded else next(answers))
 
     def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
         """Live answers, each in the ledger before it is passed on."""
@@ -254,7 +269,7 @@ class Run:
             )
         if isinstance(answer, Preference):
             return answer
-        values = answer.per_example if self.per_example or stage == "test" else None
+        values = answer.per_example if self.per_example or held_out(stage) else None
         if values is not None:
             values = np.asarray(values, dtype=np.float64)
             values = np.where(np.isfinite(values), values, np.nan)
@@ -265,8 +280,19 @@ class Run:
             answer.feedback,
         )
 
+    def record_one(self, question: Question, answer: Answer, *, again: bool) -> Answer:
+        """Write down one answer of the search; one that is given again replaces an earlier one and costs nothing."""
+        answer = self._settle(answer, self.scorer, question, "search")
+        if again:
+            event = {"event": "answer", "stage": "search", "n": question.number, "again": True}
+            event |= {**encode(question, answer), "t": round(self.meter.seconds, 3)}
+            self.ledger.append(event)
+        else:
+            self._record("search", [(question, answer)])
+        return answer
+
     def _record(self, stage: str, answers: Sequence[tuple[Question, Answer]]) -> None:
-        self.meter.questions += len(answers) if stage != "test" else 0
+        self.meter.questions += 0 if held_out(stage) else len(answers)
         seconds = round(self.meter.seconds, 3)
         events: list[dict[str, Any]] = [
             {"event": "answer", "stage": stage, "n": question.number, **encode(question, answer), "t": seconds}
@@ -276,21 +302,30 @@ class Run:
             events[-1] |= self.counted()
         self.ledger.append(*events)
 
-    def _keep(self, stage: str, question: Question, answer: Answer) -> Answer:
-        """Count an answer, live or replayed, and remember it."""
+    def keep(self, stage: str, question: Question, answer: Answer) -> Answer:
+        """Count an answer, live or replayed, and remember it; one to a question answered before takes its place."""
+        step = Step(question.number, stage, question, answer)
+        if stage == "search" and (place := self._places.get(question.number)) is not None:
+            self.steps[place] = step
+            return answer
         self._numbers[stage] += 1
         if stage == "search":
             self.meter.kept = self.scorer_usage.times(MARGIN * self.aftermath / self._numbers[stage])
-        self.steps.append(Step(question.number, stage, question, answer))
+            self._places[question.number] = len(self.steps)
+        self.steps.append(step)
         if stage == "search" and isinstance(question, Rate) and isinstance(answer, Rating):
             self._known[question] = answer
             if not question.on:
                 self.ratings[question.prompt] = answer
         if isinstance(answer, Rating) and math.isnan(answer.value):
             self.count("answers without a score", 1, recorded=False)
-        rating = self.ratings.get(self._incumbent)
-        self.watch(Progress(self._incumbent, rating, self.meter.costs, self.meter.budget, tuple(self.notes)))
+        self.watch(self.progress())
         return answer
+
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        rating = self.ratings.get(self._incumbent)
+        return Progress(self._incumbent, rating, self.meter.costs, self.meter.budget, tuple(self.notes), self.belief)
 
     # ── What parts are given ──────────────────────────────────────────────────────────────────────────────────────
 

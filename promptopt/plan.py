@@ -8,7 +8,7 @@ from typing import Any
 
 from .budget import Budget
 from .config import accepts, build, call
-from .core import Dataset, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from .core import Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from .errors import UserError
 from .loop import check_match
 from .scorers import FunctionScorer, MetricScorer
@@ -29,7 +29,8 @@ OPTIONS = (  # arguments that a plan holds as they are given
 
 @dataclass(frozen=True)
 class Plan:
-    """A run's parts. ``scorer`` answers the search; ``dev`` and ``test`` rate on the other splits, where there are any.
+    """A run's parts. ``scorer`` answers the search; ``dev`` and ``test`` rate on the other splits, where there are any,
+    and ``transfer`` with other targets on the test split.
 
     ``recipe`` holds the arguments as they were given.
     """
@@ -39,6 +40,7 @@ class Plan:
     scorer: Scorer[Any, Any]
     dev: Scorer[Rate, Rating] | None
     test: Scorer[Rate, Rating] | None
+    transfer: Mapping[str, Scorer[Rate, Rating]]
     target: Target | None
     data: Dataset | None
     budget: Budget
@@ -79,7 +81,8 @@ class Plan:
             optimizer=optimizer,
             scorer=scorer,
             dev=dev,
-            test=test,
+            test=test if given["verdict"] else None,
+            transfer=_transfer(given, data, offered) if given["verdict"] else {},
             target=target,
             data=data,
             budget=_budget(given["budget"]),
@@ -99,7 +102,8 @@ class Plan:
         """What the verdict and the final choice cost, in ratings on the training split."""
         if self.data is None or not self.data.train:
             return 0.0
-        examples = 2 * len(self.data.test) * bool(self.test) + self.finalists * len(self.data.dev) * bool(self.dev)
+        verdicts = bool(self.test) + len(self.transfer)
+        examples = 2 * len(self.data.test) * verdicts + self.finalists * len(self.data.dev) * bool(self.dev)
         if self.ensemble > 1:
             examples += len(self.data.dev or self.data.train)
         return examples / len(self.data.train)
@@ -171,7 +175,25 @@ def _scorers(
     if judges:
         offered = {**offered, "target": target}
     scorer = _part(given, "scorer", "scorers", offered)
-    return scorer, *(_again(given, split, data, offered) for split in SPLITS[1:])
+    dev, test = (_again(given, split, data, offered) for split in SPLITS[1:])
+    if scorer.question is Duel and target and (given["metric"] or getattr(target, "metric", None)):
+        dev, test = None, _metric_scorer(given, target, data, "test", offered)
+    return scorer, dev, test
+
+
+def _transfer(
+    given: Mapping[str, Any], data: Dataset | None, offered: Mapping[str, Any]
+) -> dict[str, Scorer[Rate, Rating]]:
+    """Who rates on the test split with other targets."""
+    scorers = {}
+    for name, spec in (given["transfer"] or {}).items():
+        where = f"transfer.{name}"
+        target = build("targets", spec, where=where, offered=offered)
+        scorer = _scorers(given, target, data, offered)[2] if given["target"] else None
+        if scorer is None:
+            raise UserError(f"{where}: to compare prompts on another target, give target and data with a test split.")
+        scorers[name] = scorer
+    return scorers
 
 
 def _examples(data: Dataset | None, split: str) -> tuple[Example, ...]:

@@ -37,6 +37,7 @@ TABLE: dict[str, dict[str, str]] = {
         "grammar": "promptopt.optimizers.pools:Grammar",
         "captions": "promptopt.optimizers.captions:Captions",
     },
+    "embedders": {},
     "scorers": {
         "bradley-terry": "promptopt.scorers.adapters:BradleyTerry",
         "win-rate": "promptopt.scorers.adapters:WinRate",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .budget import Costs
-from .core import Prompt, Rating
+from .core import Belief, Prompt, Rating
 from .ledger import encode
 from .loop import Step
 from .verdict import Verdict
@@ -40,6 +40,8 @@ class Result:
         candidates: everything rated, best first.
         verdict: the held-out comparison of best with start; None where there is no test data or the run was
             interrupted.
+        transfers: the same comparison with the recipe's other targets, by name.
+        belief: how sure an optimizer that gets no ratings is of the best prompt; None from others.
         stop_reason: why the search ended.
         costs: what was spent.
         counts: how often something went wrong that is worth knowing, for example unparsable replies.
@@ -54,6 +56,8 @@ class Result:
     start: str
     candidates: tuple[Candidate, ...]
     verdict: Verdict | None
+    transfers: Mapping[str, Verdict]
+    belief: Belief | None
     stop_reason: str
     costs: Costs
     counts: Mapping[str, int]
@@ -93,6 +97,8 @@ class Result:
             "start": {"prompt": self.start, "train": self.score(self.start), "test": v.start if v else None},
             "best": {"prompt": self.best, "train": self.score(self.best), "test": v.best if v else None},
             "verdict": v and {**asdict(v), "significant": v.significant},
+            "transfers": {name: {**asdict(v), "significant": v.significant} for name, v in self.transfers.items()},
+            "belief": self.belief and asdict(self.belief),
             "stop_reason": self.stop_reason,
             "questions": self.costs.questions,
             "seconds": round(self.costs.seconds, 3),

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from .core import Rate, Rating
+from .core import Belief, Rate, Rating
 from .errors import UserError, require
-from .ledger import Replay, decode_answer, decode_question, read
+from .ledger import TEST, TRANSFER, Replay, decode_answer, decode_question, read
 from .verdict import Verdict
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -29,6 +30,8 @@ class Story:
         ratings: prompt and rating on the training split, in the order asked.
         best: the final answer, or the best rated so far.
         verdict: the held-out comparison, if it was made.
+        transfers: the same comparison with other targets, by name.
+        belief: how sure an optimizer that gets no ratings was of the best prompt.
         status: why the run stopped, or that it did not.
         events: the ledger's events.
     """
@@ -37,6 +40,8 @@ class Story:
     ratings: list[tuple[str, Rating]]
     best: str
     verdict: Verdict | None
+    transfers: dict[str, Verdict]
+    belief: Belief | None
     status: str
     events: list[dict[str, Any]]
 
@@ -53,9 +58,15 @@ class Story:
         last = next(event for event in reversed(events) if event["event"] in ("start", "resume", "stop", "failed"))
         ratings = _ratings(events)
         best = last.get("best") or _best(ratings) or events[0]["start"][0]
-        verdicts = [event for event in events if event["event"] == "verdict" and event["best_prompt"] == best]
-        verdict = Verdict.from_json(verdicts[-1]["verdict"]) if verdicts else None
-        return cls(events[0], ratings, best, verdict, _status(last), events)
+        verdicts = {
+            event.get("stage", TEST): Verdict.from_json(event["verdict"])
+            for event in events
+            if event["event"] == "verdict" and event["best_prompt"] == best
+        }
+        verdict = verdicts.pop(TEST, None)
+        transfers = {stage.removeprefix(TRANSFER): found for stage, found in verdicts.items()}
+        belief = Belief(**last["belief"]) if "belief" in last else None
+        return cls(events[0], ratings, best, verdict, transfers, belief, _status(last), events)
 
     @property
     def start(self) -> str:
@@ -92,12 +103,22 @@ def show(folder: Path, console: Console, *, top: int = 5) -> None:
     console.print(Text(str(folder), "bold").append(f"  seed {story.manifest['seed']}, {story.status}", "not bold"))
     console.print(Group(_prompts(story, top, lost=console.color_system is not None), _curve(story)))
     console.print(verdict_line(story.verdict), highlight=False)
+    for name, verdict in story.transfers.items():
+        console.print(verdict_line(verdict, f"On {name}"), highlight=False)
+    if story.belief:
+        console.print(belief_line(story.belief), highlight=False)
     console.print(_costs(story), highlight=False)
 
 
-def verdict_line(verdict: Verdict | None) -> str:
-    """The verdict in words."""
-    return f"[bold]Verdict:[/bold] {verdict.sentence()}" if verdict else "[bold]Verdict:[/bold] none was measured"
+def verdict_line(verdict: Verdict | None, title: str = "Verdict") -> str:
+    """A verdict in words."""
+    return f"[bold]{escape(title)}:[/bold] {verdict.sentence() if verdict else 'none was measured'}"
+
+
+def belief_line(belief: Belief) -> str:
+    """How sure the optimizer is, in words."""
+    more = "" if belief.questions is None else f"; about {belief.questions} more answers are likely to matter"
+    return f"[bold]Belief:[/bold] no other prompt is better with probability {belief.confidence:.2f}{more}"
 
 
 def changes(start: str, prompt: str, *, lost: bool) -> Text:

@@ -767,3 +767,55 @@ def test_what_an_optimizer_rates_piece_by_piece_is_a_candidate(tmp_path: Path) -
 
 def _rated(result: Result) -> list[tuple[Prompt, Rating]]:
     return [(candidate.prompt, candidate.rating) for candidate in result.candidates]
+
+
+# ── Other targets ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Deaf(ToyTarget):
+    """Answers everything as if nothing had been asked well."""
+
+    def run(self, prompt: Prompt, examples: Any, /) -> list[Any]:
+        return ["wrong"] * len(examples)
+
+
+def test_a_prompt_is_compared_on_other_targets_too(tmp_path: Path) -> None:
+    transfer = {"twin": {"name": "run_parts:ToyTarget"}, "deaf": Deaf()}
+    result = promptopt.optimize(**toy(tmp_path / "run", transfer=transfer))
+    assert result.verdict is not None
+    assert result.transfers["twin"].difference == result.verdict.difference > 0
+    assert result.transfers["deaf"].best == result.transfers["deaf"].start == 0
+    stages = {step.stage for step in result.steps}
+    assert stages >= {"test", "transfer:twin", "transfer:deaf"}
+    plain = promptopt.optimize(**toy(tmp_path / "plain"))
+    assert plain.best == result.best
+    assert plain.costs.questions == result.costs.questions
+
+
+def test_transfer_verdicts_are_not_bought_twice(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    transfer = {"twin": {"name": "run_parts:ToyTarget", "log": str(log)}}
+    first = promptopt.optimize(**toy(tmp_path / "run", transfer=transfer))
+    paid = lines(log)
+    assert paid
+    again = promptopt.resume(tmp_path / "run")
+    assert lines(log) == paid
+    assert again.transfers == first.transfers
+
+
+@pytest.mark.parametrize(
+    "changes", [{"target": None, "data": None, "score": len}, {"data": {"name": "run_parts:toy_data", "test": 0}}]
+)
+def test_transfer_needs_a_target_and_a_test_split(changes: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"transfer\.twin"):
+        promptopt.optimize(**toy(None, **{"transfer": {"twin": ToyTarget()}, "ensemble": 1, **changes}))
+
+
+def test_without_a_verdict_the_test_split_stays_closed_until_asked_for(tmp_path: Path) -> None:
+    result = promptopt.optimize(**toy(tmp_path / "run", verdict=False, transfer={"twin": "run_parts:ToyTarget"}))
+    assert result.verdict is None
+    assert not result.transfers
+    opened = promptopt.resume(tmp_path / "run", ["verdict=true"])
+    assert opened.best == result.best
+    assert opened.verdict is not None
+    assert [*opened.transfers] == ["twin"]

@@ -26,6 +26,8 @@ def result(verdict: Verdict | None = None, run: Path | None = None) -> Result:
         start="start",
         candidates=tuple(Candidate(p, r) for p, r in [*ratings.items(), (Prompt("odd"), Rating(math.nan))]),
         verdict=verdict,
+        transfers={},
+        belief=None,
         stop_reason="converged",
         costs=Costs(questions=3, calls=2, input_tokens=10, output_tokens=5, dollars=0.01, seconds=1.23456),
         counts={"unparsable replies": 2},

@@ -1,0 +1,240 @@
+"""Runs whose answers come when they come: in any order, several at a time, given again, over several sittings."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptopt import optimize, resume
+from promptopt.core import Belief, Duel, Preference, Prompt, Setup
+from promptopt.errors import BudgetExhausted, ReplayMismatch, UserError
+
+START = [f"prompt {i}" for i in range(6)]
+
+
+class Pairs:
+    """Asks for random pairs in batches of two; what it asks next depends on everything told, in the order told."""
+
+    question = Duel
+
+    def begin(self, setup: Setup, /) -> None:
+        self.rng = setup.rng()
+        self.prompts = list(setup.start)
+        self.told: list[tuple[int, str]] = []
+
+    def ask(self) -> Sequence[Duel]:
+        salt = sum(n * len(winner) for n, winner in self.told)
+        pairs = list(itertools.permutations(self.prompts, 2))
+        return [Duel(*pairs[(int(self.rng.integers(len(pairs))) + salt) % len(pairs)]) for _ in range(2)]
+
+    def tell(self, answered: Sequence[tuple[Duel, Preference]], /) -> None:
+        self.told += [(duel.number, preference.winner) for duel, preference in answered]
+
+    def best(self) -> Prompt:
+        return self.prompts[0]
+
+    def belief(self) -> Belief:
+        return Belief(0.25, len(self.told))
+
+
+class Person:
+    """Answers some of the open duels whenever it is waited for, in an order of its own.
+
+    Args:
+        stop: stop after this many answers of this sitting.
+        again: give the answer before the last one again, differently, after every so many answers.
+    """
+
+    question = Duel
+
+    def __init__(self, *, ahead: int = 4, stop: int | None = None, again: int = 0) -> None:
+        self.ahead = ahead
+        self.stop = stop
+        self.again = again
+        self.waiting: list[Duel] = []
+        self.opened: list[int] = []
+        self.remembered: list[tuple[int, str]] = []
+        self.given: list[Duel] = []
+        self.beliefs: list[Any] = []
+        self.closed = False
+
+    def open(self, questions: Sequence[Duel], record: Callable[[Duel, Preference], None], /) -> None:
+        assert not {q.number for q in questions} & set(self.opened), "opened twice"
+        self.opened += [q.number for q in questions]
+        self.waiting += questions
+        self.record = record
+
+    def wait(self) -> bool:
+        if self.stop is not None and len(self.given) >= self.stop:
+            return False
+        for _ in range(min(1 + len(self.given) % 3, len(self.waiting))):
+            duel = self.waiting.pop(duel_at % len(self.waiting) if (duel_at := 7 * len(self.given)) else -1)
+            self.given.append(duel)
+            self.record(duel, Preference("a" if duel.number % 3 else "tie", {"by": {"ada": "a"}}))
+            if self.again and len(self.given) % self.again == 0:
+                self.record(self.given[-2], Preference("b", {"undone": True}))
+        return True
+
+    def remember(self, duel: Duel, preference: Preference, /) -> None:
+        self.remembered.append((duel.number, preference.winner))
+
+    def watch(self, progress: Any, /) -> None:
+        self.beliefs.append(progress.belief)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
+        raise AssertionError("a run asks people one by one")
+
+
+def search(folder: Path, person: Person, *, questions: int = 30) -> tuple[Any, Pairs]:
+    optimizer = Pairs()
+    result = optimize(start=START, optimizer=optimizer, scorer=person, budget=questions, run=folder)
+    return result, optimizer
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (folder / "ledger.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+def test_every_question_is_answered_once_and_within_the_budget(tmp_path: Path) -> None:
+    person = Person()
+    result, optimizer = search(tmp_path / "run", person)
+    assert result.stop_reason == "budget: questions"
+    assert sorted(person.opened) == list(range(30))
+    assert Counter(n for n, _ in optimizer.told) == Counter(range(30))
+    assert result.costs.questions == 30
+    assert person.closed
+
+
+def test_it_keeps_as_many_open_as_the_scorer_says(tmp_path: Path) -> None:
+    person = Person(ahead=9)
+    most = 0
+    take = person.open
+
+    def counting(questions: Sequence[Duel], record: Any, /) -> None:
+        nonlocal most
+        take(questions, record)
+        most = max(most, len(person.waiting))
+
+    person.open = counting  # type: ignore[method-assign]
+    search(tmp_path / "run", person)
+    assert most == 9
+
+
+def test_an_answer_given_again_replaces_the_first_and_costs_nothing(tmp_path: Path) -> None:
+    person = Person(again=5)
+    result, optimizer = search(tmp_path / "run", person)
+    changed = [n for n, times in Counter(n for n, _ in optimizer.told).items() if times > 1]
+    assert changed
+    assert result.costs.questions == 30
+    assert len(result.steps) == 30
+    assert all(step.answer.winner == "b" for step in result.steps if step.n in changed)
+    assert len([e for e in events(tmp_path / "run", "answer") if e.get("again")]) == 6
+
+
+@pytest.mark.parametrize("sitting", [1, 4, 11, 25])
+def test_a_run_taken_up_again_goes_on_as_if_it_had_not_stopped(tmp_path: Path, sitting: int) -> None:
+    person = Person(stop=sitting, again=5)
+    stopped, optimizer = search(tmp_path / "run", person)
+    assert stopped.stop_reason == "stopped"
+    told = list(optimizer.told)
+    later, optimizer = Person(again=5), Pairs()
+    result = resume(tmp_path / "run", optimizer=optimizer, scorer=later)
+    assert later.remembered == told
+    assert optimizer.told[: len(told)] == told
+    assert sorted(n for n in later.opened) == sorted(set(range(30)) - {n for n, _ in told})
+    assert result.costs.questions == 30
+    turns = events(tmp_path / "run", "turn")
+    assert sum(turn["asked"] for turn in turns) == 30
+    assert sum(turn["answers"] for turn in turns) == len(optimizer.told)
+
+
+def test_answers_that_were_on_the_disk_and_not_told_are_told_when_it_goes_on(tmp_path: Path) -> None:
+    search(tmp_path / "run", Person(stop=10))
+    ledger = tmp_path / "run" / "ledger.jsonl"
+    lines = ledger.read_text().splitlines()
+    last = max(i for i, line in enumerate(lines) if json.loads(line)["event"] == "turn")
+    ledger.write_text("\n".join(lines[:last]) + "\n")  # as if killed before the last turn
+    later, optimizer = Person(), Pairs()
+    result = resume(tmp_path / "run", optimizer=optimizer, scorer=later)
+    assert result.costs.questions == 30
+    assert Counter(n for n, _ in optimizer.told) == Counter(range(30))
+
+
+def test_a_larger_budget_asks_on(tmp_path: Path) -> None:
+    search(tmp_path / "run", Person(), questions=10)
+    later, optimizer = Person(), Pairs()
+    result = resume(tmp_path / "run", ["budget.questions=17"], optimizer=optimizer, scorer=later)
+    assert result.costs.questions == 17
+    assert later.opened == list(range(10, 17))
+
+
+def test_a_search_that_asks_otherwise_is_noticed(tmp_path: Path) -> None:
+    search(tmp_path / "run", Person(stop=6))
+
+    class Others(Pairs):
+        def ask(self) -> Sequence[Duel]:
+            return [Duel(self.prompts[1], self.prompts[2])]
+
+    with pytest.raises(ReplayMismatch, match="question"):
+        resume(tmp_path / "run", optimizer=Others(), scorer=Person())
+
+
+def test_an_output_that_cannot_be_bought_ends_the_search(tmp_path: Path) -> None:
+    class Broke(Person):
+        def wait(self) -> bool:
+            raise BudgetExhausted("dollars")
+
+    result, _ = search(tmp_path / "run", Broke())
+    assert result.stop_reason == "budget: dollars"
+
+
+def test_the_page_hears_of_every_turn_what_the_optimizer_believes(tmp_path: Path) -> None:
+    person = Person()
+    result, optimizer = search(tmp_path / "run", person)
+    assert person.beliefs[-1] == Belief(0.25, 30)
+    assert result.belief == optimizer.belief()
+    assert events(tmp_path / "run", "stop")[-1]["belief"] == {"confidence": 0.25, "questions": 30}
+
+
+def test_details_are_kept_and_not_compared(tmp_path: Path) -> None:
+    result, _ = search(tmp_path / "run", Person())
+    assert result.steps[0].answer.details == {"by": {"ada": "a"}}
+    assert result.steps[0].answer == Preference(result.steps[0].answer.winner)
+
+
+def test_an_optimizer_that_waits_is_asked_again(tmp_path: Path) -> None:
+    class OneAtATime(Pairs):
+        def begin(self, setup: Setup, /) -> None:
+            super().begin(setup)
+            self.asked = 0
+
+        def ask(self) -> Sequence[Duel]:
+            if self.asked > len(self.told):
+                return []
+            self.asked += 1
+            return super().ask()[:1]
+
+    person = Person()
+    result = optimize(start=START, optimizer=OneAtATime(), scorer=person, budget=8, run=tmp_path / "run")
+    assert result.stop_reason == "budget: questions"
+    assert [duel.number for duel in person.given] == list(range(8))
+
+
+def test_a_rating_optimizer_needs_an_adapter(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="win-rate"):
+        optimize(
+            start=START,
+            optimizer={"name": "random-search", "pool": {"name": "list", "prompts": START}},
+            scorer=Person(),
+            run=None,
+        )
