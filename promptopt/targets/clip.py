@@ -111,6 +111,11 @@ class Clip:
             for weights in self._class_features(group):
                 yield self._log_probabilities(weights, examples)
 
+    def logits(self, weights: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+        """``scale * cos + bias`` of images with class embeddings ``(n_classes, dim)``: ``(n_examples, n_classes)``."""
+        logits: torch.Tensor = self._images.of(examples) @ (self._scale * weights).T + self._bias
+        return logits
+
     # ── Parts of a run ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _groups(self, prompts: Sequence[Prompt]) -> Iterator[list[list[str]]]:
@@ -141,8 +146,7 @@ class Clip:
     def _log_probabilities(self, weights: torch.Tensor, examples: Sequence[Example]) -> Rows:
         if not examples:
             return cast("Rows", weights.new_empty(0, len(self.classes)).cpu().numpy())
-        logits = self._images.of(examples) @ (self._scale * weights).T + self._bias
-        return cast("Rows", logits.log_softmax(dim=-1).cpu().numpy())
+        return cast("Rows", self.logits(weights, examples).log_softmax(dim=-1).cpu().numpy())
 
     def _problem_with_line(self, line: str) -> str | None:
         count = line.count("{}")
