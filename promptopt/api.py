@@ -350,13 +350,23 @@ def _check_same(ledger: Ledger, plan: Plan) -> None:
     """Raises UserError if the folder holds a run with another recipe."""
     parameters = inspect.signature(optimize).parameters.items()
     defaults = freeze({name: p.default for name, p in parameters if p.default is not p.empty})
-    then, now = ({**defaults, **recipe} for recipe in (_recipe(ledger), freeze(plan.recipe)))
+    then, now = (_told(plan, {**defaults, **recipe}) for recipe in (_recipe(ledger), freeze(plan.recipe)))
     changed = sorted(key for key in {*then, *now} - {*EXTENDS} if then.get(key) != now.get(key))
     if changed:
         raise UserError(
             f"{ledger.folder} holds a run with other {', '.join(changed)}. Give another folder, or take that run up "
             f"with: promptopt resume {ledger.folder}"
         )
+
+
+def _told(plan: Plan, recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without the scorer's options that only say how people are asked, such as the port of a page."""
+    scorer, leave_out = recipe.get("scorer"), getattr(plan.scorer, "presentation", ())
+    if isinstance(scorer, str):
+        scorer = {"name": scorer}
+    if isinstance(scorer, dict):
+        scorer = {key: value for key, value in scorer.items() if key not in leave_out}
+    return {**recipe, "scorer": scorer}
 
 
 def _recipe(ledger: Ledger) -> dict[str, Any]:

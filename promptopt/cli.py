@@ -1,8 +1,9 @@
-"""The command line: ``promptopt demo | run | resume | show | list | cache``."""
+"""The command line: ``promptopt demo | run | duel | resume | sweep | show | report | compare | list | cache``."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import PromptoptError, UserError
+from .sweep.cli import command as sweep
 
 if TYPE_CHECKING:
+    from .loop import Watch
     from .result import Result
 
 app = typer.Typer(
@@ -26,10 +29,22 @@ app = typer.Typer(
 cache = typer.Typer(help="The LLM replies that are kept on disk.", no_args_is_help=True)
 app.add_typer(cache, name="cache")
 
-DEMO = Path(__file__).parent / "embedded" / "demo.toml"
+EMBEDDED = Path(__file__).parent / "embedded"
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on one line.")]
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.")]
+Track = Annotated[list[str] | None, typer.Option("--track", help="Also log to mlflow or wandb; may be given twice.")]
+Export = Annotated[Path | None, typer.Option(help="Also write every table into this folder: CSV, JSON, Markdown.")]
+
+
+class Demo(StrEnum):
+    """The searches that ``promptopt demo`` can show."""
+
+    hill_climb = "hill-climb"
+    greater = "greater"
+
+
+DEMOS = {Demo.hill_climb: EMBEDDED / "demo.toml", Demo.greater: EMBEDDED / "demo_greater.toml"}
 
 
 class Kind(StrEnum):
@@ -47,9 +62,13 @@ class Kind(StrEnum):
 
 
 @app.command()
-def demo(overrides: Overrides = None, json: Json = False) -> None:
-    """Search a CLIP prompt for real handwritten digits: no key, no network, under a minute."""
-    _run(DEMO, overrides, json=json)
+def demo(
+    overrides: Overrides = None,
+    json: Json = False,
+    optimizer: Annotated[Demo, typer.Option(help="Which search to see.")] = Demo.hill_climb,
+) -> None:
+    """See a search work: no key, no network. hill-climb: CLIP and handwritten digits; greater: a tiny reasoning LM."""
+    _run(DEMOS[optimizer], overrides, json=json)
 
 
 @app.command()
@@ -59,23 +78,52 @@ def run(
     json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Build every part and stop before anything is spent.")] = False,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say what to expect, and stop likewise.")] = False,
+    track: Track = None,
 ) -> None:
     """Run a recipe."""
     if check or estimate:
         _rehearse(recipe, overrides, estimate=estimate)
     else:
-        _run(recipe, overrides, json=json)
+        _run(recipe, overrides, json=json, track=track)
 
 
 @app.command()
-def resume(folder: Folder, overrides: Overrides = None, json: Json = False) -> None:
+def duel(
+    recipe: Annotated[Path, typer.Argument(help="A TOML file whose optimizer asks for duels.")],
+    overrides: Overrides = None,
+    json: Json = False,
+    host: Annotated[str | None, typer.Option(help="Where to serve the page; 127.0.0.1 by default.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Its port; any free one by default.")] = None,
+    public: Annotated[bool, typer.Option("--public", help="Allow an address that other machines can reach.")] = False,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Ask here, and not in the browser.")] = False,
+) -> None:
+    """Have people answer a recipe's duels, in the browser."""
+    from .api import execute
+    from .config import read_recipe
+
+    arguments = read_recipe(recipe, overrides or ())
+    scorer = arguments.get("scorer")
+    table = scorer if isinstance(scorer, dict) and scorer.get("name") == "human" else {"name": "human"}
+    given = {"host": host, "port": port, "public": public or None}
+    arguments["scorer"] = {
+        **table,
+        "where": "terminal" if terminal else "browser",
+        **{key: value for key, value in given.items() if value is not None},
+    }
+    _finish(execute(arguments), json=json)
+
+
+@app.command()
+def resume(folder: Folder, overrides: Overrides = None, json: Json = False, track: Track = None) -> None:
     """Take up a run where it stopped; what was paid for is not bought again."""
     from .api import resume as take_up
-    from .progress import live
+    from .show import Story
 
-    with live(_console(stderr=True)) as watch:
-        result = take_up(folder, overrides or (), watch=watch)
-    _finish(result, json=json)
+    recipe = Story.read(folder).manifest["recipe"]
+    _watched(recipe, lambda watch: take_up(folder, overrides or (), watch=watch), json=json, track=track)
+
+
+app.command("sweep")(sweep)
 
 
 @app.command()
@@ -90,6 +138,38 @@ def show(
     showing.show(folder, _console(), top=top)
     if plot:
         showing.plot(folder, plot)
+
+
+@app.command()
+def report(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_OR_SWEEP", help="A run's or sweep's folder; with --storage, a study's name."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the folder by default.")] = None,
+    export: Export = None,
+    storage: Annotated[str | None, typer.Option(help="The storage of a study that lies in no folder here.")] = None,
+) -> None:
+    """Write the report of a run or a sweep: one HTML file that loads nothing."""
+    from .report import report as write
+
+    typer.echo(write(folder, out=out, tables=export, storage=storage))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two or more run folders.")],
+    export: Export = None,
+) -> None:
+    """Compare the best prompts of runs, example by example where they were tested on the same ones."""
+    from .report import compare as pairwise
+    from .report.compare import show as print_comparison
+    from .report.tables import export as write
+
+    found = pairwise(*runs)
+    print_comparison(found, _console())
+    if export:
+        write(found.tables(), export)
 
 
 @app.command("list")
@@ -119,14 +199,26 @@ def cache_clear() -> None:
     typer.echo(clear())
 
 
-def _run(recipe: Path, overrides: list[str] | None, *, json: bool) -> None:
+def _run(recipe: Path, overrides: list[str] | None, *, json: bool, track: list[str] | None = None) -> None:
     from .api import execute
     from .config import read_recipe
-    from .progress import live
 
     arguments = read_recipe(recipe, overrides or ())
-    with live(_console(stderr=True)) as watch:
-        result = execute(arguments, watch=watch)
+    _watched(arguments, lambda watch: execute(arguments, watch=watch), json=json, track=track)
+
+
+def _watched(
+    recipe: Mapping[str, Any], work: Callable[[Watch], Result], *, json: bool, track: list[str] | None
+) -> None:
+    """Do a run with a live line on the terminal and in the trackers that were asked for, and print its result."""
+    from .progress import live
+    from .trackers import tracking
+
+    scorer = recipe.get("scorer")
+    people = scorer == "human" or (isinstance(scorer, dict) and scorer.get("name") == "human")  # they use the terminal
+    with live(_console(stderr=True), show=not people) as bar, tracking(track or (), bar) as (watch, finish):
+        result = work(watch)
+        finish(result)
     _finish(result, json=json)
 
 

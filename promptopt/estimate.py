@@ -22,7 +22,21 @@ from typing import Any
 import numpy as np
 
 from .budget import Budget
-from .core import Begins, ChatModel, Completion, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Scorer, Usage
+from .core import (
+    Begins,
+    ChatModel,
+    Completion,
+    Duel,
+    Message,
+    Preference,
+    Prompt,
+    Rate,
+    Rating,
+    Reply,
+    Scorer,
+    Streams,
+    Usage,
+)
 from .errors import PromptoptError
 from .ledger import Answer, Question
 from .loop import Run, RunSetup
@@ -157,7 +171,7 @@ class _Rehearsal:
         run = self._run(scorer, 1)
         if isinstance(scorer, Begins):
             scorer.begin(run.setup("scorer"))
-        if run.tally.asked_for:
+        if run.tally.asked_for and not isinstance(scorer, Streams):  # people are not asked about stand-ins
             start = self._plan.start[0]
             other = Prompt(f"{start.text} 2")
             list(scorer.answer([Rate(start, number=0) if scorer.question is Rate else Duel(start, other, number=0)]))

@@ -151,11 +151,12 @@ class Run:
             Why it stopped: ``converged``, ``budget: ...``, ``patience: ...``, ``goal: ...``, ``interrupted``, or
             ``stopped`` where the people who answered said so.
         """
-        self._begin(self.scorer, "scorer")
-        self.optimizer.begin(self.setup("optimizer"))
-        self._incumbent = self.optimizer.best()
         self._improved_at = 0
+        self._incumbent = self.start[0]
         try:
+            self._begin(self.scorer, "scorer")
+            self.optimizer.begin(self.setup("optimizer"))
+            self._incumbent = self.optimizer.best()
             return Stream(self, self.scorer).search() if isinstance(self.scorer, Streams) else self._batches()
         except BudgetExhausted as error:
             return f"budget: {error.limit}"

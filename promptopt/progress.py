@@ -14,8 +14,12 @@ from .show import plain
 
 
 @contextmanager
-def live(console: Console) -> Iterator[Watch]:
-    """A watcher that keeps one line up to date: best so far, questions and spend against the budget, time left."""
+def live(console: Console, *, show: bool = True) -> Iterator[Watch]:
+    """A watcher that keeps one line up to date: best so far, questions and spend against the budget, time left.
+
+    Args:
+        show: False where something else draws on the terminal.
+    """
     bar = Progress(
         TextColumn("{task.fields[best]}", markup=False),
         BarColumn(bar_width=20),
@@ -24,7 +28,7 @@ def live(console: Console) -> Iterator[Watch]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not (show and console.is_terminal),
     )
     task = bar.add_task("search", total=None, best="", spent="")
 

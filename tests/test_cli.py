@@ -142,7 +142,17 @@ def test_list_names_every_part_and_who_brought_it(folder: Path) -> None:
     assert "  hill-climb        promptopt.optimizers.hill_climb:HillClimb  (promptopt-toolkit)" in out
     _, everything, _ = invoke("list")
     kinds = [line for line in everything.splitlines() if not line.startswith(" ")]
-    assert kinds == ["optimizers", "scorers", "targets", "metrics", "models", "datasets", "proposers", "pools", "embedders"]
+    assert kinds == [
+        "optimizers",
+        "scorers",
+        "targets",
+        "metrics",
+        "models",
+        "datasets",
+        "proposers",
+        "pools",
+        "embedders",
+    ]
 
 
 @pytest.mark.parametrize("nasty", ["[bold]loud[/bold] {}", "[/] {}", ":smile: \\[x] {}"])

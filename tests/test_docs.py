@@ -45,8 +45,11 @@ from promptopt import config, registry
 from promptopt.api import optimize, prepare
 from promptopt.errors import UnknownName
 from promptopt.optimizers import HillClimb
+from promptopt.optimizers.apohf import Apohf
+from promptopt.optimizers.greater import Greater
 from promptopt.optimizers.proposers.chat import ChatProposer
 from promptopt.scorers import BradleyTerry
+from promptopt.sweep import check as check_sweep
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -55,7 +58,7 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 FENCE = re.compile(r"^(?:<!-- needs: (?P<needs>.+?) -->\n\n?)?```(?P<language>.*)\n(?P<text>(?:.*\n)*?)```$", re.M)
 FILE = re.compile(r"# ([\w./-]+\.(?:py|toml))$", re.M)
 SET_UP = re.compile(r"git clone |cd |python3 -m venv |\. |pip install |pytest$|ruff |mypy$|pre-commit |\.ci/run$")
-OFFERED = dict.fromkeys(("classes", "seed", "examples", "data", "scorer"))
+OFFERED = dict.fromkeys(("classes", "seed", "examples", "data", "scorer", "target"))
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,8 @@ class Page:
         table = tomllib.loads(block.text)
         if block.file == "pyproject.toml":
             self._register(table)
+        elif "sweep" in table:
+            check_sweep(table)
         elif block.needs:
             check_names(table)
         else:
@@ -308,6 +313,8 @@ def test_the_table_of_defaults_agrees_with_the_code() -> None:
         r"^\| `(\w+)` \|.*\| `([^`|]+)` \|", (ROOT / "docs" / "papers.md").read_text(encoding="utf-8"), re.M
     )
     defaults = {
+        **inspect.signature(Apohf).parameters,
+        **inspect.signature(Greater).parameters,
         **inspect.signature(HillClimb).parameters,
         "temperature": inspect.signature(ChatProposer).parameters["temperature"],
         "conversation": inspect.signature(ChatProposer).parameters["conversation"],

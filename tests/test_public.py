@@ -28,7 +28,7 @@ SURFACE = {
     ],
     "promptopt.optimizers": ["HillClimb", "LexicalProposer", "RandomSearch"],
     "promptopt.optimizers.proposers": ["Proposer", "Scored"],
-    "promptopt.scorers": ["BradleyTerry", "FunctionScorer", "MetricScorer", "WinRate"],
+    "promptopt.scorers": ["BradleyTerry", "FunctionScorer", "Human", "MetricScorer", "WinRate"],
     "promptopt.testing": ["Call", "FakeSetup", "ScriptedModel"],
     "promptopt.testing.contracts": ["OptimizerContract", "ScorerContract", "TargetContract"],
 }

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core import Example, Mark
-from ..errors import UserError, require
+from ..embedders.rows import as_rows
+from ..embedders.sentence import load_sentence_transformer
 from ..registry import load
 from .text import references, text_of
 
@@ -50,12 +51,7 @@ class Similarity:
         """Embeddings of length 1, each ``(d,)``; NaN where the encoder's is zero or not finite."""
         if not texts:
             return {}
-        rows = np.asarray(self._encode(texts), dtype=np.float64)
-        if rows.ndim != 2 or len(rows) != len(texts):
-            raise UserError(
-                f"the encoder returned an array of shape {rows.shape} for {len(texts)} texts; "
-                f"it must be ({len(texts)}, d)."
-            )
+        rows = as_rows(self._encode(texts), n=len(texts))
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return dict(zip(texts, rows, strict=True))
@@ -71,12 +67,5 @@ def _loaded(name: str | Path) -> Callable[[Sequence[str]], Any]:
     if isinstance(name, str) and ":" in name and not Path(name).exists():
         function: Callable[[Sequence[str]], Any] = load("metrics", name, where="encoder")
         return function
-    package = require("sentence_transformers", extra="similarity")
-    try:
-        model = package.SentenceTransformer(str(name), model_kwargs={"use_safetensors": True})
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot load the sentence encoder {str(name)!r}: {error}. "
-            "Give the name of a sentence-transformers model or a folder that holds one."
-        ) from error
+    model = load_sentence_transformer(name)
     return lambda texts: model.encode(list(texts), show_progress_bar=False)

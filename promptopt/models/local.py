@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..core import Completion, Message, Reply, Usage
 from ..errors import ModelError, UserError
+from .local_reader import Reader, located
 
 if TYPE_CHECKING:
     from .local_batches import Batches
-    from .local_reader import Reader
 
 __all__ = ["Local"]
 
@@ -58,14 +58,9 @@ class Local:
         for argument, value in (("max_tokens", max_tokens), ("batch_size", batch_size)):
             if value < 1:
                 raise UserError(f"{argument} is {value}; allowed is 1 or more.")
-        self._folder = Path(model).expanduser()
-        is_folder = self._folder.is_dir()
-        if not is_folder and (isinstance(model, Path) or len(self._folder.parts) > 2):
-            raise UserError(
-                f"model is {str(model)!r}, but there is no such folder. Give a folder or a name on the Hub."
-            )
-        self._model = str(self._folder) if is_folder else str(model)
-        self._name = f"local:{self._folder.resolve().name if is_folder else self._model}"
+        self._model, called = located(model)
+        self._folder = Path(self._model)
+        self._name = f"local:{called}"
         self._device, self._dtype, self._max_tokens, self._batch_size = device, dtype, max_tokens, batch_size
         self._chat_template, self._template_options = chat_template, dict(template_options or {})
         self._lock = threading.Lock()
@@ -133,8 +128,6 @@ class Local:
         """The tokenizer's side, loaded once and without the weights."""
         with self._lock:
             if self._loaded_reader is None:
-                from .local_reader import Reader
-
                 options = self._template_options
                 self._loaded_reader = Reader(self._model, chat_template=self._chat_template, template_options=options)
             return self._loaded_reader

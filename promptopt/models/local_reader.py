@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import Message
@@ -14,7 +15,27 @@ from .wire import clean
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "located"]
+
+EMBEDDED = Path(__file__).parent.parent / "embedded" / "lm"
+
+
+def located(model: str | Path) -> tuple[str, str]:
+    """What to load, a folder or a name on the Hugging Face Hub, and what to call it.
+
+    ``embedded`` is the small LM that comes with the package.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if model == "embedded":
+        return str(EMBEDDED), "embedded"
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return str(folder), folder.resolve().name
+    if isinstance(model, Path) or len(folder.parts) > 2:
+        raise UserError(f"model is {str(model)!r}, but there is no such folder. Give a folder or a name on the Hub.")
+    return model, model
 
 
 class Reader:
@@ -26,6 +47,8 @@ class Reader:
         template_options: further variables of the chat template.
 
     Attributes:
+        tokenizer: of transformers; not to be changed.
+        templated: whether messages are put in the chat template.
         pad: the id that fills up a batch; it is masked.
         context: the most tokens that the model can hold, if it says.
 
@@ -45,28 +68,36 @@ class Reader:
             self._put = auto.from_pretrained(model, trust_remote_code=False)
         except (OSError, ValueError, ImportError) as error:
             raise self._unloadable(error) from None
-        self._tokenizer = getattr(self._put, "tokenizer", self._put)
-        ids = (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id)
+        self.tokenizer: Any = getattr(self._put, "tokenizer", self._put)
+        ids = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
         self.pad: int = next((one for one in ids if one is not None), 0)
         self.context: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
         has_one = getattr(self._put, "chat_template", None) is not None
-        self._templated = has_one if chat_template is None else chat_template
-        if self._templated and not has_one:
+        self.templated = has_one if chat_template is None else chat_template
+        if self.templated and not has_one:
             raise UserError(f"chat_template is true, but {model} has none.")
 
-    def load_weights(self, *, dtype: str, device: str) -> Any:
+    def load_weights(self, *, dtype: str, device: str, device_map: str | None = None) -> Any:
         """The model, from safetensors, in eval mode.
+
+        Args:
+            device_map: how accelerate spreads it over several devices, for example ``balanced``; in place of device.
 
         Raises:
             UserError: it cannot be loaded, or there is no such device.
+            MissingExtra: a device map needs accelerate, which is not installed.
         """
         torch, transformers = require("torch", extra="local"), require("transformers", extra="local")
         auto = transformers.AutoModelForImageTextToText if self._sees else transformers.AutoModelForCausalLM
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device_map is not None:
+            require("accelerate", extra="local")
         try:
-            model = auto.from_pretrained(self._model, dtype=dtype, use_safetensors=True, trust_remote_code=False)
-            return model.to(device).eval()
+            model = auto.from_pretrained(
+                self._model, dtype=dtype, use_safetensors=True, trust_remote_code=False, device_map=device_map
+            )
+            return (model if device_map else model.to(device)).eval()
         except (OSError, ValueError, ImportError, RuntimeError) as error:
             raise self._unloadable(error) from None
 
@@ -86,7 +117,7 @@ class Reader:
             ModelError: the chat template refuses the conversation, or nothing is in it.
             UserError: the model takes no pictures.
         """
-        seen = self._sees and self._templated
+        seen = self._sees and self.templated
         if not seen and any(message.pictures for message in messages):
             raise UserError(f"{self._model} takes no pictures{' without a chat template' * self._sees}.")
         with self._lock:  # fast tokenizers may not be called from several threads at once
@@ -98,16 +129,24 @@ class Reader:
     def decode(self, ids: Sequence[int]) -> str:
         """The text, without special tokens."""
         with self._lock:
-            return clean(self._tokenizer.decode(ids, skip_special_tokens=True))
+            return clean(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def framed(self, turns: Sequence[tuple[str, str]]) -> str:
+        """Turns of a conversation, as role and text, in the chat template, up to where the reply begins.
+
+        Raises:
+            ModelError: the chat template refuses them.
+        """
+        text: str = self._fill([{"role": role, "content": content} for role, content in turns], tokenize=False)
+        return text
 
     def _read(self, messages: Sequence[Message]) -> dict[str, Tensor]:
         texts = [clean(message.text) for message in messages]
-        if self._templated:
-            turns = [{"role": message.role, "content": text} for message, text in zip(messages, texts, strict=True)]
-            text = self._fill(turns, tokenize=False)
+        if self.templated:
+            text = self.framed([(message.role, text) for message, text in zip(messages, texts, strict=True)])
         else:
             text = "\n\n".join(texts)
-        encoded = self._tokenizer(text, add_special_tokens=not self._templated, return_tensors="pt")
+        encoded = self.tokenizer(text, add_special_tokens=not self.templated, return_tensors="pt")
         return {name: encoded[name].long() for name in ("input_ids", "attention_mask")}
 
     def _seen(self, messages: Sequence[Message]) -> dict[str, Tensor]:

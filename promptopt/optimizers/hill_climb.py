@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Literal
 
-from ..core import Prompt, Rate, Rating, Setup
+from ..core import Begins, Prompt, Rate, Rating, Setup
 from ..errors import UserError
 from .pools import Pool
 from .proposers import Proposer, Scored
@@ -88,6 +88,8 @@ class HillClimb:
         """Start afresh."""
         self._setup = setup
         self._ratings = Ratings(setup.start[0])
+        if isinstance(self.pool, Begins):
+            self.pool.begin(setup)
         self._pool = self._draws()
         self._search = self._climb()
         self.proposer.begin(setup)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from ..core import Prompt, Rate, Rating, Setup
+from ..core import Begins, Prompt, Rate, Rating, Setup
 from .pools import Pool
 from .steps import Ratings
 
@@ -27,6 +27,8 @@ class RandomSearch:
     def begin(self, setup: Setup, /) -> None:
         """Start afresh."""
         self._ratings = Ratings(setup.start[0])
+        if isinstance(self.pool, Begins):
+            self.pool.begin(setup)
         drawn = (Prompt(text, {"step": "pool"}) for text in self.pool.draw(setup.rng()))
         usable = (p for p in drawn if p not in self._ratings and setup.problem_with(p) is None)
         self._batches = iter(lambda: list(islice(usable, self.batch)), [])

@@ -2,6 +2,7 @@
 
 from .adapters import BradleyTerry, WinRate
 from .function import FunctionScorer
+from .human import Human
 from .metric import MetricScorer
 
-__all__ = ["BradleyTerry", "FunctionScorer", "MetricScorer", "WinRate"]
+__all__ = ["BradleyTerry", "FunctionScorer", "Human", "MetricScorer", "WinRate"]

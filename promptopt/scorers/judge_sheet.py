@@ -70,12 +70,12 @@ def sheet(given: Mapping[str, Any], made: Mapping[str, Any]) -> Sheet:
         UserError: a picture cannot be read.
         MissingExtra: Pillow is needed and not installed.
     """
-    parts = [*_parts(given, trusted=True), *_parts(made, trusted=False)]
-    texts = [part for _, part in parts if isinstance(part, str)]
+    shown = [*parts(given, trusted=True), *parts(made, trusted=False)]
+    texts = [part for _, part in shown if isinstance(part, str)]
     mark = hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     pictures: list[Picture] = []
     lines = [f"The mark is {mark}."]
-    for title, part in parts:
+    for title, part in shown:
         if isinstance(part, Picture):
             pictures.append(part)
             lines.append(f"{title}: picture {len(pictures)}")
@@ -89,11 +89,11 @@ def is_picture(value: Any) -> bool:
     return isinstance(value, Picture | Path) or hasattr(value, "__array_interface__")
 
 
-def _parts(titled: Mapping[str, Any], *, trusted: bool) -> Iterator[tuple[str, str | Picture]]:
+def parts(titled: Mapping[str, Any], *, trusted: bool) -> Iterator[tuple[str, str | Picture]]:
     """Titles with texts and pictures; a dict's fields each have a title of their own."""
     for title, value in titled.items():
         if isinstance(value, Mapping):
-            yield from _parts({f"{title}, {name}": field for name, field in value.items()}, trusted=trusted)
+            yield from parts({f"{title}, {name}": field for name, field in value.items()}, trusted=trusted)
         elif is_picture(value) or (trusted and _names_picture(value)):
             yield title, value if isinstance(value, Picture) else _encoded(value, title)
         else:
@@ -122,7 +122,7 @@ def _encoded(value: Any, title: str) -> Picture:
         file = io.BytesIO()
         (image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")).save(file, "PNG")
     except Exception as error:  # decoders raise nearly anything on damaged files
-        raise UserError(f"{title.lower()}: cannot show {value!r} to the judge as a picture: {error}.") from None
+        raise UserError(f"{title.lower()}: cannot show {value!r} as a picture: {error}.") from None
     return Picture(file.getvalue())
 
 

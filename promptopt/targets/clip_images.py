@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..core import Example
 from ..store import Store
-from .clip_text import in_batches
+from .halving import in_batches
 from .images import image_bytes, open_image
 
 Features = NDArray[np.float32]

@@ -21,6 +21,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 from torch import Tensor
 
+from .halving import in_batches
+
 Row: TypeAlias = tuple[int, ...]
 T = TypeVar("T")
 
@@ -126,31 +128,6 @@ class TextEncoder:
         for features, size in in_batches(items, encode, batch_size=self._batch_size):
             self._batch_size = min(size, self._batch_size)
             yield features
-
-
-def in_batches(
-    items: Sequence[T], encode: Callable[[Sequence[T]], Tensor], *, batch_size: int
-) -> Iterator[tuple[Tensor, int]]:
-    """Encode items batch by batch; on out-of-memory halve the batch and try again.
-
-    Yields:
-        The features of a batch and the batch size in force.
-
-    Raises:
-        RuntimeError: any other error, or no memory for a single item.
-    """
-    done = 0
-    while done < len(items):
-        batch = items[done : done + batch_size]
-        try:
-            features = encode(batch)
-        except RuntimeError as error:  # torch.cuda.OutOfMemoryError is one
-            if "out of memory" not in str(error).lower() or len(batch) == 1:
-                raise
-            batch_size = len(batch) // 2
-            continue  # outside of the handler, so that the failed batch is free again
-        done += len(batch)
-        yield features, batch_size
 
 
 @dataclass(frozen=True)

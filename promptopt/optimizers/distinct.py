@@ -1,0 +1,63 @@
+"""A pool without near-duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core import Begins, Embedder, Setup
+from ..embedders.ngrams import Ngrams
+from ..errors import UserError
+from .pools import Pool
+
+if TYPE_CHECKING:
+    from ..core import Array
+
+__all__ = ["Distinct"]
+
+PATIENCE = 100  # the pool is used up after so many near-duplicates in a row
+
+
+class Distinct:
+    """What another pool draws, less what lies close to something drawn before; the first to come stays.
+
+    Prompts whose embeddings have a cosine above the threshold are near-duplicates. The pool counts as used up after 100
+    of them in a row.
+
+    Args:
+        pool: the pool to draw from.
+        embedder: says what is close; hashed n-grams by default, which know wording and not meaning.
+        threshold: the highest cosine that two prompts may have, in [-1, 1].
+
+    Raises:
+        UserError: the threshold is no cosine.
+    """
+
+    def __init__(self, *, pool: Pool, embedder: Embedder | None = None, threshold: float = 0.95) -> None:
+        if not -1 <= threshold <= 1:
+            raise UserError(f"threshold is {threshold}; give a cosine from -1 to 1.")
+        self.pool = pool
+        self.embedder = embedder or Ngrams()
+        self.threshold = threshold
+
+    def begin(self, setup: Setup, /) -> None:
+        """Hand the setup to the inner pool, where that wants it."""
+        if isinstance(self.pool, Begins):
+            self.pool.begin(setup)
+
+    def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
+        """Prompts of the inner pool, in its order; no two are near-duplicates."""
+        kept: Array | None = None
+        dropped = 0
+        for text in self.pool.draw(rng):
+            row = self.embedder.embed([text])
+            if kept is not None and float((kept @ row[0]).max()) > self.threshold:
+                dropped += 1
+                if dropped == PATIENCE:
+                    return
+                continue
+            dropped = 0
+            kept = row if kept is None else np.concatenate([kept, row])
+            yield text

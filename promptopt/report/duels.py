@@ -1,0 +1,150 @@
+"""What a search by duels did: who won against whom, who led, and how well those who answered agreed."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core import Duel, Preference
+from ..ledger import decode_answer, decode_question
+from ..show import Story
+from .ratings import answers
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One answered duel; ``details`` as of :class:`promptopt.core.Preference`."""
+
+    n: int
+    a: str
+    b: str
+    winner: str
+    details: Mapping[str, Any]
+
+
+@dataclass
+class Record:
+    """How a prompt fared."""
+
+    prompt: str
+    wins: int = 0
+    losses: int = 0
+    ties: int = 0
+
+    @property
+    def duels(self) -> int:
+        return self.wins + self.losses + self.ties
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The prompt that led after question ``n``, with ``net`` more duels won than lost."""
+
+    n: int
+    prompt: str
+    net: int
+
+
+@dataclass
+class Annotator:
+    """What one of those who answered said. ``left`` counts the answers for the prompt on the left, of ``decided``."""
+
+    name: str
+    answers: Counter[str] = field(default_factory=Counter)
+    left: int = 0
+    decided: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median_seconds(self) -> float | None:
+        return statistics.median(self.seconds) if self.seconds else None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of the duels that two answered: how many, how many they agreed on, and Fleiss' kappa [Fleiss1971]."""
+
+    twice: int
+    agreed: int
+    kappa: float | None
+
+
+def contests(story: Story) -> list[Contest]:
+    """The duels of the search in the order of the questions; where an answer was changed, the last counts."""
+    found = []
+    for event in answers(story, "search"):
+        question, answer = decode_question(event), decode_answer(event)
+        if isinstance(question, Duel) and isinstance(answer, Preference):
+            found.append(Contest(event["n"], question.a.text, question.b.text, answer.winner, answer.details))
+    return found
+
+
+def records(duels: Sequence[Contest]) -> list[Record]:
+    """Every prompt that duelled, most net wins first. An answer ``unknown`` counts for nobody."""
+    found: dict[str, Record] = {}
+    for duel in duels:
+        a, b = (found.setdefault(text, Record(text)) for text in (duel.a, duel.b))
+        if duel.winner == "tie":
+            a.ties, b.ties = a.ties + 1, b.ties + 1
+        elif duel.winner in ("a", "b"):
+            winner, loser = (a, b) if duel.winner == "a" else (b, a)
+            winner.wins, loser.losses = winner.wins + 1, loser.losses + 1
+    return sorted(found.values(), key=lambda one: (one.losses - one.wins, one.losses))
+
+
+def leads(duels: Sequence[Contest]) -> list[Lead]:
+    """Who had the most net wins after each duel that was won. A tie does not displace the leader.
+
+    The ledger does not hold what the optimizer itself thought after each answer, so this is counted, not modelled.
+    """
+    net: Counter[str] = Counter()
+    found: list[Lead] = []
+    for duel in duels:
+        if duel.winner not in ("a", "b"):
+            continue
+        winner, loser = (duel.a, duel.b) if duel.winner == "a" else (duel.b, duel.a)
+        net[winner] += 1
+        net[loser] -= 1
+        leader, best = found[-1].prompt if found else winner, max(net, key=lambda prompt: net[prompt])
+        leader = best if net[best] > net[leader] else leader
+        found.append(Lead(duel.n, leader, net[leader]))
+    return found
+
+
+def changes_of_hands(leads: Sequence[Lead]) -> list[Lead]:
+    """The leads where another prompt took over."""
+    return [lead for i, lead in enumerate(leads) if i == 0 or lead.prompt != leads[i - 1].prompt]
+
+
+def annotators(duels: Sequence[Contest]) -> list[Annotator]:
+    """Those who answered, as far as the details of the answers say."""
+    found: dict[str, Annotator] = {}
+    for duel in duels:
+        for name, said in duel.details.get("by", {}).items():
+            one = found.setdefault(name, Annotator(name))
+            one.answers[said] += 1
+            swapped, seconds = (_of(duel.details.get(key), name) for key in ("swapped", "seconds"))
+            if said in ("a", "b") and swapped is not None:
+                one.decided += 1
+                one.left += said == ("b" if swapped else "a")
+            if isinstance(seconds, int | float):
+                one.seconds.append(float(seconds))
+    return list(found.values())
+
+
+def agreement(duels: Sequence[Contest]) -> Agreement | None:
+    """How well two who answered the same duel agreed; None if none was answered twice."""
+    from ..scorers.human_opinions import fleiss_kappa
+
+    pairs = [(said[0], said[1]) for duel in duels if len(said := [*duel.details.get("by", {}).values()]) >= 2]
+    if not pairs:
+        return None
+    return Agreement(len(pairs), sum(one == other for one, other in pairs), fleiss_kappa(pairs))
+
+
+def _of(value: Any, name: str) -> Any:
+    """A detail of one who answered: it is given by name, or once for all."""
+    return value.get(name) if isinstance(value, Mapping) else value

@@ -1,0 +1,130 @@
+"""Example by example on the test split: the starting prompt against the best one."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from ..config import build
+from ..core import Dataset, Example
+from ..errors import UserError
+from ..ledger import decode_answer
+from ..manifest import OBJECT
+from ..show import Story
+from .ratings import answers
+
+if TYPE_CHECKING:
+    from ..core import Array
+
+Change: TypeAlias = Literal["gained", "lost", "same", "not scored"]
+THUMBNAIL = 96  # pixels
+EXCERPT = 400  # characters
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One test example; ``start`` and ``best`` are NaN where it could not be scored."""
+
+    id: str
+    start: float
+    best: float
+    example: Example | None
+
+    @property
+    def change(self) -> Change:
+        if math.isnan(self.start) or math.isnan(self.best):
+            return "not scored"
+        return "gained" if self.best > self.start else "lost" if self.best < self.start else "same"
+
+    @property
+    def label(self) -> str:
+        return _text(self.example.label) if self.example else ""
+
+    @property
+    def input(self) -> str:
+        """The example's input as text, cut; empty for an image."""
+        return "" if self.example is None or is_image(self.example) else _text(self.example.input)
+
+
+def outcomes(story: Story, data: Dataset | None) -> list[Outcome]:
+    """Every test example in the order of the manifest; none where the ledger has no values per example of both."""
+    start, best = (tested(story, prompt) for prompt in (story.start, story.best))
+    ids = story.manifest["examples"].get("test", [])
+    if start is None or best is None or not len(start) == len(best) == len(ids):
+        return []
+    examples = {example.id: example for example in data.test} if data else {}
+    return [Outcome(i, float(a), float(b), examples.get(i)) for i, a, b in zip(ids, start, best, strict=True)]
+
+
+def tested(story: Story, prompt: str) -> Array | None:
+    """A prompt's values on the test examples, or None where the ledger has none."""
+    for event in answers(story, "test"):
+        if event["prompt"] == prompt and "per_example" in event:
+            return getattr(decode_answer(event), "per_example", None)
+    return None
+
+
+def changed_first(found: Sequence[Outcome]) -> list[Outcome]:
+    """Gained, lost, not scored, then the rest; within these the order of the manifest."""
+    order: list[Change] = ["gained", "lost", "not scored", "same"]
+    return sorted(found, key=lambda one: order.index(one.change))
+
+
+# ── The examples themselves ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def examples_of(story: Story, recipe: Mapping[str, Any]) -> tuple[Dataset | None, str]:
+    """The data set that a recipe names, built again, and if it cannot be, why."""
+    spec = recipe.get("data")
+    if spec is None:
+        return None, "The run had no data set."
+    if OBJECT in str(spec):
+        return None, "The examples are not shown: the run was given its data as an object, which a ledger cannot hold."
+    try:
+        data: Dataset = build("datasets", spec, where="data", offered={"seed": story.manifest["seed"]})
+    except (UserError, OSError) as error:
+        return None, f"The examples are not shown: their data set could not be built again. {error}"
+    if [example.id for example in data.test] != story.manifest["examples"].get("test", []):
+        return None, "The examples are not shown: the data set has changed since the run; its test examples are others."
+    return data, ""
+
+
+def is_image(example: Example) -> bool:
+    """Whether an example's input is an image: a PIL image, an array of pixels or the path of an image file."""
+    given = example.input
+    if isinstance(given, np.ndarray):
+        return given.dtype == np.uint8 and given.ndim in (2, 3)
+    return str(given).lower().endswith(ENDINGS) if isinstance(given, str | PurePath) else hasattr(given, "convert")
+
+
+def thumbnail(example: Example) -> str | None:
+    """An example's image as a small ``data:`` URI; None where it is none or cannot be read."""
+    if not is_image(example):
+        return None
+    from ..targets.images import open_image
+
+    try:
+        image = open_image(example)
+    except UserError:
+        return None
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    small = max(image.size) <= THUMBNAIL // 3
+    image.save(file, "PNG" if small else "JPEG", **({} if small else {"quality": 80}))
+    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping | list | tuple):
+        value = json.dumps(value, ensure_ascii=False, default=str)
+    text = str(value)
+    return text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…"

@@ -1,0 +1,145 @@
+"""What a page is made of. The template knows how each block looks; what it says is made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, TypeAlias
+
+from .outcomes import Outcome
+from .ratings import Ancestor, Change
+from .tables import Table
+
+Tone: TypeAlias = Literal["gain", "loss", "unsure"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The finding in a few words, and what it rests on."""
+
+    kind: ClassVar[str] = "headline"
+    text: str
+    details: str
+    tone: Tone
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Short values with their names."""
+
+    kind: ClassVar[str] = "facts"
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A text to copy; ``name`` says what it is."""
+
+    kind: ClassVar[str] = "code"
+    id: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Differences:
+    """A text in pieces: words that stayed, new ones and lost ones."""
+
+    kind: ClassVar[str] = "differences"
+    name: str
+    pieces: Sequence[tuple[Change, str]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its caption, its legend (class of a layer, words) and the numbers behind it."""
+
+    kind: ClassVar[str] = "figure"
+    svg: str
+    caption: str
+    table: Table
+    legend: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table that can be sorted. ``start``: mark the words that this prompt lacks. ``folded``: shut at first."""
+
+    kind: ClassVar[str] = "grid"
+    table: Table
+    start: str | None = None
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Descent:
+    """The line of descent of a prompt."""
+
+    kind: ClassVar[str] = "descent"
+    line: Sequence[Ancestor]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Test images with what became of them; each with its ``data:`` URI."""
+
+    kind: ClassVar[str] = "gallery"
+    name: str
+    images: Sequence[tuple[Outcome, str]]
+
+
+Block: TypeAlias = Text | Headline | Facts | Code | Differences | Figure | Grid | Descent | Gallery
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading."""
+
+    id: str
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole report.
+
+    Attributes:
+        title: what it is about.
+        facts: a line of short facts under the title.
+        sections: in order, the verdict first.
+        tables: every table in full, for files.
+    """
+
+    title: str
+    facts: Sequence[str]
+    sections: Sequence[Section]
+    tables: Sequence[Table] = field(default=())
+
+
+def ends(table: Table, rows: int) -> Table:
+    """A long table's first and last rows, with a note that says so."""
+    count = len(table.rows)
+    if count <= 2 * rows:
+        return table
+    note = f"The first and the last {rows} of {count} rows; promptopt report --export writes all of them."
+    return replace(
+        table, rows=[*table.rows[:rows], *table.rows[-rows:]], note=" ".join(filter(None, [table.note, note]))
+    )
+
+
+def first(table: Table, rows: int) -> Table:
+    """A long table's first rows, with a note that says so."""
+    count = len(table.rows)
+    if count <= rows:
+        return table
+    note = f"The first {rows} of {count} rows; promptopt report --export writes all of them."
+    return replace(table, rows=table.rows[:rows], note=" ".join(filter(None, [table.note, note])))

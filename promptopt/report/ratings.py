@@ -1,0 +1,182 @@
+"""What a search by ratings did: every rated prompt, the improvements, and where the best prompt came from."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from ..core import Rate, Rating
+from ..ledger import decode_answer, decode_question
+from ..show import Story
+from ..verdict import interval
+
+if TYPE_CHECKING:
+    from ..core import Array
+
+Change: TypeAlias = Literal["same", "new", "lost"]
+WORD = re.compile(r"\s*\S+|\s+$")
+
+
+@dataclass(frozen=True)
+class Rated:
+    """A prompt and its rating.
+
+    Attributes:
+        prompt, origin: its text and where it came from.
+        rating: on the whole training split, or on the examples that it was tried on.
+        examples: how many it was tried on; None where the ledger does not say.
+        whole: whether that is the whole split.
+        n: the number of the question that settled it.
+    """
+
+    prompt: str
+    origin: Mapping[str, Any]
+    rating: Rating
+    examples: int | None
+    whole: bool
+    n: int
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """A prompt that was better than all before it, with the 95% interval of its mean over the examples."""
+
+    rated: Rated
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """One prompt in the line of descent. ``shown`` counts the prompts that its proposer was shown."""
+
+    prompt: str
+    step: str
+    rating: Rating | None
+    shown: int
+    changes: Sequence[tuple[Change, str]]
+
+
+def answers(story: Story, stage: str) -> Iterator[dict[str, Any]]:
+    """The answers of a stage in the order of the questions; one that was given again stands in the earlier's place."""
+    key = "n" if stage == "search" else "prompt"  # a resumed run numbers its other stages anew
+    return iter({e[key]: e for e in story.events if e["event"] == "answer" and e["stage"] == stage}.values())
+
+
+def rated(story: Story) -> list[Rated]:
+    """Every rating of the search in the order of the questions.
+
+    Where prompts were rated on parts of the training split, a prompt stands where its last part was answered, with the
+    mean over all examples that it was tried on.
+    """
+    ids: list[str] = story.manifest["examples"].get("train", [])
+    parts: dict[str, dict[str, float]] = {}
+    found: list[Rated] = []
+    for event in answers(story, "search"):
+        question, answer = decode_question(event), decode_answer(event)
+        if not (isinstance(question, Rate) and isinstance(answer, Rating)):
+            continue
+        prompt = question.prompt
+        if question.on and answer.per_example is not None:
+            seen = parts.setdefault(prompt.text, {})
+            seen.update(zip(question.on, answer.per_example.tolist(), strict=True))
+            found = [one for one in found if one.prompt != prompt.text]
+            answer = _together(seen, ids)
+        count = len(answer.per_example) if answer.per_example is not None else len(question.on) or None
+        whole = not question.on or count == len(ids)
+        found.append(Rated(prompt.text, prompt.origin, answer, count, whole, event["n"]))
+    return found
+
+
+def _together(seen: Mapping[str, float], ids: Sequence[str]) -> Rating:
+    """The rating that parts come to; values in the order of the split once they are complete."""
+    values = np.array([seen[i] for i in ids] if len(seen) == len(ids) else [*seen.values()])
+    scored = values[np.isfinite(values)]
+    return Rating(float(scored.mean()) if len(scored) else float("nan"), per_example=values)
+
+
+def improvements(ratings: Sequence[Rated]) -> list[Improvement]:
+    """The prompts that were the best so far when they were rated on the whole split."""
+    found: list[Improvement] = []
+    best = (float("-inf"), float("-inf"))
+    for one in ratings:
+        if one.whole and one.rating.rank > best:
+            best = one.rating.rank
+            found.append(Improvement(one, *band(one.rating.per_example)))
+    return found
+
+
+def band(values: Array | None) -> tuple[float | None, float | None]:
+    """The 95% bootstrap interval of a mean over examples; None, None where they are unknown or too few."""
+    if values is None:
+        return None, None
+    return interval(values[np.isfinite(values)], rng=np.random.default_rng(0))
+
+
+# ── Where the best prompt came from ───────────────────────────────────────────────────────────────────────────────
+
+
+def lineage(story: Story, ratings: Sequence[Rated]) -> list[Ancestor]:
+    """The line of descent of the best prompt, oldest first.
+
+    A proposer is shown several prompts; the line follows the one whose words are closest to what it wrote.
+    """
+    origins = _origins(story)
+    scores = {one.prompt: one.rating for one in ratings}
+    line, prompt = [story.best], story.best
+    while parents := [p for p in origins.get(prompt, {}).get("parents", ()) if p not in line]:
+        prompt = _closest(parents, prompt)
+        line.append(prompt)
+    line.reverse()
+    before = [None, *line]
+    return [
+        Ancestor(
+            text,
+            str(origins.get(text, {}).get("step", "start" if text in story.manifest["start"] else "")),
+            scores.get(text),
+            len(origins.get(text, {}).get("parents", ())),
+            changes(earlier, text) if earlier is not None else [("same", text)],
+        )
+        for earlier, text in zip(before, line, strict=False)
+    ]
+
+
+def _origins(story: Story) -> dict[str, Mapping[str, Any]]:
+    """Where each prompt came from, as it was said first."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for event in story.events:
+        if event["event"] == "answer":
+            question = decode_question(event)
+            for prompt in [question.prompt] if isinstance(question, Rate) else [question.a, question.b]:
+                found.setdefault(prompt.text, prompt.origin)
+    return found
+
+
+def _closest(prompts: Sequence[str], to: str) -> str:
+    matcher = difflib.SequenceMatcher(b=to.split(), autojunk=False)
+
+    def closeness(prompt: str) -> float:
+        matcher.set_seq1(prompt.split())
+        return matcher.ratio()
+
+    return max(prompts, key=closeness)
+
+
+def changes(old: str, new: str) -> list[tuple[Change, str]]:
+    """A prompt in pieces: words that both have, new ones, and in their place those that were lost; white space kept."""
+    a, b = WORD.findall(old), WORD.findall(new)
+    matcher = difflib.SequenceMatcher(a=[w.strip() for w in a], b=[w.strip() for w in b], autojunk=False)
+    pieces: list[tuple[Change, str]] = []
+    for kind, i, j, k, m in matcher.get_opcodes():
+        if kind in ("replace", "delete") and (words := "".join(a[i:j]).strip()):
+            pieces.append(("lost", f" {words}" if k else f"{words} "))
+        if kind in ("replace", "insert"):
+            pieces.append(("new", "".join(b[k:m])))
+        if kind == "equal":
+            pieces.append(("same", "".join(b[k:m])))
+    return pieces

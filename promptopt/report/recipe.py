@@ -1,0 +1,46 @@
+"""The recipe of a run, as its ledger holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import require
+from ..manifest import NUMBER, OBJECT
+from ..show import Story
+
+
+def recipe_of(story: Story) -> dict[str, Any]:
+    """The recipe in force: as the run was started, with what it was extended by since."""
+    extended = [event["extended"] for event in story.events if event["event"] == "resume"]
+    return {**story.manifest["recipe"], **(extended[-1] if extended else {})}
+
+
+def toml(recipe: Mapping[str, Any]) -> str:
+    """A recipe as TOML; objects stand by the name of their class.
+
+    Raises:
+        MissingExtra: tomli-w is not installed.
+    """
+    text: str = require("tomli_w", extra="report").dumps(_plain(recipe))
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    if [*value] == [OBJECT]:
+        return value[OBJECT]
+    return float(value[NUMBER]) if [*value] == [NUMBER] else {key: _plain(one) for key, one in value.items()}
+
+
+def names_of(recipe: Mapping[str, Any]) -> str:
+    """The parts that a recipe names, in a few words."""
+    named = []
+    for key in ("optimizer", "scorer", "target", "data"):
+        part = _plain(recipe.get(key))
+        name = part.get("name") if isinstance(part, Mapping) else part
+        named += [f"{key} {name}"] if name else []
+    return ", ".join(named)

@@ -1,0 +1,265 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..core import Dataset
+from ..ledger import Replay
+from ..manifest import OBJECT
+from ..show import Story
+from ..verdict import Verdict
+from . import duels as duelling
+from .figures import Axis, Chart, forest
+from .outcomes import Outcome, changed_first, thumbnail
+from .page import (
+    Block,
+    Code,
+    Descent,
+    Differences,
+    Facts,
+    Figure,
+    Gallery,
+    Grid,
+    Headline,
+    Page,
+    Section,
+    Text,
+    Tone,
+    ends,
+    first,
+)
+from .ratings import changes
+from .recipe import names_of, toml
+from .told import (
+    Told,
+    annotators_table,
+    calls_table,
+    counts_table,
+    duels_table,
+    improvements_table,
+    labels_table,
+    leads_table,
+    outcomes_table,
+    prompts_table,
+    questions_table,
+    records_table,
+    verdict_table,
+    versions_table,
+)
+
+ROWS = 100
+IMAGES = 48
+OTHERS = ["not scored", "same"]
+
+
+def run_page(folder: Path, *, data: Dataset | None = None) -> Page:
+    """Everything that a run's folder tells, as a page.
+
+    Args:
+        data: the run's data set, where the recipe in its ledger cannot name it.
+
+    Raises:
+        UserError: there is no run in the folder.
+    """
+    told = Told(folder, Story.read(folder), data)
+    parts = [_verdict, _best, _curve, _descent, _prompts, _duels, _examples, _costs, _recipe]
+    sections = [section for part in parts if (section := part(told))]
+    story = told.story
+    begun = story.manifest["time"][:16].replace("T", " ")
+    facts = [names_of(told.recipe), f"seed {story.manifest['seed']}", f"begun {begun}", story.status]
+    return Page(folder.resolve().name, [fact for fact in facts if fact], sections, told.tables())
+
+
+# ── Sections ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _verdict(told: Told) -> Section:
+    verdict, belief, blocks = told.story.verdict, told.story.belief, list[Block]()
+    if verdict:
+        text, tone = judgement(verdict)
+        details = verdict.sentence().removeprefix(f"{text}: ")
+        blocks += [Headline(text[:1].upper() + text[1:], details, tone), Facts(_numbers(told, verdict))]
+        if verdict.low is not None:
+            row = ("best − start", verdict.difference, verdict.low, verdict.high)
+            caption = f"The difference on {verdict.examples} held-out examples with its 95% interval."
+            svg = forest(f"{caption} {verdict.difference:+.3f}", "difference in score", [row])
+            blocks += [Figure(svg, caption, verdict_table(told.story))]
+    else:
+        blocks += [
+            Headline("No verdict", "Nothing was measured on held-out data.", "unsure"),
+            Facts(_numbers(told, None)),
+        ]
+    if belief:
+        more = "" if belief.questions is None else f" About {belief.questions} more answers are likely to matter."
+        blocks += [
+            Text(f"The optimizer holds that no other prompt is better with probability {belief.confidence:.2f}.{more}")
+        ]
+    return Section("verdict", "Verdict", blocks + [Text(f"Care: {one}") for one in told.summary.get("warnings", [])])
+
+
+def judgement(verdict: Verdict) -> tuple[str, Tone]:
+    """The verdict in a few words, as its sentence begins."""
+    if verdict.low is None or verdict.high is None:
+        return "too few examples to tell a gain from chance", "unsure"
+    if verdict.significant:
+        return "a significant gain", "gain"
+    return ("significantly worse", "loss") if verdict.high < 0 else ("no significant gain", "unsure")
+
+
+def _numbers(told: Told, verdict: Verdict | None) -> list[tuple[str, str]]:
+    costs = Replay(told.story.events)
+    facts = []
+    if verdict:
+        facts += [("start, held out", f"{verdict.start:.3f}"), ("best, held out", f"{verdict.best:.3f}")]
+    for name, prompt in (("start, training", told.story.start), ("best, training", told.story.best)):
+        rating = told.scores.get(prompt)
+        facts += [(name, f"{rating.value:.3f}")] if rating and rating.value == rating.value else []
+    facts += [("questions", f"{costs.questions:,}")]
+    facts += [("LLM calls", f"{costs.usage.calls:,}")] if costs.usage.calls else []
+    facts += [("dollars", f"{costs.usage.dollars:,.4f}")] if costs.usage.dollars else []
+    return [*facts, ("seconds", f"{costs.seconds:,.1f}")]
+
+
+def _best(told: Told) -> Section:
+    best, start = told.story.best, told.story.start
+    blocks: list[Block] = [Code("best-prompt", "the best prompt", best)]
+    if best in (finalists := told.finalists):
+        text = f"The search ended with {len(finalists)} prompts to choose from. They were rated once more, "
+        text += f"on the dev split where there is one; this one came out best, with {finalists[best]:.3f}."
+        blocks += [Text(text)]
+    if best == start:
+        blocks += [Text("The starting prompt stayed the best.")]
+    else:
+        blocks += [
+            Differences("Word for word against the start", changes(start, best)),
+            Code("start-prompt", "the start", start),
+        ]
+    return Section("best", "Best prompt", blocks)
+
+
+def _curve(told: Told) -> Section | None:
+    whole = [one for one in told.ratings if one.whole and math.isfinite(one.rating.value)]
+    if len(whole) < 2:
+        return None
+    better, last = told.improvements, max(one.n for one in told.ratings)
+    values = [one.rating.value for one in whole]
+    banded = [one for one in better if one.low is not None and one.high is not None]
+    edges = [edge for one in banded for edge in (one.low, one.high) if edge is not None]
+    caption = f"{len(whole)} prompts were rated on the training examples; "
+    caption += f"the best went from {values[0]:.3f} to {max(values):.3f}."
+    chart = Chart(
+        caption, Axis("question", -0.5, last + 0.5), Axis.over("score on the training examples", [*values, *edges])
+    )
+    lows, highs = ([(float(one.rated.n), float(getattr(one, end))) for one in banded] for end in ("low", "high"))
+    if banded:
+        chart.band([*lows, (last, lows[-1][1])], [*highs, (last, highs[-1][1])], "best", steps=True)
+    chart.points([(one.n, one.rating.value) for one in whole], "rated", radius=2.5)
+    steps = [(float(one.rated.n), one.rated.rating.value) for one in better]
+    chart.line([*steps, (last, steps[-1][1])], "best", steps=True)
+    legend = [("rated", "a rated prompt"), ("best", "best so far")]
+    note = ""
+    if banded:
+        legend += [("band", "its 95% interval")]
+        note = (
+            " The band is the bootstrap interval of that prompt's mean over the training examples. The prompt was "
+            "chosen on the same examples, so expect less of it elsewhere: see the verdict."
+        )
+    return Section("curve", "Score curve", [Figure(chart.svg(), caption + note, improvements_table(told), legend)])
+
+
+def _descent(told: Told) -> Section | None:
+    line = told.ancestors
+    if len(line) < 2:
+        return None
+    text = "From the earliest ancestor to the best prompt. "
+    text += "A proposer is shown several prompts at a time; of these the line follows the one with the closest words."
+    return Section("lineage", "Lineage", [Text(text), Descent(line)])
+
+
+def _prompts(told: Told) -> Section | None:
+    table = prompts_table(told)
+    if not table.rows:
+        return None
+    return Section("prompts", "Prompts", [Grid(ends(table, ROWS), start=told.story.start)])
+
+
+def _duels(told: Told) -> Section | None:
+    if not told.duels:
+        return None
+    ties, unknown = (sum(duel.winner == one for duel in told.duels) for one in ("tie", "unknown"))
+    blocks: list[Block] = [Facts([("duels", str(len(told.duels))), ("ties", str(ties)), ("not decided", str(unknown))])]
+    if told.duels and (agreed := duelling.agreement(told.duels)):
+        kappa = "" if agreed.kappa is None else f" Fleiss' kappa is {agreed.kappa:.2f}."
+        blocks += [Text(f"{agreed.twice} duels were answered by two; they agreed on {agreed.agreed}.{kappa}")]
+    if annotators_table(told).rows:
+        blocks += [Grid(annotators_table(told))]
+    if leads := duelling.leads(told.duels):
+        blocks += [_leads(told, leads)]
+    blocks += [Grid(ends(records_table(told), ROWS)), Grid(first(duels_table(told), ROWS), folded=True)]
+    return Section("duels", "Duels", blocks)
+
+
+def _leads(told: Told, leads: Sequence[duelling.Lead]) -> Figure:
+    last = told.duels[-1].n
+    taken = duelling.changes_of_hands(leads)
+    caption = (
+        f"The most duels won net of those lost, by any prompt; the lead changed hands {len(taken) - 1} times (dots)."
+    )
+    points = [(float(lead.n), float(lead.net)) for lead in leads]
+    axis = Axis.over("net wins of the leader", [0.0, *(y for _, y in points)])
+    chart = Chart(caption, Axis("duel", -0.5, last + 0.5), axis)
+    chart.line([*points, (last, points[-1][1])], "best", steps=True)
+    chart.points([(lead.n, lead.net) for lead in taken], "best", radius=4)
+    return Figure(chart.svg(), caption, leads_table(told))
+
+
+def _examples(told: Told) -> Section | None:
+    if not told.outcomes:
+        return None
+    found, why = changed_first(told.outcomes), told.data[1]
+    counts = [
+        (name, str(sum(one.change == name for one in found))) for name in ("gained", "lost", "same", "not scored")
+    ]
+    blocks: list[Block] = [
+        Text("The starting prompt against the best one on the test split, example by example."),
+        Facts(counts),
+    ]
+    if why:
+        blocks += [Text(why)]
+    if pictures := _pictures(found):
+        blocks += [Gallery(f"{len(pictures)} of {len(found)} test images, from those that changed first", pictures)]
+    if labels_table(told).rows:
+        blocks += [Grid(labels_table(told))]
+    return Section("examples", "Examples", [*blocks, Grid(first(outcomes_table(told), ROWS), folded=True)])
+
+
+def _pictures(found: Sequence[Outcome]) -> list[tuple[Outcome, str]]:
+    """Thumbnails of some examples: up to two thirds gained, then lost, then others; evenly over each."""
+    gained, lost, rest = ([one for one in found if one.change in kinds] for kinds in (["gained"], ["lost"], OTHERS))
+    chosen = _spread(gained, IMAGES * 2 // 3)
+    chosen += _spread(lost, IMAGES - len(chosen))
+    chosen += _spread(rest, IMAGES - len(chosen))
+    return [(one, uri) for one in chosen if one.example and (uri := thumbnail(one.example))]
+
+
+def _spread(found: Sequence[Outcome], most: int) -> list[Outcome]:
+    count = min(most, len(found))
+    return [found[i * len(found) // count] for i in range(count)]
+
+
+def _costs(told: Told) -> Section:
+    tables = [questions_table(told), calls_table(told), counts_table(told)]
+    notes = [Text(note) for note in told.summary.get("notes", [])]
+    return Section("costs", "Costs", [*(Grid(table) for table in tables if table.rows), *notes])
+
+
+def _recipe(told: Told) -> Section:
+    recipe = toml(told.recipe)
+    blocks: list[Block] = [Text("Save this as recipe.toml and run it with: promptopt run recipe.toml")]
+    if OBJECT in str(told.recipe):
+        blocks = [Text("The run was started from Python; objects it was given stand here by the name of their class.")]
+    blocks += [Code("recipe-text", "the recipe", recipe), Grid(versions_table(told))]
+    return Section("recipe", "Recipe", blocks)

@@ -1,0 +1,77 @@
+"""Ratings from the task loss of a local LM [Das2025]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ..core import Dataset, Example, Metric, Target
+from ..errors import UserError
+from ..metrics.text import Match
+from .metric import DECIMALS, MetricScorer
+
+__all__ = ["TaskLoss"]
+
+
+class TaskLoss(MetricScorer):
+    """Rates a prompt by what a local LM makes of it: how often its answers are right, and how likely the true ones are.
+
+    The loss of an example is the cross-entropy of its true answer behind the reasoning that the prompt leads to, plus
+    ``perplexity_weight`` times the mean negative log-likelihood of the prompt's tokens, both in mean nats a token.
+    What counts as a right answer, the metric says; an answer in which it finds nothing stays unscored.
+
+    We differ from [Das2025], which selects by the loss, in the default: on a badly calibrated model the loss can fall
+    while mistakes become more. On examples other than the training ones (``data`` given), so for the final choice and
+    the verdict, prompts are always rated by accuracy, the loss deciding between equals.
+
+    Args:
+        target: gives outputs with ``loss`` and ``nll``, as ``local-lm`` does.
+        examples: what the prompt is tried on; at least one, with true answers as labels.
+        metric: what a right answer is; by default ``match``.
+        select: ``mix`` rates by accuracy, and minus the loss decides between equal ratings; ``accuracy`` by accuracy
+            alone; ``loss`` by minus the loss.
+        perplexity_weight: what the prompt's own unlikeliness adds to the loss.
+        data: the task that the examples are from; the run's.
+
+    Raises:
+        UserError: the weight is negative, there are no examples, or two of them share an id.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Target,
+        examples: Sequence[Example],
+        metric: Metric | None = None,
+        select: Literal["mix", "accuracy", "loss"] = "mix",
+        perplexity_weight: float = 0.2,
+        data: Dataset | None = None,
+    ) -> None:
+        if not (math.isfinite(perplexity_weight) and perplexity_weight >= 0):
+            raise UserError(f"perplexity_weight is {perplexity_weight}; allowed is 0 or more.")
+        loss = _MinusLoss(perplexity_weight)
+        held_out = data is not None and tuple(examples) != tuple(data.train)
+        self.select = "mix" if held_out else select
+        right = metric or Match()
+        super().__init__(
+            target=target,
+            examples=examples,
+            metric=loss if self.select == "loss" else right,
+            tiebreak=loss if self.select == "mix" else None,
+        )
+
+
+class _MinusLoss:
+    """Minus the loss of each output."""
+
+    def __init__(self, perplexity_weight: float) -> None:
+        self._weight = perplexity_weight
+
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float]:
+        try:
+            return [round(-(output.loss + self._weight * output.nll), DECIMALS) for output in outputs]
+        except AttributeError:
+            raise UserError(
+                "task-loss needs a target that knows the loss of the true answer. Give local-lm, or another scorer."
+            ) from None

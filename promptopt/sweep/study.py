@@ -1,0 +1,472 @@
+"""A sweep's study in Optuna's storage, as one worker sees it: taking trials, giving them back, ending them.
+
+Every setting is laid out as a waiting trial before anything runs, and a worker takes one by turning it from waiting to
+running, which the storage lets only one of them do. On one machine (an SQLite file or Optuna's journal file) that
+turn, and the search for lost workers, happen under a file lock, since SQLite has no row locks; every worker holds a
+lock of its own for as long as it lives, so a lost one is noticed at once. In a database server the row is locked, and
+workers give signs of life (Optuna's heartbeat).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import os
+import socket
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import MissingExtra, UserError, require
+from .parts import differences
+from .table import RUN, outcomes
+
+optuna: Any = require("optuna", extra="sweep")
+State = optuna.trial.TrialState
+
+RETRIES = 5  # so many workers a trial may lose before it counts as failed
+GRACE = 3  # heartbeats that may be missed
+ATTEMPTS = 5  # to make the tables of a database
+PATIENCE = 20.0  # seconds to wait for another worker to lay out a study
+DRIVERS = {"postgresql": ("postgresql+psycopg", "psycopg"), "mysql": ("mysql+pymysql", "pymysql")}
+
+
+class Gone(Exception):
+    """The trial was taken away: this worker was thought to be lost."""
+
+
+class Storage:
+    """Optuna's storage behind a URL, with what makes taking a trial safe there.
+
+    Args:
+        url: ``sqlite:///sweeps/mine/study.db`` or ``journal:///sweeps/mine/study.log`` (four slashes where the path
+            is absolute), or the URL of a PostgreSQL or MySQL database.
+        heartbeat: seconds between signs of life, in a database server.
+
+    Raises:
+        UserError: the URL cannot be read, or nothing answers there.
+        MissingExtra: the driver is not installed.
+    """
+
+    def __init__(self, url: str, *, heartbeat: int = 60) -> None:
+        self.url = url
+        self.heartbeat = heartbeat
+        self.retry = quietly(lambda: optuna.storages.RetryHeartbeatStaleTrialCallback(RETRIES, True))
+        path = _file(url)
+        self.folder = path and path.with_name(path.name + ".workers")
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.optuna = _journal(path) if path and url.startswith("journal:") else self._database()
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Only one worker of this machine at a time; a database server has row locks of its own."""
+        with FileLock(self.folder / "lock") if self.folder else contextlib.nullcontext():
+            yield
+
+    def _database(self) -> Any:
+        kind, _, rest = self.url.partition("://")
+        url, package = DRIVERS.get(kind, (kind, ""))
+        options: dict[str, Any] = {"pool_pre_ping": True}
+        beats: dict[str, Any] = {}
+        if self.folder:
+            options = {"connect_args": {"timeout": 60}}
+        else:
+            beats = {"heartbeat_interval": self.heartbeat, "grace_period": GRACE * self.heartbeat}
+            beats["heartbeat_stale_trial_callback"] = self.retry
+        make = partial(optuna.storages.RDBStorage, f"{url}://{rest}", engine_kwargs=options, **beats)
+        try:
+            with self.lock():
+                made = _insistently(lambda: quietly(make))
+        except ImportError:
+            raise MissingExtra(package or kind, "mysql" if "mysql" in kind else "postgresql") from None
+        except Exception as error:  # SQLAlchemy and every driver raise their own
+            reason = str(error).splitlines()[0]
+            raise UserError(f"cannot open the storage {hidden(self.url)}: {reason}") from None
+        if self.folder:
+            _write_ahead(made.engine)
+        return made
+
+
+class Study:
+    """One study, as one worker sees it.
+
+    Args:
+        storage: where it lies.
+        name: of the study.
+        prune: the p-value of the pruner; None never prunes.
+
+    Attributes:
+        study: Optuna's own.
+        worker: what the storage calls this worker.
+    """
+
+    def __init__(self, storage: Storage, name: str, *, prune: float | None = None) -> None:
+        self.storage = storage
+        self.name = name
+        self._raw = storage.optuna
+        pruners = optuna.pruners
+        pruner = pruners.NopPruner() if prune is None else quietly(lambda: pruners.WilcoxonPruner(p_threshold=prune))
+        self.created = False
+        with _quiet():
+            try:
+                self.study = optuna.create_study(
+                    storage=self._raw, study_name=name, direction="maximize", pruner=pruner
+                )
+                self.created = True
+            except optuna.exceptions.DuplicatedStudyError:
+                self.study = optuna.load_study(storage=self._raw, study_name=name, pruner=pruner)
+        self._held: set[int] = set()
+        self._seen: list[Any] = []  # the trials as they stood when one was last taken
+        self._recovered = -math.inf
+        self._orphaned: dict[int, float] = {}  # when a trial that nobody has put up again was first seen, by number
+        self.worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+    # ── The study as a whole ──────────────────────────────────────────────────────────────────────────────────────
+
+    def agree(self, identity: Mapping[str, Any]) -> None:
+        """Write down what all workers must share, or compare it with what stands there.
+
+        Raises:
+            UserError: this worker differs; the message says in what.
+        """
+        if not self.created:
+            self._wait_for("identity")
+        theirs = self.study.user_attrs.get("identity")
+        if theirs is None:
+            self.study.set_user_attr("identity", dict(identity))
+        elif found := differences(theirs, identity):
+            raise UserError(
+                f"the study {self.name!r} was begun with another set-up: {'; '.join(found)}. "
+                "Make this machine agree with it, or start a sweep with another name."
+            )
+
+    def lay_out(self, settings: Mapping[int, Mapping[str, Any]], attributes: Mapping[str, Any]) -> None:
+        """One waiting trial per setting. If another worker is at it, wait; what is missing after that is added.
+
+        Args:
+            settings: the parameters by the setting's number; empty ones are drawn when the trial is taken.
+            attributes: what else the study is to hold, for readers of the table.
+        """
+        if not self.created:
+            self._wait_for("laid out")
+        for key, value in attributes.items():
+            if key not in self.study.user_attrs:
+                self.study.set_user_attr(key, value)
+        with self.storage.lock(), _quiet():
+            there = {trial.user_attrs.get("setting") for trial in self._trials()}
+            for setting, params in settings.items():
+                if setting not in there:
+                    self.study.enqueue_trial(dict(params), user_attrs={"setting": setting})
+        if not self.study.user_attrs.get("laid out"):
+            self.study.set_user_attr("laid out", True)
+
+    def _wait_for(self, attribute: str) -> None:
+        """Wait until whoever created the study has got so far, or seems to be dead."""
+        count, since = -1, time.monotonic()
+        while attribute not in self.study.user_attrs and time.monotonic() - since < PATIENCE:
+            if len(self._trials()) != count:
+                count, since = len(self._trials()), time.monotonic()
+            time.sleep(0.2)
+
+    def finished(self) -> bool:
+        """Whether no trial is waiting, under way, or to be put up again."""
+        trials = self._trials()
+        return not (_orphans(trials) or any(trial.state in (State.WAITING, State.RUNNING) for trial in trials))
+
+    def retry_failed(self) -> None:
+        """Put settings that failed with an error up once more."""
+        latest = {trial.user_attrs.get("setting"): trial for trial in self._trials()}
+        for trial in latest.values():
+            if trial.state == State.FAIL and "error" in trial.user_attrs:
+                self._again(trial)
+
+    # ── One trial ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, sampler: Callable[[int], Any]) -> Any:
+        """A waiting trial that is now this worker's, or None if there is none.
+
+        Args:
+            sampler: makes Optuna's sampler from the number of the setting.
+        """
+        found = self._take(sampler) if time.monotonic() - self._recovered < self.storage.heartbeat else None
+        if found is None:
+            self.recover()
+            found = self._take(sampler)
+        return found
+
+    def _take(self, sampler: Callable[[int], Any]) -> Any:
+        with self.storage.lock():
+            self._seen = self._trials()
+            for trial in self._seen:
+                if trial.state != State.WAITING or not self._claim(trial._trial_id):
+                    continue
+                if self._stands_twice(trial):
+                    self._raw.set_trial_user_attr(trial._trial_id, "duplicate", True)
+                    self._raw.set_trial_state_values(trial._trial_id, state=State.FAIL)
+                    continue
+                self._held.add(trial._trial_id)
+                self._raw.set_trial_user_attr(trial._trial_id, "worker", self.worker)
+                self.study.sampler = sampler(trial.user_attrs["setting"])
+                return optuna.trial.Trial(self.study, trial._trial_id)
+        return None
+
+    def _claim(self, trial_id: int) -> bool:
+        self._beat(trial_id)  # first, so that no running trial ever is without
+        try:
+            return bool(self._raw.set_trial_state_values(trial_id, state=State.RUNNING))
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return False
+
+    def _stands_twice(self, trial: Any) -> bool:
+        """Whether an earlier trial of the same setting is there already: two workers laid it out at once."""
+        setting = trial.user_attrs.get("setting")
+        return any(
+            other.number < trial.number and other.user_attrs.get("setting") == setting and other.state != State.FAIL
+            for other in self._seen
+        )
+
+    def record(self, trial: Any, key: str, outcome: Mapping[str, Any], *, step: int, value: float) -> None:
+        """Write down what came of one run of a trial.
+
+        Raises:
+            Gone: the trial is no longer this worker's.
+        """
+        with self._still_ours(trial):
+            if step not in self._raw.get_trial(trial._trial_id).intermediate_values:
+                trial.report(value, step)
+            trial.set_user_attr(RUN + key, dict(outcome))
+
+    def describe(self, trial: Any, attributes: Mapping[str, Any]) -> None:
+        """Add user attributes to a trial. Raises :class:`Gone` if it is no longer this worker's."""
+        with self._still_ours(trial):
+            for key, value in attributes.items():
+                trial.set_user_attr(key, value)
+
+    def end(self, trial: Any, *, value: float | None = None, error: str = "") -> None:
+        """End a trial: complete with its value, failed with its error, or else pruned.
+
+        Raises:
+            Gone: the trial is no longer this worker's.
+        """
+        state = State.COMPLETE if value is not None else State.FAIL if error else State.PRUNED
+        with self._still_ours(trial), _quiet():
+            if error:
+                trial.set_user_attr("error", error)
+            self.study.tell(trial, value, state=state)
+        self._held.discard(trial._trial_id)
+
+    def give_back(self, trial: Any) -> None:
+        """Let another worker, or a later one, go on with a trial."""
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._raw.set_trial_state_values(trial._trial_id, state=State.WAITING)
+        self._held.discard(trial._trial_id)
+
+    def known(self, trial: Any, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Outcomes of runs that need not be repeated: the trial's own, and those of equal settings, as last seen."""
+        found: dict[str, dict[str, Any]] = {}
+        for other in self._seen:
+            if other.number != trial.number and params and other.params == params:
+                found |= outcomes(other)
+        return found | outcomes(self._raw.get_trial(trial._trial_id))
+
+    @contextlib.contextmanager
+    def _still_ours(self, trial: Any) -> Iterator[None]:
+        try:
+            yield
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
+            self._held.discard(trial._trial_id)
+            if isinstance(error, ValueError) and "Cannot tell" not in str(error):
+                raise
+            raise Gone(str(error)) from None
+
+    # ── Lost workers ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def recover(self) -> None:
+        """Put the trials of lost workers up again, and those that were lost on the way there."""
+        self._recovered = time.monotonic()
+        with self.storage.lock(), _quiet():
+            if self.storage.folder:
+                for trial in self._trials((State.RUNNING,)):
+                    if not self._lives(trial.user_attrs.get("worker")):
+                        self._raw.set_trial_state_values(trial._trial_id, state=State.FAIL)
+            else:
+                optuna.storages.fail_stale_trials(self.study)
+            orphans = _orphans(self._trials())
+            self._orphaned = {t.number: self._orphaned.get(t.number, time.monotonic()) for t in orphans}
+            for trial in orphans:
+                age = time.monotonic() - self._orphaned[trial.number]
+                if self.storage.folder or age > self.storage.heartbeat:  # another worker may be about to
+                    self.storage.retry(self.study, copy.deepcopy(trial))
+
+    def _lives(self, worker: str | None) -> bool:
+        """Whether a worker of this machine holds its lock; called under the lock that claims are made under."""
+        if worker is None or self.storage.folder is None:
+            return False
+        if worker == self.worker:
+            return True
+        held = FileLock(self.storage.folder / worker)
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            return True
+        held.release()
+        with contextlib.suppress(OSError):
+            (self.storage.folder / worker).unlink()
+        return False
+
+    def _again(self, trial: Any) -> None:
+        """Put a failed setting up once more, with what its runs have found, as if it had not been tried."""
+        attributes = {k: v for k, v in trial.user_attrs.items() if k not in ("error", "worker")}
+        self.study.add_trial(
+            optuna.create_trial(
+                state=State.WAITING,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs=attributes,
+                system_attrs={"fixed_params": trial.system_attrs.get("fixed_params", {})},
+            )
+        )
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Show the other workers that this one lives, until the block ends."""
+        if self.storage.folder:
+            with FileLock(self.storage.folder / self.worker):
+                yield
+            with contextlib.suppress(OSError):
+                (self.storage.folder / self.worker).unlink()
+            return
+        stop = threading.Event()
+        thread = threading.Thread(target=self._beat_until, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _beat_until(self, stop: threading.Event) -> None:
+        while not stop.wait(self.storage.heartbeat):
+            for trial_id in list(self._held):
+                with contextlib.suppress(Exception):  # a database that is away for a moment: the next beat may do
+                    self._beat(trial_id)
+
+    def _beat(self, trial_id: int) -> None:
+        if not self.storage.folder:
+            self._raw.record_heartbeat(trial_id)
+
+    def _trials(self, states: Sequence[Any] | None = None) -> list[Any]:
+        trials: list[Any] = self.study.get_trials(deepcopy=False, states=states)
+        return sorted(trials, key=lambda trial: trial.number)
+
+
+def _orphans(trials: Sequence[Any]) -> list[Any]:
+    """Trials that lost their worker and have no successor yet, where there may be one."""
+    latest: dict[int, Any] = {}
+    for trial in trials:
+        if "setting" in trial.user_attrs and "duplicate" not in trial.user_attrs:
+            before = latest.get(trial.user_attrs["setting"])
+            if before is None or before.state == State.FAIL:
+                latest[trial.user_attrs["setting"]] = trial
+    return [
+        trial
+        for trial in latest.values()
+        if trial.state == State.FAIL
+        and "error" not in trial.user_attrs
+        and len(trial.system_attrs.get("retry_history", ())) < RETRIES
+    ]
+
+
+def load(storage: Storage, name: str) -> Any:
+    """Optuna's study of that name, to read from.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        return optuna.load_study(storage=storage.optuna, study_name=name)
+    except KeyError:
+        there = ", ".join(names(storage)) or "none"
+        raise UserError(f"there is no study {name!r} in {hidden(storage.url)}. It holds: {there}.") from None
+
+
+def names(storage: Storage) -> list[str]:
+    """The studies in a storage."""
+    found: list[str] = optuna.get_all_study_names(storage.optuna)
+    return found
+
+
+def hidden(url: str) -> str:
+    """A URL without its password."""
+    scheme, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}{user.partition(':')[0]}{at}{place}"
+
+
+def _file(url: str) -> Path | None:
+    """The file behind the URL of a storage for one machine; None for a database server."""
+    kind, separator, path = url.partition("://")
+    if not separator:
+        raise UserError(
+            f"{hidden(url)!r} is no storage. Write sqlite:///file.db, journal:///file.log, or the URL of a database, "
+            "for example postgresql://user@host/name."
+        )
+    return Path(path.removeprefix("/")) if kind in ("sqlite", "journal") else None
+
+
+def _journal(path: Path) -> Any:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _insistently(make: Callable[[], Any]) -> Any:
+    """Make the tables of a database, where other workers may be doing the same at this moment."""
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(IntegrityError, ProgrammingError):
+            return make()
+        time.sleep(0.5)
+    return make()
+
+
+def _write_ahead(engine: Any) -> None:
+    """Let SQLite append to a log instead of waiting for the disk at every step: a killed process loses nothing."""
+    from sqlalchemy import event
+
+    def set_up(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    event.listen(engine, "connect", set_up)
+    engine.dispose()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna tells of every step on stderr, and that parts of it are experimental; the sweep tells what matters."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def quietly(make: Callable[[], Any]) -> Any:
+    """What ``make`` makes of Optuna, without its remarks."""
+    with _quiet():
+        return make()

@@ -1,0 +1,449 @@
+"""What a sweep found: settings in rows, best first, put together from an Optuna study alone.
+
+A *setting* is an optimizer with its parameters, and one Optuna trial. It is run on every task with every seed; what is
+compared is the mean over these runs of the score that the chosen prompt has on the dev split. :func:`table` reads the
+runs' outcomes from the trials' user attributes, so it needs no run folder and works on any machine.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+    from ..core import Array
+
+State: TypeAlias = Literal["complete", "pruned", "failed", "running", "waiting"]
+CONFIDENCE = 0.95
+LEVEL = 0.05
+RUN = "run:"  # before the key of a run among the user attributes of a trial
+STATES: dict[str, State] = {
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
+ORDER: list[State] = ["complete", "pruned", "running", "waiting", "failed"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean over ``n`` runs with its 95% t interval; ``low`` and ``high`` are None for fewer than two runs."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting minus the best one, paired by task and seed.
+
+    Attributes:
+        mean: of the differences; at most 0 but for settings that were stopped early.
+        low, high: 95% t interval of the mean; None for fewer than two pairs.
+        p: two-sided p-value of the sign-flip permutation test, which asks no normal distribution. With n pairs it
+            cannot be less than 2 / 2^n.
+        p_holm: the same, corrected for the number of settings that are compared with the best (Holm).
+        pairs: how many runs were compared.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float
+    p_holm: float
+    pairs: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the setting differs from the best after the correction, at 0.05."""
+        return self.p_holm < LEVEL
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of a setting.
+
+    Attributes:
+        task, seed: which run.
+        score: of the chosen prompt on ``split``.
+        split: ``dev``, or ``train`` where the task has no dev split.
+        best: the chosen prompt.
+        train: its rating on the training split; None where it has none.
+        questions, calls, tokens, dollars, seconds: what the run cost.
+        stop_reason: why its search ended.
+        host, folder: where its ledger lies.
+    """
+
+    task: str
+    seed: int
+    score: float
+    split: Literal["dev", "train"]
+    best: str
+    train: float | None
+    questions: int
+    calls: int
+    tokens: int
+    dollars: float
+    seconds: float
+    stop_reason: str
+    host: str
+    folder: str
+
+    @property
+    def key(self) -> str:
+        """For example ``digits-s2``; also the name of the run's folder."""
+        return run_key(self.task, self.seed)
+
+
+@dataclass(frozen=True)
+class Test:
+    """What the test split said about the chosen prompt of one run of a chosen setting; fields as of a verdict."""
+
+    task: str
+    seed: int
+    start: float
+    best: float
+    difference: float
+    low: float | None
+    high: float | None
+    examples: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting.
+
+    Attributes:
+        setting: its number in the sweep, from 0; its runs lie in ``trials/0007``.
+        trial: the number of its Optuna trial.
+        optimizer: the name of its section in the recipe.
+        params: the values it was given, by name, the optimizer left out.
+        state: ``complete``, ``pruned`` (stopped early as clearly worse), ``failed``, ``running`` or ``waiting``.
+        score: over its runs so far; None where there is none yet.
+        tasks: the same for each task that has runs.
+        difference: from the best setting; None for the best itself and where nothing can be compared.
+        outcomes: its runs.
+        chosen: whether it is the best overall or the best of its optimizer, and its prompts go on to the test split.
+        test: what the test split said, by run; empty until it was opened.
+        error: why it failed.
+    """
+
+    setting: int
+    trial: int
+    optimizer: str
+    params: Mapping[str, Any]
+    state: State
+    score: Score | None
+    tasks: Mapping[str, Score]
+    difference: Difference | None
+    outcomes: tuple[Outcome, ...]
+    chosen: bool = False
+    test: tuple[Test, ...] = ()
+    error: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The setting in words, for example ``hill-climb k=5``."""
+        values = [f"{name.removeprefix(self.optimizer + '.')}={value}" for name, value in self.params.items()]
+        return " ".join([self.optimizer, *values])
+
+    @property
+    def tested(self) -> Score | None:
+        """The mean score of its prompts on the test splits."""
+        return score([one.best for one in self.test]) if self.test else None
+
+    @property
+    def gain(self) -> Score | None:
+        """The mean gain over the starting prompts on the test splits."""
+        return score([one.difference for one in self.test]) if self.test else None
+
+    def cost(self, what: Literal["questions", "calls", "tokens", "dollars", "seconds"]) -> float:
+        """What its runs cost together."""
+        return float(sum(getattr(outcome, what) for outcome in self.outcomes))
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """A sweep's settings, best first; those that were stopped early, are under way or failed come after the others.
+
+    Attributes:
+        name: of the study.
+        tasks: in the order of the recipe.
+        seeds: of the repeats.
+        rows: the settings.
+        notes: what a reader should know, for example which tasks have no dev split.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def best(self) -> Row | None:
+        """The setting with the best mean score among those that ran on every task with every seed."""
+        return self.rows[0] if self.rows and self.rows[0].state == "complete" else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether no setting is waiting or under way."""
+        return all(row.state not in ("waiting", "running") for row in self.rows)
+
+    def header(self) -> list[str]:
+        """The columns of :meth:`cells`."""
+        tested = ["test", "test gain"] if any(row.test for row in self.rows) else []
+        return ["setting", "score", *self.tasks, "difference", "p (Holm)", *tested, "runs", "questions", "state"]
+
+    def cells(self) -> list[list[str]]:
+        """The table as texts, one list per row, as a reader wants to see it."""
+        return [self._cells(row) for row in self.rows]
+
+    def to_markdown(self) -> str:
+        """The table in Markdown, with the notes below it."""
+        rows = [self.header(), ["---"] * len(self.header()), *self.cells()]
+        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        return "\n".join(lines + ([""] + [f"- {note}" for note in self.notes] if self.notes else [])) + "\n"
+
+    def to_csv(self) -> str:
+        """One line per setting with plain numbers, every parameter in a column of its own."""
+        params = list(dict.fromkeys(name for row in self.rows for name in row.params))
+        rows = [self._record(row, params) for row in self.rows]
+        file = io.StringIO()
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return file.getvalue()
+
+    def to_json(self) -> str:
+        """Everything, every run of every setting included, on one line; NaN becomes null."""
+        rows = [
+            asdict(row) | {"label": row.label, "significant": row.difference and row.difference.significant}
+            for row in self.rows
+        ]
+        whole = {"name": self.name, "tasks": self.tasks, "seeds": self.seeds, "notes": self.notes, "rows": rows}
+        return json.dumps(_finite(whole), ensure_ascii=False, allow_nan=False)
+
+    def _cells(self, row: Row) -> list[str]:
+        gap = row.difference
+        cells = [row.label, _interval(row.score), *(_interval(row.tasks.get(task)) for task in self.tasks)]
+        cells += ["best" if row is self.best else _interval(gap, sign="+")]
+        cells += [f"{gap.p_holm:.3f}{' *' if gap.significant else ''}" if gap else ""]
+        if "test" in self.header():
+            cells += [_interval(row.tested), _interval(row.gain, sign="+")]
+        runs = f"{len(row.outcomes)} of {len(self.tasks) * len(self.seeds)}"
+        return [*cells, runs, f"{row.cost('questions'):.0f}", row.state]
+
+    def _record(self, row: Row, params: Sequence[str]) -> dict[str, Any]:
+        mean: Mapping[str, Any] = asdict(row.score) if row.score else {}
+        gap: Mapping[str, Any] = asdict(row.difference) if row.difference else {}
+        test, gain = row.tested, row.gain
+        return {
+            "setting": row.setting,
+            "trial": row.trial,
+            "state": row.state,
+            "optimizer": row.optimizer,
+            **{name: row.params.get(name) for name in params},
+            "score": mean.get("mean"),
+            "low": mean.get("low"),
+            "high": mean.get("high"),
+            "runs": len(row.outcomes),
+            **{task: row.tasks[task].mean if task in row.tasks else None for task in self.tasks},
+            **{f"difference {key}" if key != "mean" else "difference": gap.get(key) for key in GAP},
+            "test": test and test.mean,
+            "test gain": gain and gain.mean,
+            **{what: row.cost(what) for what in ("questions", "calls", "tokens", "dollars", "seconds")},
+            "error": row.error,
+        }
+
+
+GAP = ("mean", "low", "high", "p", "p_holm", "pairs")
+
+
+def table(study: Study, test: Study | None = None) -> SweepTable:
+    """The table of a sweep, finished or under way.
+
+    Args:
+        study: the Optuna study that ``promptopt sweep`` made, from any storage.
+        test: the study that holds what the test splits said about the chosen settings, if they were opened.
+    """
+    tasks, seeds = tuple(study.user_attrs["tasks"]), tuple(study.user_attrs["seeds"])
+    order = {run_key(task, seed): i for i, (seed, task) in enumerate((s, t) for s in seeds for t in tasks)}
+    tested = {trial.user_attrs["setting"]: _tests(trial, order) for trial in _settled(test)} if test else {}
+    rows = [_row(trial, tasks, order, tested) for trial in _settled(study)]
+    rows.sort(key=lambda row: (ORDER.index(row.state), -row.score.mean if row.score else math.inf, row.setting))
+    rows = _distinct(rows)
+    picked = choose(rows)
+    return SweepTable(study.study_name, tasks, seeds, tuple(_compared(rows, picked)), tuple(_notes(rows)))
+
+
+def choose(rows: Sequence[Row]) -> list[int]:
+    """The settings whose prompts go on to the test split: the best of each optimizer, the best overall first."""
+    best: dict[str, int] = {}
+    for row in rows:
+        if row.state == "complete":
+            best.setdefault(row.optimizer, row.setting)
+    return list(best.values())
+
+
+def score(values: Sequence[float]) -> Score:
+    """The mean of values with its t interval.
+
+    Args:
+        values: ``(n,)``, at least one.
+    """
+    mean, low, high = _t_interval(np.asarray(values, dtype=np.float64))
+    return Score(mean, low, high, len(values))
+
+
+def run_key(task: str, seed: int) -> str:
+    """What a run of a setting is called."""
+    return f"{task}-s{seed}"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected so that the chance of one false alarm among all of them stays at the level (Holm 1979)."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, least = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = least
+    return corrected
+
+
+# ── From trials to rows ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _settled(study: Study) -> list[FrozenTrial]:
+    """One trial per setting: that which went furthest, the last of these. Trials of lost workers were retried."""
+    found: dict[int, FrozenTrial] = {}
+    for trial in study.get_trials(deepcopy=False):
+        setting = trial.user_attrs.get("setting")
+        if setting is None or "duplicate" in trial.user_attrs:
+            continue
+        before = found.get(setting)
+        if before is None or trial.state.name != "FAIL" or before.state.name == "FAIL":
+            found[setting] = trial
+    return list(found.values())
+
+
+def outcomes(trial: FrozenTrial) -> dict[str, dict[str, Any]]:
+    """What a trial's finished runs left in its user attributes, by :func:`run_key`."""
+    return {key.removeprefix(RUN): value for key, value in trial.user_attrs.items() if key.startswith(RUN)}
+
+
+def _row(
+    trial: FrozenTrial, tasks: Sequence[str], order: Mapping[str, int], tested: Mapping[int, tuple[Test, ...]]
+) -> Row:
+    found = sorted(outcomes(trial).items(), key=lambda item: order[item[0]])
+    runs = tuple(Outcome(**fields) for _, fields in found)
+    by_task = {task: [run.score for run in runs if run.task == task] for task in tasks}
+    setting = trial.user_attrs["setting"]
+    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    return Row(
+        setting=setting,
+        trial=trial.number,
+        optimizer=trial.user_attrs.get("optimizer", params.get("optimizer", "")),
+        params={name: value for name, value in params.items() if name != "optimizer"},
+        state=STATES[trial.state.name],
+        score=score([run.score for run in runs]) if runs else None,
+        tasks={task: score(values) for task, values in by_task.items() if values},
+        difference=None,
+        outcomes=runs,
+        test=tested.get(setting, ()),
+        error=trial.user_attrs.get("error"),
+    )
+
+
+def _distinct(rows: Sequence[Row]) -> list[Row]:
+    """Each setting once: a sampler may come back to one, whose runs are then not repeated."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        values = json.dumps([row.optimizer, row.params], sort_keys=True, default=repr)
+        found.setdefault(values if row.outcomes else str(row.setting), row)
+    return list(found.values())
+
+
+def _tests(trial: FrozenTrial, order: Mapping[str, int]) -> tuple[Test, ...]:
+    found = sorted(outcomes(trial).items(), key=lambda item: order[item[0]])
+    names = Test.__dataclass_fields__
+    return tuple(Test(**{name: fields[name] for name in names}) for _, fields in found if fields.get("examples"))
+
+
+def _compared(rows: Sequence[Row], picked: Sequence[int]) -> list[Row]:
+    """The same rows with their differences from the first, where that is complete."""
+    rows = [replace(row, chosen=row.setting in picked) for row in rows]
+    if not rows or rows[0].state != "complete":
+        return rows
+    gaps = [_paired(row, rows[0]) for row in rows[1:]]
+    compared = [i for i, gap in enumerate(gaps) if len(gap) >= 2]
+    p_values = [_sign_flip(gaps[i]) for i in compared]
+    for i, p, p_holm in zip(compared, p_values, holm(p_values), strict=True):
+        mean, low, high = _t_interval(gaps[i])
+        rows[i + 1] = replace(rows[i + 1], difference=Difference(mean, low, high, p, p_holm, len(gaps[i])))
+    return rows
+
+
+def _paired(row: Row, best: Row) -> Array:
+    """``(n_pairs,)``: the setting minus the best on the runs that both have."""
+    theirs = {outcome.key: outcome.score for outcome in best.outcomes}
+    return np.array([one.score - theirs[one.key] for one in row.outcomes if one.key in theirs], dtype=np.float64)
+
+
+def _sign_flip(differences: Array) -> float:
+    from scipy import stats
+
+    found = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", vectorized=True, n_resamples=9_999, rng=0
+    )
+    return float(found.pvalue)
+
+
+def _t_interval(values: Array) -> tuple[float, float | None, float | None]:
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, None, None
+    from scipy import stats
+
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    runs = [run for row in rows for run in row.outcomes]
+    on_train = list(dict.fromkeys(run.task for run in runs if run.split == "train"))
+    notes = [f"{', '.join(on_train)}: no dev split, so the score is that on the training split."] if on_train else []
+    if any(row.state == "pruned" for row in rows):
+        notes.append("Settings marked pruned were clearly worse than the best and got no more seeds.")
+    failed = [f"{row.label} failed: {row.error or 'its worker was lost'}" for row in rows if row.state == "failed"]
+    return notes + failed
+
+
+def _interval(value: Score | Difference | None, *, sign: str = "") -> str:
+    if value is None:
+        return ""
+    if value.low is None or value.high is None:
+        return f"{value.mean:{sign}.3f}"
+    return f"{value.mean:{sign}.3f} ({value.low:{sign}.3f} to {value.high:{sign}.3f})"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

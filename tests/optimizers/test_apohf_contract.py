@@ -1,0 +1,91 @@
+"""The four dueling bandits hold what a run relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from promptopt.optimizers.apohf import Apohf
+from promptopt.optimizers.double_ts import DoubleTS
+from promptopt.optimizers.linear_duel import LinearDuel
+from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.proposers.lexical import LexicalProposer
+from promptopt.optimizers.random_duels import RandomDuels
+from promptopt.testing.contracts import OptimizerContract
+
+WORDS = "small large blurry clean drawing painting toy plastic".split()
+POOL = [f"a {word} {{}}" for word in WORDS] + [f"{word} photo of a {{}}" for word in WORDS] + ["no hole"]
+
+
+class Letters:
+    """Embeds a text by how often it has each letter."""
+
+    name = "letters"
+
+    def embed(self, texts: Sequence[str], /) -> Any:
+        counts = np.array([[text.count(letter) for letter in "abcdefghijklmnop{"] for text in texts], dtype=float)
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+
+class Suite(OptimizerContract):
+    __test__ = False
+    questions = 30
+    factory: Any
+    options: ClassVar[Any] = {}
+
+    def make(self) -> Any:
+        return self.factory(pool=ListPool(prompts=POOL), embedder=Letters(), **self.options)
+
+    def problem_with(self, text: str) -> str | None:
+        return None if text.count("{}") == 1 else "it needs one {}"
+
+
+class TestApohf(Suite):
+    __test__ = True
+    factory = Apohf
+
+
+class TestReleasedDiagonal(Suite):
+    __test__ = True
+    questions = 10
+    factory = Apohf
+    options: ClassVar[Any] = {"fit": "released", "n_init": 3}
+
+
+class TestReleasedFull(Suite):
+    __test__ = True
+    questions = 10
+    factory = Apohf
+    options: ClassVar[Any] = {"fit": "released", "norm": "full", "n_init": 3}
+
+
+class TestApohfInBatches(Suite):
+    __test__ = True
+    factory = Apohf
+    options: ClassVar[Any] = {"batch": 4}
+
+
+class TestApohfWithMutation(Suite):
+    __test__ = True
+
+    def make(self) -> Any:
+        proposer = LexicalProposer(phrases={"adjectives": WORDS})
+        return Apohf(pool=ListPool(prompts=POOL), embedder=Letters(), proposer=proposer, mutate_every=10)
+
+
+class TestLinearDuel(Suite):
+    __test__ = True
+    factory = LinearDuel
+
+
+class TestDoubleTS(Suite):
+    __test__ = True
+    factory = DoubleTS
+
+
+class TestRandomDuels(Suite):
+    __test__ = True
+    factory = RandomDuels
+    options: ClassVar[Any] = {"batch": 3}

@@ -1,0 +1,126 @@
+"""Ratings as a report tells them: parts put together, improvements, lineage, word differences."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import promptopt
+from promptopt.core import Rating
+from promptopt.ledger import Ledger
+from promptopt.report.ratings import Rated, changes, improvements, lineage, rated
+from promptopt.show import Story
+
+
+def written(folder: Path, events: list[dict[str, Any]], **manifest: Any) -> Story:
+    """A ledger with these answers, as a story."""
+    ledger = Ledger(folder)
+    start = {"event": "start", "start": ["start"], "examples": {"train": ["x", "y", "z"]}, "recipe": {}, "seed": 0}
+    ledger.append({**start, **manifest}, *events)
+    ledger.close()
+    return Story.read(folder)
+
+
+def answer(n: int, prompt: str, value: float | None, **more: Any) -> dict[str, Any]:
+    fields = {"event": "answer", "stage": "search", "n": n, "ask": "rate", "prompt": prompt, "origin": {}}
+    return {**fields, "value": value, "tiebreak": 0, "t": 0.1, **more}
+
+
+def test_every_rating_in_order(tmp_path: Path) -> None:
+    story = written(tmp_path, [answer(0, "start", 0.5), answer(1, "b", None), answer(2, "c", 0.7)])
+    found = rated(story)
+    assert [(one.n, one.prompt, one.whole) for one in found] == [(0, "start", True), (1, "b", True), (2, "c", True)]
+    assert math.isnan(found[1].rating.value)
+
+
+def test_parts_are_put_together(tmp_path: Path) -> None:
+    events = [
+        answer(0, "a", 1.0, on=["z"], per_example=[1]),
+        answer(1, "b", 0.0, on=["x"], per_example=[0]),
+        answer(2, "a", 0.0, on=["x", "y"], per_example=[0, None]),
+    ]
+    b, a = rated(written(tmp_path, events))
+    assert (b.prompt, b.examples, b.whole) == ("b", 1, False)
+    assert (a.prompt, a.examples, a.whole, a.n) == ("a", 3, True, 2)
+    assert a.rating.value == 0.5
+    assert a.rating.per_example is not None
+    np.testing.assert_array_equal(a.rating.per_example, [0, np.nan, 1])
+
+
+def test_a_race_is_told_with_the_ratings_that_the_run_had(tmp_path: Path) -> None:
+    from run_parts import CLIMB
+
+    options: dict[str, Any] = {"start": "answer {}", "target": "run_parts:ToyTarget", "data": "run_parts:toy_data"}
+    racing = {"name": "racing", "optimizer": CLIMB, "minibatch": 4}
+    result = promptopt.optimize(**options, optimizer=racing, budget=120, finalists=1, run=tmp_path)
+    whole = {one.prompt: one.rating.value for one in rated(Story.read(tmp_path)) if one.whole}
+    assert len(result.candidates) > 1
+    assert whole == pytest.approx({one.prompt.text: one.rating.value for one in result.candidates})
+
+
+def test_an_answer_that_was_changed_counts_once(tmp_path: Path) -> None:
+    events = [answer(0, "start", 0.5), answer(1, "b", 0.9), answer(0, "start", 0.8, again=True)]
+    assert [(one.prompt, one.rating.value) for one in rated(written(tmp_path, events))] == [("start", 0.8), ("b", 0.9)]
+
+
+def test_improvements_have_intervals_where_there_are_examples_enough() -> None:
+    values = np.array([0.0, 1.0] * 10)
+    better = np.where(np.arange(20) < 15, 1.0, np.nan)
+    found = improvements(
+        [
+            Rated("a", {}, Rating(0.5, per_example=values), 20, True, 0),
+            Rated("worse", {}, Rating(0.4), None, True, 1),
+            Rated("part", {}, Rating(0.9), 3, False, 2),
+            Rated("tie", {}, Rating(0.5), 20, True, 3),
+            Rated("b", {}, Rating(1.0, per_example=better), 20, True, 4),
+            Rated("c", {}, Rating(1.0, tiebreak=1.0), None, True, 5),
+        ]
+    )
+    assert [one.rated.prompt for one in found] == ["a", "b", "c"]
+    assert found[0].low is not None
+    assert found[0].high is not None
+    assert 0.2 < found[0].low < 0.5 < found[0].high < 0.8
+    assert (found[1].low, found[1].high) == (1.0, 1.0)
+    assert (found[2].low, found[2].high) == (None, None)
+
+
+def test_lineage_follows_the_closest_parent_and_ends(tmp_path: Path) -> None:
+    def origin(step: str, *parents: str) -> dict[str, Any]:
+        return {"origin": {"step": step, "parents": list(parents)}}
+
+    events = [
+        answer(0, "start", 0.1),
+        answer(1, "a red cat", 0.2, origin={"step": "pool"}),
+        answer(2, "a red dog", 0.3, **origin("0", "start", "a red cat")),
+        answer(3, "a blue dog", 0.9, **origin("1", "a red cat", "a red dog", "a blue dog")),
+        answer(4, "a red dog", 0.3, **origin("2", "a blue dog")),
+    ]
+    story = written(tmp_path, events)
+    line = lineage(story, rated(story))
+    assert [(one.prompt, one.step, one.shown) for one in line] == [
+        ("a red cat", "pool", 0),
+        ("a red dog", "0", 2),
+        ("a blue dog", "1", 3),
+    ]
+    assert line[2].changes == [("same", "a"), ("lost", " red"), ("new", " blue"), ("same", " dog")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a photo of a {}", "a blurry drawing of a {}"),
+        ("x a", "y a"),
+        ("x a", "a"),
+        ("", "x y"),
+        ("x", ""),
+        ("one\n\ntwo", "one\n\n  three\ttwo\n"),
+    ],
+)
+def test_changes_give_the_new_text_back(old: str, new: str) -> None:
+    pieces = changes(old, new)
+    assert "".join(text for kind, text in pieces if kind != "lost") == new
+    assert " ".join("".join(text for kind, text in pieces if kind != "new").split()) == " ".join(old.split())

@@ -1,0 +1,189 @@
+"""Proposals and token gradients of the local LM: against finite differences and against one example at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+
+import torch
+import torch.nn.functional as F
+
+from promptopt.core import Example, Prompt
+from promptopt.errors import UserError
+from promptopt.targets.local_lm import LocalLM
+
+from .tiny_lms import CONFIGS, EXAMPLES, FIVE, TOKENIZERS, saved
+
+PROMPT = "Think step by step."
+WEIGHT = 0.2
+GRID = [(kind, words) for kind in CONFIGS for words in TOKENIZERS if kind in FIVE or words == "byte-level"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def document(lm: LocalLM, example: Example, *, with_reasoning: bool = True) -> tuple[list[int], int, range, range]:
+    """The ids, where the prompt begins, and the ranges of prompt and answer; put together without the target."""
+    words = lm._reader.tokenizer
+    text = f"{example.input}\n{PROMPT}"
+    templated = words.chat_template is not None
+    if templated:
+        text = words.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
+        )
+    encoded = words(text, add_special_tokens=not templated, return_offsets_mapping=True)
+    start = text.index(PROMPT)
+    inside = [
+        i for i, (a, b) in enumerate(encoded["offset_mapping"]) if a < b and b > start and a < start + len(PROMPT)
+    ]
+    reasoning = lm._memory._kept[PROMPT, example.id][1].tokens if with_reasoning else ()
+    extractor = "\nTherefore, the final answer is $"
+    anchor, asked, tail = (
+        words(f"a{text}", add_special_tokens=False)["input_ids"] for text in ("", extractor, extractor + example.label)
+    )
+    asked, tail = asked[len(anchor) :], tail[len(anchor) :]
+    assert tail[: len(asked)] == asked
+    ids = [*encoded["input_ids"], *reasoning, *tail]
+    return ids, inside[0], range(inside[0], inside[-1] + 1), range(len(ids) - len(tail) + len(asked), len(ids))
+
+
+def relaxed_loss(
+    model: Any, ids: Sequence[int], place: int, entering: torch.Tensor, prompt: range, answer: range
+) -> float:
+    """Loss and weighted NLL of a document in float64, with another embedding at one place."""
+    embeds = model.get_input_embeddings()(torch.tensor([list(ids)]))
+    embeds[0, place] = entering
+    logits = model(inputs_embeds=embeds, use_cache=False).logits[0]
+    losses = F.cross_entropy(logits[:-1], torch.tensor(ids[1:]), reduction="none")
+    loss = losses[answer.start - 1 :].mean() + WEIGHT * losses[prompt.start - 1 : prompt.stop - 1].mean()
+    return float(loss)
+
+
+@pytest.mark.parametrize(("kind", "words"), GRID)
+def test_gradients_are_finite_differences_of_the_loss(kind: str, words: str) -> None:
+    chat = words == "sentencepiece"
+    lm = LocalLM(model=saved(kind, words, chat=chat), max_tokens=6)
+    rng = np.random.default_rng(0)
+    for position in range(len(lm.tokens(PROMPT))):
+        step = lm.step(PROMPT, position, EXAMPLES[:3], perplexity_weight=WEIGHT)
+        candidates = rng.choice(len(lm.vocabulary), size=2, replace=False).tolist()
+        gradient = step.gradient([*candidates, lm.tokens(PROMPT)[position]])
+        body, _ = lm._weights
+        model = body.model.double()
+        for i, example in enumerate(EXAMPLES[:3]):
+            ids, first, prompt, answer = document(lm, example)
+            place = first + position
+            now, *others = model.get_input_embeddings()(torch.tensor([ids[place], *candidates]))
+            for k, other in enumerate(others):
+                h = 1e-3  # parts of some models compute in fp32 whatever their weights are
+                up, down = (
+                    relaxed_loss(model, ids, place, now + sign * h * (other - now), prompt, answer) for sign in (1, -1)
+                )
+                expected = (up - down) / (2 * h)
+                assert gradient[i, k] - gradient[i, -1] == pytest.approx(expected, rel=5e-3, abs=5e-3)
+        body.model.float()
+
+
+@pytest.mark.parametrize(("kind", "words"), GRID)
+@pytest.mark.parametrize("with_reasoning", [True, False])
+def test_a_batch_and_every_switch_equal_one_example_at_a_time(kind: str, words: str, with_reasoning: bool) -> None:
+    folder = saved(kind, words)
+    one = LocalLM(
+        model=folder, max_tokens=8, reuse_prefix=False, one_pass=False, keep_reasoning=False, use_drafts=False
+    )
+    position = len(one.tokens(PROMPT)) // 2
+    options: dict[str, Any] = {"with_reasoning": with_reasoning, "perplexity_weight": WEIGHT}
+    alone = [one.step(PROMPT, position, [example], **options) for example in EXAMPLES]
+    for change in ({}, {"reuse_prefix": False}, {"one_pass": False}, {"keep_reasoning": False}, {"batch_size": 4}):
+        lm = LocalLM(model=folder, max_tokens=8, **change)
+        lm.run(Prompt(PROMPT), EXAMPLES)
+        step = lm.step(PROMPT, position, EXAMPLES, **options)
+        np.testing.assert_allclose(step.loss, [a.loss[0] for a in alone], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(step.gradient(), np.concatenate([a.gradient() for a in alone]), rtol=1e-3, atol=1e-4)
+        everything = range(len(lm.vocabulary))
+        both = step.log_probabilities(everything), np.concatenate([a.log_probabilities(everything) for a in alone])
+        np.testing.assert_allclose(*both, rtol=1e-4, atol=1e-4)
+        assert (step.top(12) == np.concatenate([a.top(12) for a in alone])).all()
+
+
+@pytest.mark.parametrize("kind", FIVE)
+def test_proposals_are_the_models_next_tokens(kind: str) -> None:
+    lm = LocalLM(model=saved(kind, "byte-level"), max_tokens=3)
+    step = lm.step(PROMPT, 2, EXAMPLES)
+    body, _ = lm._weights
+    for i, example in enumerate(EXAMPLES):
+        ids, first, *_ = document(lm, example)
+        with torch.no_grad():
+            logits = body.model(input_ids=torch.tensor([ids[: first + 2]])).logits[0, -1]
+        assert step.top(10)[i].tolist() == logits.topk(10).indices.tolist()
+        expected = logits.log_softmax(dim=-1)[[5, 50]].numpy()
+        np.testing.assert_allclose(step.log_probabilities([5, 50])[i], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_loss_is_that_of_the_outputs_and_the_ablation_has_its_own() -> None:
+    lm = LocalLM(model=saved("llama", "byte-level"), max_tokens=8)
+    outputs = lm.run(Prompt(PROMPT), EXAMPLES)
+    before = lm.work["forwards"]
+    step = lm.step(PROMPT, 1, EXAMPLES)
+    assert lm.work["forwards"] - before == 2  # what stands before, and the rest; nothing was written again
+    assert lm.work["backwards"] == 1
+    np.testing.assert_allclose(step.loss, [output.loss for output in outputs], rtol=1e-4, atol=1e-4)
+    bare = lm.step(PROMPT, 1, EXAMPLES, with_reasoning=False)
+    none = LocalLM(model=saved("llama", "byte-level"), max_tokens=0).run(Prompt(PROMPT), EXAMPLES)
+    np.testing.assert_allclose(bare.loss, [output.loss for output in none], rtol=1e-4, atol=1e-4)
+    assert not np.allclose(bare.loss, step.loss, atol=1e-2)
+
+
+def test_a_position_that_is_not_there() -> None:
+    lm = LocalLM(model=saved("llama", "byte-level"), max_tokens=2)
+    with pytest.raises(ValueError, match="position 9 in a prompt of 5 tokens"):
+        lm.step(PROMPT, 9, EXAMPLES)
+    first = LocalLM(model=saved("llama", "byte-level"), max_tokens=2, template="{prompt}\n{input}")
+    with pytest.raises(UserError, match="nothing proposes it"):
+        first.step(PROMPT, 0, EXAMPLES)
+    assert first.step(PROMPT, 1, EXAMPLES).top(3).shape == (len(EXAMPLES), 3)
+
+
+def test_an_example_in_which_the_token_is_merged_is_left_out() -> None:
+    lm = LocalLM(model=saved("llama", "byte-level"), max_tokens=2, template="{input_}: {prompt}{after}")
+    merged, whole = (Example(id, {"input_": "So", "after": after}, "7") for id, after in (("m", "s"), ("w", " 5")))
+    prompt = "Tom has apple"  # "apples" is one token, "apple" two
+    last = len(lm.tokens(prompt)) - 1
+    assert np.isfinite(lm.step(prompt, 0, [merged, whole]).loss).all()
+    step = lm.step(prompt, last, [merged, whole])
+    assert np.isnan(step.loss).tolist() == [True, False]
+    assert np.isnan(step.gradient([5, 6])).all(axis=1).tolist() == [True, False]
+    assert (step.top(4) == -1).all(axis=1).tolist() == [True, False]
+    assert np.isfinite(step.gradient([5, 6])[1]).all()
+    with pytest.raises(UserError, match="merges"):
+        lm.step(prompt, last, [merged])
+
+
+def test_the_weights_and_the_tokenizer_stay_as_they_were() -> None:
+    lm = LocalLM(model=saved("qwen3", "byte-level"), max_tokens=8)
+    lm.tokens(PROMPT)
+    words = lm._reader.tokenizer
+    body, _ = lm._weights
+    state = {name: value.clone() for name, value in body.model.state_dict().items()}
+    before = words.backend_tokenizer.to_str(), words.pad_token, words.padding_side, dict(words.special_tokens_map)
+    lm.run(Prompt(PROMPT), EXAMPLES)
+    lm.step(PROMPT, 1, EXAMPLES, perplexity_weight=WEIGHT)
+    lm.replaced(PROMPT, 1, range(50))
+    assert before == (
+        words.backend_tokenizer.to_str(),
+        words.pad_token,
+        words.padding_side,
+        dict(words.special_tokens_map),
+    )
+    assert all(torch.equal(value, state[name]) for name, value in body.model.state_dict().items())
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in body.model.parameters())

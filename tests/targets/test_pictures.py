@@ -1,0 +1,73 @@
+"""Pictures from texts: base64 and data URLs, and what is neither."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from promptopt.core import Example, Picture, Prompt
+from promptopt.targets.pictures import Pictures
+from promptopt.testing import FakeSetup
+from promptopt.testing.contracts import TargetContract
+
+PNG = b"\x89PNG\r\n\x1a\n rest"
+KINDS = {
+    "image/png": PNG,
+    "image/jpeg": b"\xff\xd8\xff\xe0 rest",
+    "image/webp": b"RIFF\x00\x00\x00\x00WEBP rest",
+    "image/gif": b"GIF89a rest",
+}
+EXAMPLES = [Example(str(i), i, "") for i in range(3)]
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+class Says:
+    """A target that says the same for every prompt; notes who began it."""
+
+    def __init__(self, *outputs: Any) -> None:
+        self.outputs = outputs
+        self.begun: list[Any] = []
+
+    def begin(self, setup: Any) -> None:
+        self.begun.append(setup)
+
+    def problem_with(self, prompt: Prompt, /) -> str | None:
+        return "no" if prompt.text == "bad" else None
+
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Any]:
+        return [self.outputs[example.input] for example in examples]
+
+
+class TestPictures(TargetContract):
+    """The suite."""
+
+    bad_prompts = ("bad",)
+
+    def make(self) -> Pictures:
+        return Pictures(target=Says(encoded(PNG), "no picture", None))
+
+    def examples(self) -> Sequence[Example]:
+        return EXAMPLES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_base64_and_data_urls(kind: str) -> None:
+    text = encoded(KINDS[kind])
+    broken = text[:6] + "\n" + text[6:]
+    target = Pictures(target=Says(text, f"data:{kind};base64,{text}", broken))
+    assert target.run(Prompt(""), EXAMPLES) == [Picture(KINDS[kind], kind)] * 3  # type: ignore[arg-type]
+
+
+def test_what_is_no_picture_is_unscored_and_counted() -> None:
+    inner, setup = Says("https://example.org/a.png", encoded(b"<svg/>"), None), FakeSetup()
+    target = Pictures(target=inner)
+    target.begin(setup)
+    assert target.run(Prompt(""), EXAMPLES) == [None] * 3
+    assert setup.counts == {"outputs that are no pictures": 2}
+    assert inner.begun == [setup]
