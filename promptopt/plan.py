@@ -73,6 +73,9 @@ class Plan:
         if data:
             offered |= {"classes": data.classes, "examples": data.train}
         target = _part(given, "target", "targets", offered)
+        transfer = _transfer(given, data, offered) if given["verdict"] else {}
+        if target:
+            offered["target"] = target
         scorer, dev, test = _scorers(given, target, data, offered)
         optimizer = _part(given, "optimizer", "optimizers", offered)
         check_match(optimizer, scorer)
@@ -82,7 +85,7 @@ class Plan:
             scorer=scorer,
             dev=dev,
             test=test if given["verdict"] else None,
-            transfer=_transfer(given, data, offered) if given["verdict"] else {},
+            transfer=transfer,
             target=target,
             data=data,
             budget=_budget(given["budget"]),
@@ -172,8 +175,6 @@ def _scorers(
         return _part(given, "scorer", "scorers", {**offered, "scorer": rating[0]}), rating[1], rating[2]
     if given["scorer"] is None:
         raise UserError("say how prompts are scored: score (a function), target with data, or scorer.")
-    if judges:
-        offered = {**offered, "target": target}
     scorer = _part(given, "scorer", "scorers", offered)
     dev, test = (_again(given, split, data, offered) for split in SPLITS[1:])
     if scorer.question is Duel and target and (given["metric"] or getattr(target, "metric", None)):
@@ -189,7 +190,7 @@ def _transfer(
     for name, spec in (given["transfer"] or {}).items():
         where = f"transfer.{name}"
         target = build("targets", spec, where=where, offered=offered)
-        scorer = _scorers(given, target, data, offered)[2] if given["target"] else None
+        scorer = _scorers(given, target, data, {**offered, "target": target})[2] if given["target"] else None
         if scorer is None:
             raise UserError(f"{where}: to compare prompts on another target, give target and data with a test split.")
         scorers[name] = scorer
