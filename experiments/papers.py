@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 STUDIES = {  # the command, and what makes it small
-    "liu2024": (["liu2024/run.py"], ["--seeds", "1", "--tasks", "digits", "tally"]),
+    "liu2024": (["liu2024/run.py"], ["--seeds", "1", "--tasks", "digits"]),
     "hill_climb": (["hill_climb/run.py"], ["--seeds", "1", "--tasks", "digits"]),
 }
 
