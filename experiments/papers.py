@@ -3,21 +3,24 @@
     python experiments/papers.py --out RESULTS            # everything: some hours on two cores
     python experiments/papers.py --out RESULTS --small    # a few minutes, too few seeds to say anything
 
-Each study is a script of its own folder; its table goes to RESULTS/STUDY.md as it printed it.
+Each study is a script of its own folder; its tables go to RESULTS/STUDY.md as it prints them, its runs beside them.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-STUDIES = {  # the command, and what makes it small
-    "liu2024": (["liu2024/run.py"], ["--seeds", "1", "--tasks", "digits"]),
-    "hill_climb": (["hill_climb/run.py"], ["--seeds", "1", "--tasks", "digits"]),
+STUDIES = {  # the script, and the options that make it small
+    "liu2024": ("liu2024/run.py", "--seeds 1 --tasks digits"),
+    "hill_climb": ("hill_climb/run.py", "--seeds 1 --tasks digits"),
+    "apohf_regret": ("apohf_regret/run.py", "--seeds 1 --problems 'linear utility' --arms random --duels 25 --pool 40"),
+    "greater": ("greater/run.py", "--seeds 0 --tasks arithmetic --arms 'random search'"),
 }
 
 
@@ -30,9 +33,11 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     failed = []
     for name in options.only:
-        command, small = STUDIES[name]
+        script, small = STUDIES[name]
         began = time.monotonic()
-        words = [sys.executable, str(HERE / command[0]), *command[1:], *(small if options.small else [])]
+        runs = options.out / f"{name}.jsonl"
+        runs.unlink(missing_ok=True)
+        words = [sys.executable, str(HERE / script), "--out", str(runs), *(shlex.split(small) if options.small else [])]
         with (options.out / f"{name}.md").open("w", encoding="utf-8") as table:
             done = subprocess.run(words, stdout=table, check=False)
         if done.returncode:
