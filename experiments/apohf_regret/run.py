@@ -333,7 +333,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="where searches are added as JSON lines")
     parser.add_argument("--report", type=Path, nargs="+", help="run nothing, print the tables of these files")
-    parser.add_argument("--picture", type=Path, help="with --report: where to draw the curves, as SVG")
+    parser.add_argument("--picture", type=Path, help="where to draw the curves, as SVG")
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--seeds", type=int, default=10)
@@ -348,11 +348,10 @@ def main(words: Sequence[str] | None = None) -> None:
         parser.error("give --out to run or --report to report")
     if options.out:
         run(options)
-    if options.report:
-        runs = read(options.report)
-        print(report(runs))
-        if options.picture:
-            draw(runs, options.picture)
+    runs = read(options.report or [options.out])
+    print(report(runs))
+    if options.picture:
+        draw(runs, options.picture)
 
 
 if __name__ == "__main__":
