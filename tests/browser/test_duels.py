@@ -125,9 +125,9 @@ def test_undo_and_single_keys_switched_off(tmp_path: Path) -> None:
         assert not tab.driver.find_element("id", "undo").is_displayed()
         before = tab.driver.find_element("id", "rows").text
         tab.press("t")
-        tab.shown(besides=first)
+        second = tab.shown(besides=first)
         tab.press("u")
-        again = tab.shown(besides=tab.duel)
+        again = tab.shown(besides=second)
         assert again == f"{first}, again"
         assert tab.driver.find_element("id", "rows").text == before
         tab.press("s")

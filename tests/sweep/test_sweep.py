@@ -35,7 +35,11 @@ def seen(table: SweepTable) -> list[Any]:
 def start(call: str) -> subprocess.Popen[bytes]:
     """A process of its own that calls something of promptopt.sweep."""
     code = f"from promptopt.sweep import *\nif __name__ == '__main__': {call}"
-    return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(HERE)})
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells ignore it for what runs behind
+    )
 
 
 def wait_for(log: Path, lines: int, *, within: float = 60.0) -> None:
