@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("open_clip")
-Image = pytest.importorskip("PIL.Image")
 
+from PIL import Image
 from typer.testing import CliRunner
 
 from promptopt.cli import app

@@ -136,7 +136,8 @@ def test_ledgers_that_lie_elsewhere_are_said_to(folder: Path, tmp_path: Path) ->
 
     (tmp_path / "copy").mkdir()
     for file in folder.glob("study.db*"):  # SQLite may hold the last of it in files beside
-        shutil.copy(file, tmp_path / "copy" / file.name)
+        if file.is_file():
+            shutil.copy(file, tmp_path / "copy" / file.name)
     shutil.move(folder, tmp_path / "away")
     try:
         page = sweep_page(tmp_path / "copy")
