@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -121,7 +122,7 @@ class Utility(Protocol):
         """The posterior of the utilities of some prompts, as a mixture of normal distributions."""
 
 
-class DuelSearch:
+class DuelSearch(ABC):
     """The frame of an optimizer that asks for duels; what it asks is up to ``_fit`` and ``_choose``.
 
     The first ``n_init`` duels are random pairs. A model is fitted to the answers when something new was told and a
@@ -222,13 +223,13 @@ class DuelSearch:
 
     # ── Left to the algorithm ─────────────────────────────────────────────────────────────────────────────────────
 
+    @abstractmethod
     def _fit(self, duels: Duels) -> Utility:
         """The model after some duels, all of them decided."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _choose(self) -> tuple[int, int]:
         """The places of the next two."""
-        raise NotImplementedError
 
     # ── How it does the rest ──────────────────────────────────────────────────────────────────────────────────────
 
