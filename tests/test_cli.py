@@ -325,3 +325,29 @@ def test_the_same_seed_in_another_process_with_another_hash_seed(folder: Path) -
         return {key: value for key, value in result.items() if key not in ("seconds", "costs", "run")}
 
     assert run("one", "1") == run("two", "4711")
+
+
+def test_people_answer_a_recipe_over_two_sittings(folder: Path) -> None:
+    recipe = 'start = ["be brief", "be kind", "be exact"]\noptimizer = "apohf"\nbudget = 5\nrun = "people"\n'
+    (folder / "people.toml").write_text(recipe)
+    first = shell("duel", "people.toml", "--terminal", "--json", cwd=folder, input="1\nt\n", check=0)
+    assert json.loads(first.stdout)["stop_reason"] == "stopped"
+    rest = shell("duel", "people.toml", "--terminal", "--json", cwd=folder, input="2\ns\n1\n", check=0)
+    result = json.loads(rest.stdout)
+    assert (result["stop_reason"], result["questions"]) == ("budget: questions", 5)
+    assert 0 < result["belief"]["confidence"] < 1
+    winners = [event["winner"] for event in read(folder / "people" / "ledger.jsonl") if event["event"] == "answer"]
+    assert len(winners) == 5
+    assert {"tie", "unknown"} <= set(winners)
+
+
+def test_a_run_becomes_a_report_and_a_comparison(folder: Path) -> None:
+    for seed in (0, 1):
+        invoke("run", "recipe.toml", f"run=r{seed}", f"seed={seed}")
+    code, out, _ = invoke("report", "r0", "--export", "tables")
+    assert (code, out.strip()) == (0, str(Path("r0") / "report.html"))
+    assert "<h1" in (folder / "r0" / "report.html").read_text(encoding="utf-8")
+    assert list((folder / "tables").glob("*.csv"))
+    code, out, _ = invoke("compare", "r0", "r1")
+    assert code == 0
+    assert "r0" in out
