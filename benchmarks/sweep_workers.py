@@ -3,7 +3,7 @@
     python benchmarks/sweep_workers.py
 
 Runs 3 optimizers x 3 settings x 3 tasks x 3 seeds twice, from nothing each time (no cache, no folder of an earlier
-sweep), each in a fresh interpreter, and prints the seconds, their ratio, and whether the two tables are the same.
+sweep), each in a fresh interpreter and with one thread a process, and prints the seconds, their ratio, and whether the two tables are the same.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def one(arguments: dict[str, Any], folder: Path, workers: int) -> list[list[str]
 def measure(options: argparse.Namespace, workers: int) -> tuple[float, list[list[str]]]:
     """Seconds of a sweep in a fresh interpreter, its start included, and its table."""
     with tempfile.TemporaryDirectory() as place:
-        env = {**os.environ, "PROMPTOPT_CACHE": str(Path(place) / "cache")}
+        threads = str(options.threads)
+        env = {**os.environ, "PROMPTOPT_CACHE": str(Path(place) / "cache"), "OMP_NUM_THREADS": threads}
         command = [sys.executable, __file__, "--only", str(workers), "--folder", place]
         for key in ("questions", "settings", "tasks", "seeds"):
             command += [f"--{key}", str(getattr(options, key))]
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--threads", type=int, default=1, help="of every process; with 2 one worker uses two cores")
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
