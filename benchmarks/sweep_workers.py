@@ -3,7 +3,8 @@
     python benchmarks/sweep_workers.py
 
 Runs 3 optimizers x 3 settings x 3 tasks x 3 seeds twice, from nothing each time (no cache, no folder of an earlier
-sweep), each in a fresh interpreter and with one thread a process, and prints the seconds, their ratio, and whether the two tables are the same.
+sweep), each in a fresh interpreter and with one thread a process, and prints the seconds, their ratio, and whether the
+two tables are the same.
 """
 
 from __future__ import annotations
