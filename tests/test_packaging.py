@@ -81,7 +81,7 @@ def test_the_sdist_holds_the_package_and_not_the_links(built: Path) -> None:
 
 def test_the_wheel_is_small(built: Path) -> None:
     (file,) = built.glob("*.whl")
-    assert file.stat().st_size < 9_000_000
+    assert file.stat().st_size < 6_000_000
 
 
 def test_names(wheel: zipfile.ZipFile) -> None:

@@ -60,4 +60,4 @@ def test_one_command_makes_every_table(tmp_path: Path) -> None:
     assert len(studies) == 4
     for study in studies:
         assert " done in " in study
-        assert "| --- |" in (tmp_path / f"{study.partition(':')[0]}.md").read_text(encoding="utf-8")
+        assert (tmp_path / f"{study.partition(':')[0]}.md").read_text(encoding="utf-8").count("|") > 20
