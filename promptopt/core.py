@@ -77,12 +77,48 @@ class Rate:
     Attributes:
         prompt: the prompt to rate.
         on: ids of the examples to rate it on; empty means the whole training split.
+        cases: whether the answer is to tell what happened on each example.
         number: set by the run when the question is asked. A scorer keys its random draws by it.
     """
 
     prompt: Prompt
     on: tuple[str, ...] = ()
+    cases: bool = False
     number: int = field(default=-1, compare=False)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What happened on one example.
+
+    Attributes:
+        example: its id.
+        output: what the target gave, as text of bounded length; None where it gave nothing.
+        value: the metric's number; NaN where the output could not be scored for outside reasons.
+        reason: the metric's reason, or why the output failed or is missing.
+    """
+
+    example: str
+    output: str | None
+    value: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """On how much of what was asked a rating rests.
+
+    Attributes:
+        examples: how many were asked.
+        scored: how many have a value; the failed ones are among them.
+        failed: how many outputs came about but could not be used, and so count as the metric's worst value.
+        reasons: why outputs failed or stayed unscored, and how many did for each reason.
+    """
+
+    examples: int
+    scored: int
+    failed: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,14 +128,19 @@ class Rating:
     Attributes:
         value: mean over the examples that could be scored; NaN if none could.
         tiebreak: decides between equal values.
-        per_example: ``(n_examples,)`` in the order asked; NaN means could not be scored, never a silent 0.
+        per_example: ``(n_examples,)`` in the order asked; NaN means could not be scored for outside reasons, never a
+            silent 0.
         feedback: errors and critiques, for optimizers that read text.
+        coverage: on how many examples the value rests; None where the scorer has no examples.
+        cases: what happened on each example, in the order asked, where the question asked for it; else empty.
     """
 
     value: float
     tiebreak: float = 0.0
     per_example: Array | None = field(default=None, compare=False)
     feedback: str = ""
+    coverage: Coverage | None = field(default=None, compare=False)
+    cases: tuple[Case, ...] = field(default=(), compare=False)
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -334,10 +375,18 @@ class BatchTarget(Protocol):
 
 @dataclass(frozen=True)
 class Mark:
-    """A metric's number for one output, with a reason. ``value`` is None where the output could not be scored."""
+    """A metric's number for one output, with a reason.
+
+    Attributes:
+        value: the number; None where there is none.
+        feedback: the reason, in short.
+        failed: the output came about but cannot be used, for example because no answer can be found in it. It counts
+            as the metric's worst value. Without it, a value of None means unscored for outside reasons.
+    """
 
     value: float | None
     feedback: str = ""
+    failed: bool = False
 
 
 class Metric(Protocol):

@@ -28,13 +28,14 @@ import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from .core import Completion, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Usage
+from .core import Case, Completion, Coverage, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Usage
 from .errors import LockedRun, ReplayMismatch, UserError
 
 Question: TypeAlias = Rate | Duel
@@ -166,6 +167,7 @@ def encode_question(question: Question) -> dict[str, Any]:
     """A question as JSON values."""
     if isinstance(question, Rate):
         fields: dict[str, Any] = {"ask": "rate", "prompt": question.prompt.text, "origin": dict(question.prompt.origin)}
+        fields |= {"cases": True} if question.cases else {}
         return fields | ({"on": list(question.on)} if question.on else {})
     return {
         "ask": "duel",
@@ -182,13 +184,21 @@ def encode_answer(answer: Answer) -> dict[str, Any]:
     fields: dict[str, Any] = {"value": _number(answer.value), "tiebreak": _number(answer.tiebreak)}
     if answer.per_example is not None:
         fields["per_example"] = [_number(v) for v in answer.per_example.tolist()]
-    return fields | ({"feedback": answer.feedback} if answer.feedback else {})
+    if answer.feedback:
+        fields["feedback"] = answer.feedback
+    if answer.coverage:
+        fields["coverage"] = asdict(answer.coverage)
+    if answer.cases:
+        fields["cases"] = [[case.example, case.output, _number(case.value), case.reason] for case in answer.cases]
+    return fields
 
 
 def decode_question(event: Event) -> Question:
     """The question that an answer event holds."""
     if event["ask"] == "rate":
-        return Rate(Prompt(event["prompt"], event["origin"]), tuple(event.get("on", ())))
+        return Rate(
+            Prompt(event["prompt"], event["origin"]), tuple(event.get("on", ())), cases=event.get("cases", False)
+        )
     return Duel(Prompt(event["a"], event["origin"][0]), Prompt(event["b"], event["origin"][1]))
 
 
@@ -196,12 +206,14 @@ def decode_answer(event: Event) -> Answer:
     """The answer that an answer event holds."""
     if "winner" in event:
         return Preference(event["winner"], event.get("details", {}))
-    values = event.get("per_example")
+    values, coverage = event.get("per_example"), event.get("coverage")
     return Rating(
         _float(event["value"]),
         _float(event["tiebreak"]),
         None if values is None else np.array([_float(v) for v in values]),
         event.get("feedback", ""),
+        Coverage(**coverage) if coverage else None,
+        tuple(Case(example, output, _float(value), reason) for example, output, value, reason in event.get("cases", ())),
     )
 
 

@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptopt.core import Completion, Duel, Message, Picture, Preference, Prompt, Rate, Rating, Reply, Usage
+from promptopt.core import (
+    Case,
+    Completion,
+    Coverage,
+    Duel,
+    Message,
+    Picture,
+    Preference,
+    Prompt,
+    Rate,
+    Rating,
+    Reply,
+    Usage,
+)
 from promptopt.errors import LockedRun, ReplayMismatch, UserError
 from promptopt.ledger import (
     Ledger,
@@ -44,11 +58,17 @@ json_values = st.recursive(
     max_leaves=5,
 )
 prompts = st.builds(Prompt, texts, st.dictionaries(texts, json_values, max_size=2))
-rates = st.builds(Rate, prompts, st.lists(texts, max_size=3).map(tuple))
+rates = st.builds(Rate, prompts, st.lists(texts, max_size=3).map(tuple), st.booleans())
 duels = st.builds(Duel, prompts, prompts)
 numbers = st.floats(allow_infinity=False)
 arrays = st.none() | st.lists(numbers, max_size=5).map(np.array)
-ratings = st.builds(Rating, numbers, st.floats(allow_nan=False, allow_infinity=False), arrays, texts)
+coverages = st.none() | st.builds(
+    Coverage, st.integers(0), st.integers(0), st.integers(0), st.dictionaries(texts, st.integers(1), max_size=3)
+)
+cases = st.lists(st.builds(Case, texts, st.none() | texts, numbers, texts), max_size=3).map(tuple)
+ratings = st.builds(
+    Rating, numbers, st.floats(allow_nan=False, allow_infinity=False), arrays, texts, coverage=coverages, cases=cases
+)
 preferences = st.builds(Preference, st.sampled_from(["a", "b", "tie", "unknown"]))
 
 
@@ -74,10 +94,12 @@ def test_ratings_come_back_as_they_were(folder: Path, question: Rate, answer: Ra
     asked, told = decode_question(event), decode_answer(event)
     assert isinstance(asked, Rate)
     assert isinstance(told, Rating)
-    assert (asked.prompt.text, asked.on) == (question.prompt.text, question.on)
+    assert (asked.prompt.text, asked.on, asked.cases) == (question.prompt.text, question.on, question.cases)
     assert asked.prompt.origin == question.prompt.origin
     np.testing.assert_array_equal([told.value, told.tiebreak], [answer.value, answer.tiebreak])
-    assert told.feedback == answer.feedback
+    assert (told.feedback, told.coverage) == (answer.feedback, answer.coverage)
+    assert [replace(case, value=0) for case in told.cases] == [replace(case, value=0) for case in answer.cases]
+    np.testing.assert_array_equal([case.value for case in told.cases], [case.value for case in answer.cases])
     assert (told.per_example is None) == (answer.per_example is None)
     if answer.per_example is not None:
         np.testing.assert_array_equal(told.per_example, answer.per_example)
