@@ -167,7 +167,7 @@ def encode_question(question: Question) -> dict[str, Any]:
     """A question as JSON values."""
     if isinstance(question, Rate):
         fields: dict[str, Any] = {"ask": "rate", "prompt": question.prompt.text, "origin": dict(question.prompt.origin)}
-        fields |= {"cases": True} if question.cases else {}
+        fields |= {"tell_cases": True} if question.cases else {}
         return fields | ({"on": list(question.on)} if question.on else {})
     return {
         "ask": "duel",
@@ -197,7 +197,7 @@ def decode_question(event: Event) -> Question:
     """The question that an answer event holds."""
     if event["ask"] == "rate":
         return Rate(
-            Prompt(event["prompt"], event["origin"]), tuple(event.get("on", ())), cases=event.get("cases", False)
+            Prompt(event["prompt"], event["origin"]), tuple(event.get("on", ())), cases=event.get("tell_cases", False)
         )
     return Duel(Prompt(event["a"], event["origin"][0]), Prompt(event["b"], event["origin"][1]))
 
@@ -213,7 +213,9 @@ def decode_answer(event: Event) -> Answer:
         None if values is None else np.array([_float(v) for v in values]),
         event.get("feedback", ""),
         Coverage(**coverage) if coverage else None,
-        tuple(Case(example, output, _float(value), reason) for example, output, value, reason in event.get("cases", ())),
+        tuple(
+            Case(example, output, _float(value), reason) for example, output, value, reason in event.get("cases", ())
+        ),
     )
 
 
