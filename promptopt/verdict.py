@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import Rating
+from .core import Coverage, Rating
 
 if TYPE_CHECKING:
     from .core import Array
@@ -29,6 +29,8 @@ class Verdict:
         low, high: 95% bootstrap confidence interval of the difference; None where examples are too few for one.
         examples: how many were compared.
         unscored: how many had to be left out.
+        start_coverage, best_coverage: how many of each prompt's outputs could be scored, how many failed, and why; None
+            where that is not known.
     """
 
     start: float
@@ -38,6 +40,8 @@ class Verdict:
     high: float | None
     examples: int
     unscored: int = 0
+    start_coverage: Coverage | None = None
+    best_coverage: Coverage | None = None
 
     @property
     def significant(self) -> bool:
@@ -52,7 +56,8 @@ class Verdict:
     def from_json(cls, fields: Mapping[str, Any]) -> Verdict:
         """What :meth:`to_json` gave."""
         means = {key: math.nan for key in ("start", "best", "difference") if fields[key] is None}
-        return cls(**{**fields, **means})
+        covered = {key: Coverage(**fields[key]) for key in ("start_coverage", "best_coverage") if fields.get(key)}
+        return cls(**{**fields, **means, **covered})
 
     def sentence(self) -> str:
         """The verdict in words."""
@@ -73,7 +78,16 @@ def compare(start: Rating, best: Rating, *, rng: np.random.Generator) -> Verdict
     distributed. Ratings without per-example values give a verdict without an interval.
     """
     if start.per_example is None or best.per_example is None:
-        return Verdict(start.value, best.value, best.value - start.value, None, None, examples=1)
+        return Verdict(
+            start.value,
+            best.value,
+            best.value - start.value,
+            None,
+            None,
+            examples=1,
+            start_coverage=start.coverage,
+            best_coverage=best.coverage,
+        )
     both = np.isfinite(start.per_example) & np.isfinite(best.per_example)
     differences = best.per_example[both] - start.per_example[both]
     low, high = interval(differences, rng=rng)
@@ -85,6 +99,8 @@ def compare(start: Rating, best: Rating, *, rng: np.random.Generator) -> Verdict
         high=high,
         examples=int(both.sum()),
         unscored=int((~both).sum()),
+        start_coverage=start.coverage,
+        best_coverage=best.coverage,
     )
 
 
