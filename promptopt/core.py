@@ -420,10 +420,13 @@ class Metric(Protocol):
 
 @runtime_checkable
 class HasWorst(Protocol):
-    """A metric that says its worst value, which failed outputs count as; where it does not, that is 0."""
+    """A metric that says its worst value, which failed outputs count as; no value is below it.
+
+    A metric without it, or with None, is taken to give 0 or more, and failed outputs count as 0.
+    """
 
     @property
-    def worst(self) -> float: ...
+    def worst(self) -> float | None: ...
 
 
 @runtime_checkable
