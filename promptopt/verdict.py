@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,24 @@ class Verdict:
         return cls(**{**fields, **means, **covered})
 
     def sentence(self) -> str:
-        """The verdict in words."""
+        """The verdict in words: on how much it rests where that is not everything, the comparison, what failed."""
+        return "".join([self._part(), self._comparison(), *self._failures()])
+
+    def _part(self) -> str:
+        total = self.examples + self.unscored
+        return (
+            f"on {self.examples} of {total} held-out examples only, {self.unscored} could not be scored: "
+            if self.unscored
+            else ""
+        )
+
+    def _failures(self) -> Iterator[str]:
+        for name, covered in (("best", self.best_coverage), ("starting", self.start_coverage)):
+            if covered and covered.failed:
+                told = ", ".join(f"{n} {reason}" for reason, n in covered.reasons.items())
+                yield f"; {covered.failed} of {covered.examples} outputs of the {name} prompt failed: {told}"
+
+    def _comparison(self) -> str:
         scores = f"{self.start:.3f} → {self.best:.3f} on {self.examples} held-out examples"
         if self.low is None or self.high is None:
             return f"{scores}: too few examples to tell a gain from chance"

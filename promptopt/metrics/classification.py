@@ -99,7 +99,7 @@ class LogProbability(_Classification):
 
     worst = FLOOR
 
-    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
         true, rows = self._true(examples), self._rows(outputs)
         return _numbers(np.maximum(rows[np.arange(len(rows)), true], FLOOR))
 
@@ -116,7 +116,7 @@ class Margin(_Classification):
         if len(self.classes) < 2:
             raise UserError("a margin needs at least two classes.")
 
-    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
         true, rows = self._true(examples), self._rows(outputs)
         each = np.arange(len(rows))
         others = rows.copy()
@@ -138,5 +138,5 @@ def _plain(text: Any) -> Any:
     return text.strip().casefold() if isinstance(text, str) else text
 
 
-def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+def _numbers(values: NDArray[np.float64]) -> list[float | Mark | None]:
     return [None if math.isnan(value) else value for value in values.tolist()]

@@ -88,13 +88,13 @@ class Marking:
 
     @property
     def coverage(self) -> Coverage:
-        """On how much of what was asked the mean rests."""
+        """On how much of what was asked the mean rests; failed outputs that are left out are not among the scored."""
         reasons = Counter(_short(reason) for reason in (*self.failed.values(), *self.unscored.values()))
         told = dict(reasons.most_common(REASONS if len(reasons) <= REASONS else REASONS - 1))
         if rest := reasons.total() - sum(told.values()):
             told[OTHERS] = rest
-        scored = len(self.values) - int(np.isnan(self.values).sum())
-        return Coverage(len(self.values), scored, len(self.failed), told)
+        scored = ~np.isnan(self.values)
+        return Coverage(len(scored), int(scored.sum()), int(scored[list(self.failed)].sum()), told)
 
     @property
     def told(self) -> str:

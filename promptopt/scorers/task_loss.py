@@ -84,5 +84,5 @@ class _MinusLoss:
             ) from None
 
     def _of(self, output: Any) -> float:
-        loss = output.loss + self._weight * output.nll
+        loss: float = output.loss + self._weight * output.nll
         return loss if math.isnan(loss) else round(max(-loss, self.worst), DECIMALS)

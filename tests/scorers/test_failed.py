@@ -176,12 +176,13 @@ def test_failed_outputs_may_be_left_out(name: str) -> None:
     of = METRICS[name]
     rating = rated(of.make(), of.label, of.right, Failed("refused"), None, failed="leave-out")
     assert rating.per_example == pytest.approx([of.best, math.nan, math.nan], nan_ok=True)
-    assert rating.coverage == Coverage(3, 1, 1, {"refused": 1, "no output": 1})
+    assert rating.coverage == Coverage(3, 1, 0, {"refused": 1, "no output": 1})
 
 
 def test_left_out_unless_the_metric_has_a_number_for_them() -> None:
     assert math.isnan(rated(Numeric(), "1", "one", failed="leave-out").value)
-    assert rated(JsonSchema(schema={}), None, "none", failed="leave-out").value == 0
+    rating = rated(JsonSchema(schema={}), None, "none", failed="leave-out")
+    assert (rating.value, rating.coverage) == (0, Coverage(1, 1, 1, {"no JSON": 1}))
 
 
 def test_breaking_replies_does_not_pay() -> None:
