@@ -295,7 +295,11 @@ class Setup(Protocol):
         """Why the target cannot take this prompt, or None. Free."""
 
     def model(self, model: ChatModel, *, role: str) -> ChatModel:
-        """The same chat model, billed to this run and recorded in its ledger. Roles: proposer, target, judge."""
+        """The same chat model, billed to this run and recorded in its ledger.
+
+        Roles: proposer, target, judge, and reference for calls of a scorer that it makes once a run and whose replies
+        it keeps, such as a judge's own answers.
+        """
 
     def count(self, what: str, n: int = 1) -> None:
         """Count something that the user should hear of at the end, for example ``unparsable replies``."""

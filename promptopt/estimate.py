@@ -76,7 +76,7 @@ class Estimate:
 
     Attributes:
         questions: ratings or duels in the search.
-        shares: by role: proposer, target, judge.
+        shares: by role: proposer, target, judge, reference.
         budget: what the run may not exceed whatever it does.
         notes: what the figures leave out.
     """

@@ -273,7 +273,7 @@ class Replay:
     """Hands a resumed run what its ledger already holds.
 
     Answers of the search come back in order, and the question must be the one recorded. LLM calls come back by what
-    was asked; those that a scorer made for an earlier batch never do.
+    was asked; those that a scorer made for an earlier batch never do, but for references, which hold for the whole run.
 
     Args:
         past: the ledger's events.
@@ -284,6 +284,7 @@ class Replay:
         questions: answers that count against the budget: all but those on the test split.
         usage: what all calls cost.
         scorer_usage: what the scorer's calls cost.
+        unanswered_usage: what those cost that were made after the last answer.
         seconds: how long the run has worked.
         counts: what scorers counted.
         turns: the turn events.
@@ -298,7 +299,8 @@ class Replay:
         self.questions = sum(not held_out(event["stage"]) for event in answers)
         calls = [event for event in past if event["event"] == "call"]
         self.usage = sum((Usage(*event["usage"]) for event in calls), Usage())
-        self.scorer_usage = sum((Usage(*event["usage"]) for event in calls if event["part"] == "scorer"), Usage())
+        answered = max((index for index, event in enumerate(past) if event["event"] == "answer"), default=-1)
+        self.scorer_usage, self.unanswered_usage = _scorer_usage(past), _scorer_usage(past[answered + 1 :])
         self.counts: Counter[str] = Counter()
         for event in past:
             self.counts.update(event.get("counts", {}))
@@ -364,9 +366,14 @@ class Replay:
         recorded = self._calls[part, key]
         while recorded:
             index, event = recorded.popleft()
-            if part == "optimizer" or index > self._batch_began:
+            if part == "optimizer" or index > self._batch_began or event["role"] == "reference":
                 return decode_completion(event, self._folder)
         return None
+
+
+def _scorer_usage(past: Sequence[Event]) -> Usage:
+    calls = (event for event in past if event["event"] == "call" and event["part"] == "scorer")
+    return sum((Usage(*event["usage"]) for event in calls), Usage())
 
 
 def _same(event: dict[str, Any], question: Question) -> dict[str, Any]:

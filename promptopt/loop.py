@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from .budget import Budget, Costs, Meter
+from .budget import Budget, Costs, Meter, dearer
 from .core import (
     Begins,
     Belief,
@@ -129,6 +129,8 @@ class Run:
         self.meter = Meter(budget, reserved=reserved)
         self.aftermath = aftermath
         self.scorer_usage = self.replay.scorer_usage
+        self._unanswered = self.replay.unanswered_usage
+        self._dearest: dict[tuple[str, int], Usage] = {}  # what a question has cost at the most, by stage and size
         self.meter.questions = self.replay.questions
         self.meter.charge(self.replay.usage)
         self.meter.resume_at(self.replay.seconds)
@@ -249,12 +251,45 @@ class Run:
         questions = [replace(q, number=self._numbers[stage] + i) for i, q in enumerate(questions)]
         recorded = {i: answer for i, q in enumerate(questions) if (answer := self.replay.answer(stage, q)) is not None}
         live = [q for i, q in enumerate(questions) if i not in recorded]
-        answers = self._ask(scorer, live, stage) if live else iter(())
+        answers = (answer for part in self._affordable(live, stage) for answer in self._ask(scorer, part, stage))
         for i, question in enumerate(questions):
             answer = self.keep(stage, question, recorded[i] if i in recorded else next(answers))
             if stage == "search" and isinstance(question, Rate) and isinstance(answer, Rating):
                 self.harvest.take(question.prompt, answer, live=i not in recorded)
             yield question, answer
+        next(answers, None)  # the last part is over as well
+        self.keep_back(stage)
+
+    def _affordable(self, questions: Sequence[Question], stage: str) -> Iterator[Sequence[Question]]:
+        """Questions in parts that half of what is left of the budget pays for, by what their like has cost so far.
+
+        A scorer runs ahead: it has the target answer for later questions while its judge is at the first. Of what could
+        be bought for the last of a budget, that would leave questions half answered, and more of them the more threads.
+        """
+        rest = list(questions)
+        while rest:
+            self.keep_back(stage)
+            fit = self._fit(stage, rest) if self.meter.limited else len(rest)
+            part, before = rest[:fit], self.meter.usage
+            yield part
+            each = (self.meter.usage + -before).times(1 / len(part))
+            self._dearest[stage, _size(part[0])] = dearer(each, self._dearest.get((stage, _size(part[0])), each))
+            self._unanswered = Usage()
+            del rest[:fit]
+
+    def _fit(self, stage: str, questions: Sequence[Question]) -> int:
+        """How many of these questions, all of one size, are surely affordable; at least one, so that it is seen."""
+        size = _size(questions[0])
+        alike = next((i for i, question in enumerate(questions) if _size(question) != size), len(questions))
+        known = self._dearest.get((stage, size))
+        fit = self.meter.fit(known) if known else 1
+        return alike if fit is None else max(1, min(alike, fit))
+
+    def keep_back(self, stage: str) -> None:
+        """Keep back for what comes after the search, by what the answers have cost the scorer so far."""
+        if stage == "search" and (answered := self._numbers[stage]):
+            spent = self.scorer_usage + -self._unanswered
+            self.meter.kept = spent.times(MARGIN * self.aftermath / answered)
 
     def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
         """Live answers, each in the ledger before it is passed on."""
@@ -325,7 +360,6 @@ class Run:
             return answer
         self._numbers[stage] += 1
         if stage == "search":
-            self.meter.kept = self.scorer_usage.times(MARGIN * self.aftermath / self._numbers[stage])
             self._places[question.number] = len(self.steps)
         self.steps.append(step)
         if stage == "search" and isinstance(question, Rate) and isinstance(answer, Rating):
@@ -468,6 +502,11 @@ def _pair(questions: Sequence[Question], answers: Any, scorer: Scorer[Any, Any])
         raise PromptoptError(
             f"{type(scorer).__name__} gave another number of answers than the {len(questions)} questions it was asked"
         ) from None
+
+
+def _size(question: Question) -> int:
+    """On how many examples a prompt is to be rated; 0 is all of them, or no rating."""
+    return len(question.on) if isinstance(question, Rate) else 0
 
 
 def check_match(optimizer: Optimizer[Any, Any], scorer: Scorer[Any, Any]) -> None:
