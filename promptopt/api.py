@@ -251,6 +251,8 @@ def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         if ledger.folder:
             error.add_note(f"What was paid for is kept; go on with: promptopt resume {quote(str(ledger.folder))}")
         raise
+    finally:
+        run.close()
     result = _result(plan, run, best, verdict, transfers, reason, ledger.folder)
     belief = {"belief": asdict(result.belief)} if result.belief else {}
     ledger.append({"event": "stop", "reason": reason, "best": result.best, **belief, "time": _now()})
