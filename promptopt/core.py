@@ -295,7 +295,11 @@ class Setup(Protocol):
         """Why the target cannot take this prompt, or None. Free."""
 
     def model(self, model: ChatModel, *, role: str) -> ChatModel:
-        """The same chat model, billed to this run and recorded in its ledger. Roles: proposer, target, judge."""
+        """The same chat model, billed to this run and recorded in its ledger.
+
+        Roles: proposer, target, judge, and reference for calls of a scorer that it makes once a run and whose replies
+        it keeps, such as a judge's own answers.
+        """
 
     def count(self, what: str, n: int = 1) -> None:
         """Count something that the user should hear of at the end, for example ``unparsable replies``."""
@@ -437,6 +441,39 @@ class Begins(Protocol):
     """A scorer or target that wants the run's setup: random streams, billed models, counters."""
 
     def begin(self, setup: Setup, /) -> None: ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A scorer that holds on to something, such as a page; closed once, after the run's last question to it."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class HasPrompts(Protocol):
+    """An optimizer that knows from the start which prompts it chooses among."""
+
+    def prompts(self) -> Sequence[Prompt]: ...
+
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """A scorer that wants ratings of some prompts before its first answer, for example to know how far they spread.
+
+    The run has them made once and writes them down apart, as the stage ``calibration``. They are no questions of the
+    budget (LLM calls are paid for as ever), and the optimizer never sees them.
+    """
+
+    @property
+    def scorer(self) -> Scorer[Rate, Rating]:
+        """What gives the ratings."""
+
+    def calibration(self, prompts: Sequence[Prompt], /) -> Sequence[Rate]:
+        """The ratings that it wants, given the prompts that the optimizer knows; may be none."""
+
+    def calibrate(self, rated: Sequence[tuple[Rate, Rating]], /) -> None:
+        """Take them."""
 
 
 @runtime_checkable
