@@ -325,7 +325,7 @@ class Run:
     def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
         """Live answers, each in the ledger before it is passed on."""
         self.meter.check_seconds()
-        given = scorer.answer([replace(q, cases=True) if self.cases and isinstance(q, Rate) else q for q in questions])
+        given = scorer.answer([_with_cases(q) for q in questions] if self.cases else questions)
         if isinstance(given, Sequence):
             pairs = _pair(questions, given, scorer)
             answers = [self._settle(answer, scorer, question, stage) for question, answer in pairs]
@@ -537,6 +537,10 @@ class BilledModel:
         event = encode_completion(completion, self._run.ledger.folder)
         self._run.ledger.append({"event": "call", **self._tags, "key": key, **event, "t": seconds})
         return completion
+
+
+def _with_cases(question: Question) -> Question:
+    return replace(question, cases=True) if isinstance(question, Rate) else question
 
 
 def _pair(questions: Sequence[Question], answers: Any, scorer: Scorer[Any, Any]) -> Iterator[tuple[Question, Any]]:
