@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..core import Duel, Example, Picture, Prompt, Target
+from ..core import Duel, Example, Failed, Picture, Prompt, Target
 from .judge_sheet import parts
 
 __all__ = ["Outputs", "Row", "View"]
@@ -90,6 +90,8 @@ class Outputs:
         return [self._kept[key].result() for key in keys]
 
     def _shown(self, output: Any) -> tuple[Part, ...]:
+        if isinstance(output, Failed):
+            output = output.text
         if output is None:
             return (("Output", NO_OUTPUT),)
         if (scores := self._scores(output)) is not None:
