@@ -175,12 +175,12 @@ def compare(
 @app.command("list")
 def list_parts(kind: Annotated[Kind | None, typer.Argument(help="One kind of part; all by default.")] = None) -> None:
     """List what recipes can name, and where each part comes from."""
-    from .registry import listed
+    from .registry import table
 
     for one in [kind] if kind else list(Kind):
         typer.echo(one.value)
-        for part in listed(one.value):
-            typer.echo(f"  {part.name:<18}{part.path}  ({part.distribution})")
+        for line in table(one.value):
+            typer.echo(f"  {line}")
 
 
 @cache.command("info")

@@ -134,6 +134,17 @@ def listed(kind: str) -> list[Listed]:
     return own + [Listed(e.name, e.value, e.dist.name if e.dist else "?") for e in _plugins(kind)]
 
 
+def table(kind: str) -> list[str]:
+    """The same as lines of aligned columns.
+
+    Raises:
+        UnknownName: there is no such kind.
+    """
+    rows = [(one.name, one.path, f"({one.distribution})") for one in listed(kind)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def load(kind: str, name: str, *, where: str = "") -> Factory:
     """The class or function behind a name.
 

@@ -13,9 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from .core import Belief, Rate, Rating
+from .core import Belief, Rating
 from .errors import UserError, require
-from .ledger import TEST, TRANSFER, Replay, decode_answer, decode_question, read
+from .ledger import TEST, TRANSFER, Replay, read
+from .reading import Lead, contests, counted, leads, rated
 from .verdict import Verdict
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -27,8 +28,10 @@ class Story:
 
     Attributes:
         manifest: the start event.
-        ratings: prompt and rating on the training split, in the order asked.
-        best: the final answer, or the best rated so far.
+        ratings: prompt and rating on the training split, in the order asked; parts of it, where no prompt has been
+            rated on all of it yet.
+        leads: in a search by duels, who had the most net wins from when on.
+        best: the final answer, or the best rated so far, or who leads the duels.
         verdict: the held-out comparison, if it was made.
         transfers: the same comparison with other targets, by name.
         belief: how sure an optimizer that gets no ratings was of the best prompt.
@@ -38,6 +41,7 @@ class Story:
 
     manifest: dict[str, Any]
     ratings: list[tuple[str, Rating]]
+    leads: list[Lead]
     best: str
     verdict: Verdict | None
     transfers: dict[str, Verdict]
@@ -56,8 +60,9 @@ class Story:
         if not events or events[0]["event"] != "start":
             raise UserError(f"there is no run in {str(folder)!r}: it has no ledger.jsonl, or one without a beginning.")
         last = next(event for event in reversed(events) if event["event"] in ("start", "resume", "stop", "failed"))
-        ratings = _ratings(events)
-        best = last.get("best") or _best(ratings) or events[0]["start"][0]
+        ratings = [(one.prompt, one.rating) for one in counted(rated(events))]
+        led = leads(contests(events))
+        best = last.get("best") or _best(ratings) or (led[-1].prompt if led else events[0]["start"][0])
         verdicts = {
             event.get("stage", TEST): Verdict.from_json(event["verdict"])
             for event in events
@@ -66,18 +71,12 @@ class Story:
         verdict = verdicts.pop(TEST, None)
         transfers = {stage.removeprefix(TRANSFER): found for stage, found in verdicts.items()}
         belief = Belief(**last["belief"]) if "belief" in last else None
-        return cls(events[0], ratings, best, verdict, transfers, belief, _status(last), events)
+        return cls(events[0], ratings, led, best, verdict, transfers, belief, _status(last), events)
 
     @property
     def start(self) -> str:
         start: str = self.manifest["start"][0]
         return start
-
-
-def _ratings(events: Sequence[dict[str, Any]]) -> list[tuple[str, Rating]]:
-    answers = [event for event in events if event["event"] == "answer" and event["stage"] == "search"]
-    pairs = [(decode_question(event), decode_answer(event)) for event in answers]
-    return [(q.prompt.text, a) for q, a in pairs if isinstance(q, Rate) and isinstance(a, Rating) and not q.on]
 
 
 def _best(ratings: Sequence[tuple[str, Rating]]) -> str | None:
@@ -196,24 +195,29 @@ def _costs(story: Story) -> str:
 
 
 def plot(folder: Path, file: Path) -> None:
-    """Draw every rating and the best so far over the questions asked; the ending of ``file`` says in which format.
+    """Draw every rating and the best so far, or of duels the net wins of who led; the ending of ``file`` is the format.
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        UserError: the format is unknown, or there are no ratings.
+        UserError: the format is unknown, or nothing was answered.
     """
     require("matplotlib", extra="plot")
     from matplotlib.figure import Figure
 
     story = Story.read(folder)
-    if not story.ratings:
-        raise UserError(f"{folder} holds no ratings to draw.")
+    if not story.ratings and not story.leads:
+        raise UserError(f"{folder} holds no ratings to draw, and no duels.")
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    values = [rating.value for _, rating in story.ratings]
-    axes.plot(range(1, len(values) + 1), values, ".", alpha=0.35, label="rated")
-    axes.step(range(1, len(values) + 1), best_so_far(story.ratings), where="post", label="best so far")
-    axes.set(xlabel="question", ylabel="score on the training examples")
+    if story.ratings:
+        values = [rating.value for _, rating in story.ratings]
+        axes.plot(range(1, len(values) + 1), values, ".", alpha=0.35, label="rated")
+        axes.step(range(1, len(values) + 1), best_so_far(story.ratings), where="post", label="best so far")
+        axes.set(xlabel="question", ylabel="score on the training examples")
+    else:
+        net = [lead.net for lead in story.leads]
+        axes.step([lead.n for lead in story.leads], net, where="post", label="who leads")
+        axes.set(xlabel="duel", ylabel="duels won net of those lost")
     axes.set_title(story.best.replace("\n", " / "), parse_math=False, wrap=True)
     axes.legend()
     try:
