@@ -366,7 +366,11 @@ class Target(Protocol):
         """Why this prompt cannot be run, or None. Free: called for every candidate before it is paid for."""
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[Any]:
-        """One output per example, in order; None where the target gave none. What an output is, its metrics know."""
+        """One output per example, in order. What an output is, its metrics know.
+
+        One that came about but cannot be used is :class:`Failed`; None where there is none for outside reasons, such as
+        a provider's error after all retries.
+        """
 
 
 @runtime_checkable
@@ -378,12 +382,28 @@ class BatchTarget(Protocol):
 
 
 @dataclass(frozen=True)
+class Failed:
+    """An output that came about but cannot be used, as a target returns it; it counts as the metric's worst value.
+
+    Attributes:
+        reason: why, in a few words: ``refused``, ``empty``, ``cut at max_tokens = 5``. Coverage counts by what stands
+            before the first colon; particulars of this one output stand behind it.
+        text: what there is of it, if anything. A metric may still find its answer in it; then the output counts as any
+            other.
+    """
+
+    reason: str
+    text: str | None = None
+
+
+@dataclass(frozen=True)
 class Mark:
     """A metric's number for one output, with a reason.
 
     Attributes:
         value: the number; None where there is none.
-        feedback: the reason, in short.
+        feedback: the reason, in short. Where the output failed, coverage counts by what stands before the first colon,
+            as in ``no number: 'quite a lot'``.
         failed: the output came about but cannot be used, for example because no answer can be found in it. It counts
             as the metric's worst value. Without it, a value of None means unscored for outside reasons.
     """
@@ -394,9 +414,23 @@ class Mark:
 
 
 class Metric(Protocol):
-    """One number per output, higher is better; None where the output could not be scored, a Mark to give a reason."""
+    """One number per output, higher is better; None where the output could not be scored, a Mark to give a reason.
+
+    An output may be None, and is then marked None. Of a :class:`Failed` output a metric is given the text.
+    """
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> Sequence[float | Mark | None]: ...
+
+
+@runtime_checkable
+class HasWorst(Protocol):
+    """A metric that says its worst value, which failed outputs count as; no value is below it.
+
+    A metric without it, or with None, is taken to give 0 or more, and failed outputs count as 0.
+    """
+
+    @property
+    def worst(self) -> float | None: ...
 
 
 @runtime_checkable

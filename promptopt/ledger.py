@@ -325,7 +325,9 @@ class Replay:
         """
         if stage != "search":
             event = self._later.get((stage, question.prompt.text)) if isinstance(question, Rate) else None
-            return decode_answer(event) if event else None
+            if event is None or (event["value"] is None and not self.verdicts):  # it may come out better now
+                return None
+            return decode_answer(event)
         if not self._search:
             return None
         index, event = self._search.popleft()

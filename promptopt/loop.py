@@ -36,6 +36,7 @@ from .core import (
 from .errors import BudgetExhausted, PromptoptError, UserError
 from .ledger import Answer, Ledger, Question, Replay, call_key, encode, encode_completion, held_out
 from .stream import Stream
+from .usable import Harvest
 
 STREAMS = {"optimizer": 0, "scorer": 1, "dev": 2, "test": 3}
 MARGIN = 1.5  # the prompts that the verdict compares may be longer than those rated so far
@@ -88,6 +89,7 @@ class Run:
         cache: answer a ``Rate`` that was answered before from memory, at no cost. Turn it off for noisy scorers whose
             repeats should count.
         per_example: keep per-example values; without them the ledger of large data sets stays small.
+        cases: have all ratings tell what happened on each example.
         ledger: where everything is written down; what it holds already is replayed.
         watch: called after every answer.
     """
@@ -107,6 +109,7 @@ class Run:
         problem_with: Callable[[Prompt], str | None] = lambda prompt: None,
         cache: bool = True,
         per_example: bool = True,
+        cases: bool = False,
         ledger: Ledger | None = None,
         watch: Watch = lambda progress: None,
         wrap: Callable[[ChatModel], ChatModel] = lambda model: model,
@@ -120,6 +123,7 @@ class Run:
         self.problem_with = problem_with
         self.cache = cache
         self.per_example = per_example
+        self.cases = cases
         self.ledger = ledger or Ledger(None)
         self.replay = Replay(self.ledger.past)
         self.meter = Meter(budget, reserved=reserved)
@@ -143,6 +147,7 @@ class Run:
         self._numbers: Counter[str] = Counter()
         self._places: dict[int, int] = {}  # of the search's questions, by number, in steps
         self.belief: Belief | None = None
+        self.harvest = Harvest()
 
     # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -152,6 +157,9 @@ class Run:
         Returns:
             Why it stopped: ``converged``, ``budget: ...``, ``patience: ...``, ``goal: ...``, ``interrupted``, or
             ``stopped`` where the people who answered said so.
+
+        Raises:
+            NothingUsable: prompt after prompt, not one output could be used.
         """
         self._improved_at = 0
         self._incumbent = self.start[0]
@@ -237,6 +245,7 @@ class Run:
 
         Raises:
             BudgetExhausted: the time is up, or an LLM call would exceed the budget.
+            NothingUsable: in the search, prompt after prompt, not one output could be used.
         """
         self.replay.next_batch()
         questions = [replace(q, number=self._numbers[stage] + i) for i, q in enumerate(questions)]
@@ -244,7 +253,10 @@ class Run:
         live = [q for i, q in enumerate(questions) if i not in recorded]
         answers = (answer for part in self._affordable(live, stage) for answer in self._ask(scorer, part, stage))
         for i, question in enumerate(questions):
-            yield question, self.keep(stage, question, recorded[i] if i in recorded else next(answers))
+            answer = self.keep(stage, question, recorded[i] if i in recorded else next(answers))
+            if stage == "search" and isinstance(question, Rate) and isinstance(answer, Rating):
+                self.harvest.take(question.prompt, answer, live=i not in recorded)
+            yield question, answer
         next(answers, None)  # the last part is over as well
         self.keep_back(stage)
 
@@ -282,7 +294,7 @@ class Run:
     def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
         """Live answers, each in the ledger before it is passed on."""
         self.meter.check_seconds()
-        given = scorer.answer(questions)
+        given = scorer.answer([replace(q, cases=True) if self.cases and isinstance(q, Rate) else q for q in questions])
         if isinstance(given, Sequence):
             pairs = _pair(questions, given, scorer)
             answers = [self._settle(answer, scorer, question, stage) for question, answer in pairs]
@@ -314,6 +326,8 @@ class Run:
             float(answer.tiebreak) if math.isfinite(answer.tiebreak) else 0.0,
             values,
             answer.feedback,
+            answer.coverage,
+            answer.cases,
         )
 
     def record_one(self, question: Question, answer: Answer, *, again: bool) -> Answer:

@@ -32,6 +32,7 @@ def manifest(plan: Plan) -> dict[str, Any]:
         "python": platform.python_version(),
         "git": _commit(),
         "seed": plan.seed,
+        "failed": plan.failed,
         "start": [prompt.text for prompt in plan.start],
         "recipe": freeze(plan.recipe),
         "examples": {split: [example.id for example in examples] for split, examples in splits.items()},

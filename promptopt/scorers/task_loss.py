@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..core import Dataset, Example, Metric, Target
 from ..errors import UserError
 from ..metrics.text import Match
+from .marking import FailedRule
 from .metric import DECIMALS, MetricScorer
 
 __all__ = ["TaskLoss"]
@@ -19,7 +20,8 @@ class TaskLoss(MetricScorer):
 
     The loss of an example is the cross-entropy of its true answer behind the reasoning that the prompt leads to, plus
     ``perplexity_weight`` times the mean negative log-likelihood of the prompt's tokens, both in mean nats a token.
-    What counts as a right answer, the metric says; an answer in which it finds nothing stays unscored.
+    What counts as a right answer, the metric says; an answer in which it finds nothing has failed and counts as wrong.
+    The loss is there all the same: it is that of the true answer. A loss over 100 counts as 100.
 
     We differ from [Das2025], which selects by the loss, in the default: on a badly calibrated model the loss can fall
     while mistakes become more. On examples other than the training ones (``data`` given), so for the final choice and
@@ -33,6 +35,7 @@ class TaskLoss(MetricScorer):
             alone; ``loss`` by minus the loss.
         perplexity_weight: what the prompt's own unlikeliness adds to the loss.
         data: the task that the examples are from; the run's.
+        failed: as of :class:`promptopt.scorers.MetricScorer`; the run's.
 
     Raises:
         UserError: the weight is negative, there are no examples, or two of them share an id.
@@ -47,6 +50,7 @@ class TaskLoss(MetricScorer):
         select: Literal["mix", "accuracy", "loss"] = "mix",
         perplexity_weight: float = 0.2,
         data: Dataset | None = None,
+        failed: FailedRule = "worst",
     ) -> None:
         if not (math.isfinite(perplexity_weight) and perplexity_weight >= 0):
             raise UserError(f"perplexity_weight is {perplexity_weight}; allowed is 0 or more.")
@@ -59,19 +63,26 @@ class TaskLoss(MetricScorer):
             examples=examples,
             metric=loss if self.select == "loss" else right,
             tiebreak=loss if self.select == "mix" else None,
+            failed=failed,
         )
 
 
 class _MinusLoss:
-    """Minus the loss of each output."""
+    """Minus the loss of each output; None where there is no output."""
+
+    worst = -100.0
 
     def __init__(self, perplexity_weight: float) -> None:
         self._weight = perplexity_weight
 
-    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float]:
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
         try:
-            return [round(-(output.loss + self._weight * output.nll), DECIMALS) for output in outputs]
+            return [None if output is None else self._of(output) for output in outputs]
         except AttributeError:
             raise UserError(
                 "task-loss needs a target that knows the loss of the true answer. Give local-lm, or another scorer."
             ) from None
+
+    def _of(self, output: Any) -> float:
+        loss: float = output.loss + self._weight * output.nll
+        return loss if math.isnan(loss) else round(max(-loss, self.worst), DECIMALS)
