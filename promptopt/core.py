@@ -388,12 +388,14 @@ class Failed:
     Attributes:
         reason: why, in a few words: ``refused``, ``empty``, ``cut at max_tokens = 5``. Coverage counts by what stands
             before the first colon; particulars of this one output stand behind it.
-        text: what there is of it, if anything. A metric may still find its answer in it; then the output counts as any
-            other.
+        text: what there is of it, if anything, for the record.
+        cut: whether the text is the beginning of an output that would have gone on. A metric may find its answer in it;
+            then the output counts as any other.
     """
 
     reason: str
     text: str | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -416,7 +418,8 @@ class Mark:
 class Metric(Protocol):
     """One number per output, higher is better; None where the output could not be scored, a Mark to give a reason.
 
-    An output may be None, and is then marked None. Of a :class:`Failed` output a metric is given the text.
+    An output may be None, and is then marked None. Of a :class:`Failed` output a metric is given the text if it was cut
+    off, and else None.
     """
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> Sequence[float | Mark | None]: ...

@@ -35,6 +35,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from filelock import FileLock, Timeout
 
+from .attachments import attach, detach
 from .core import Case, Completion, Coverage, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Usage
 from .errors import LockedRun, ReplayMismatch, UserError
 
@@ -245,18 +246,22 @@ def call_key(
     return hashlib.sha256(asked.encode()).hexdigest()[:32]
 
 
-def encode_completion(completion: Completion) -> dict[str, Any]:
-    """A completion as JSON values."""
-    usage = completion.usage
+def encode_completion(completion: Completion, folder: Path | None = None) -> dict[str, Any]:
+    """A completion as JSON values; in a run's folder, long replies are put into files."""
+    usage, replies = completion.usage, []
+    for reply in completion.replies:
+        text, *file = detach(reply.text, folder) if folder else [reply.text]
+        replies.append([text, reply.finish, *file])
     return {
-        "replies": [[reply.text, reply.finish] for reply in completion.replies],
+        "replies": replies,
         "usage": [usage.calls, usage.input_tokens, usage.output_tokens, usage.dollars],
     }
 
 
-def decode_completion(event: Event) -> Completion:
-    """The completion that a call event holds."""
-    return Completion(tuple(Reply(text, finish) for text, finish in event["replies"]), Usage(*event["usage"]))
+def decode_completion(event: Event, folder: Path | None = None) -> Completion:
+    """The completion that a call event holds; long replies are read from their files."""
+    replies = (Reply(attach([text, *file], folder), finish) for text, finish, *file in event["replies"])
+    return Completion(tuple(replies), Usage(*event["usage"]))
 
 
 def held_out(stage: str) -> bool:
@@ -270,6 +275,10 @@ class Replay:
     Answers of the search come back in order, and the question must be the one recorded. LLM calls come back by what
     was asked; those that a scorer made for an earlier batch never do, but for references, which hold for the whole run.
 
+    Args:
+        past: the ledger's events.
+        folder: the run's, where long replies lie in files.
+
     Attributes:
         manifest: the start event.
         questions: answers that count against the budget: all but those on the test split.
@@ -282,7 +291,8 @@ class Replay:
         verdicts: the verdict events.
     """
 
-    def __init__(self, past: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, past: Sequence[dict[str, Any]], folder: Path | None = None) -> None:
+        self._folder = folder
         self.manifest: dict[str, Any] = past[0] if past else {}
         self.seconds = max((event.get("t", 0.0) for event in past), default=0.0)
         answers = [event for event in past if event["event"] == "answer" and not event.get("again")]
@@ -357,7 +367,7 @@ class Replay:
         while recorded:
             index, event = recorded.popleft()
             if part == "optimizer" or index > self._batch_began or event["role"] == "reference":
-                return decode_completion(event)
+                return decode_completion(event, self._folder)
         return None
 
 

@@ -125,7 +125,7 @@ class Run:
         self.per_example = per_example
         self.cases = cases
         self.ledger = ledger or Ledger(None)
-        self.replay = Replay(self.ledger.past)
+        self.replay = Replay(self.ledger.past, self.ledger.folder)
         self.meter = Meter(budget, reserved=reserved)
         self.aftermath = aftermath
         self.scorer_usage = self.replay.scorer_usage
@@ -488,9 +488,8 @@ class BilledModel:
             with self._run.guard:
                 self._run.scorer_usage += completion.usage
         seconds = round(self._run.meter.seconds, 3)
-        self._run.ledger.append(
-            {"event": "call", **self._tags, "key": key, **encode_completion(completion), "t": seconds}
-        )
+        event = encode_completion(completion, self._run.ledger.folder)
+        self._run.ledger.append({"event": "call", **self._tags, "key": key, **event, "t": seconds})
         return completion
 
 

@@ -89,11 +89,15 @@ class Harvest:
 
 def explain(ratings: Iterable[Rating]) -> str:
     """Why outputs could not be used, the commonest reason first, and what would mend that one."""
+    ratings = tuple(ratings)
     covered = [rating.coverage or Coverage(1, 0, 0, {"no value": 1}) for rating in ratings]
     total = sum(one.examples for one in covered)
     reasons = sum((Counter(one.reasons) for one in covered), Counter())
-    told = ", ".join(f"{n} of {total} {reason}" for reason, n in reasons.most_common(3))
-    return f"{told or 'nobody says why'}: {_remedy(next(iter(reasons.most_common(1)), ('', 0))[0])}"
+    told = ", ".join(f"{n} of {total} {reason}" for reason, n in reasons.most_common(3)) or "nobody says why"
+    first = next(iter(reasons.most_common(1)), ("", 0))[0]
+    lines = (line for rating in ratings for line in rating.feedback.splitlines() if line.startswith(f"{first}:"))
+    example = f" ({line})" if (line := next(lines, None)) else ""
+    return f"{told}{example}: {_remedy(first)}"
 
 
 def _remedy(reason: str) -> str:

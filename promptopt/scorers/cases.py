@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..attachments import picture_file
 from ..core import Case, Example, Failed, Picture
 from .marking import Marking
 
-__all__ = ["LONGEST", "cases", "picture_name"]
+__all__ = ["LONGEST", "cases"]
 
 LONGEST = 2_000
 """Characters of an output, and of a reason."""
@@ -43,18 +43,13 @@ def described(output: Any, classes: Sequence[str] = ()) -> str | None:
     if isinstance(output, str):
         return bounded(output)
     if isinstance(output, Picture):
-        return f"{picture_name(output)} ({len(output.data):,} bytes)"
+        return f"{picture_file(output)} ({len(output.data):,} bytes)"
     if classes and (scores := _scores(output, len(classes))) is not None:
         return classes[int(scores.argmax())]
     if isinstance(output, dict | list | tuple | int | float):
         return _as_json(output)
     shape = getattr(output, "shape", None) or getattr(output, "size", None)
     return type(output).__name__ + (f" of {' x '.join(map(str, shape))}" if isinstance(shape, tuple) else "")
-
-
-def picture_name(picture: Picture) -> str:
-    """Where a picture lies in a run's folder, if its bytes came with a recorded call: it is named by its content."""
-    return f"pictures/{hashlib.sha256(picture.data).hexdigest()[:32]}.{picture.type.removeprefix('image/')}"
 
 
 def bounded(text: str) -> str:

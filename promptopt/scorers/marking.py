@@ -58,11 +58,8 @@ class Marking:
             UserError: the metric gave less than what it says, or is taken, to be its worst value.
         """
         broken = _broken(outputs)
-        marks = (
-            metric([broken[i].text if i in broken else one for i, one in enumerate(outputs)], examples)
-            if broken
-            else metric(outputs, examples)
-        )
+        shown = [_readable(broken[i]) if i in broken else one for i, one in enumerate(outputs)] if broken else outputs
+        marks = metric(shown, examples)
         values, worst = _numbers(marks), worst_of(metric) or 0.0
         if failed == "worst":
             _check(values, worst, metric, examples)
@@ -117,13 +114,17 @@ def _broken(outputs: Sequence[Any]) -> dict[int, Failed]:
         if isinstance(output, Failed):
             found[i] = output
         elif isinstance(output, str) and not output.strip():
-            found[i] = Failed(EMPTY, output)
+            found[i] = Failed(EMPTY, output, cut=True)
     return found
+
+
+def _readable(output: Failed) -> str | None:
+    return output.text if output.cut else None
 
 
 def _is_lost(output: Failed, mark: float | Mark | None, value: float, worst: float) -> bool:
     """Whether the metric could not read its answer in what there is of a failed output."""
-    return output.text is None or (isinstance(mark, Mark) and mark.failed) or value <= worst
+    return _readable(output) is None or (isinstance(mark, Mark) and mark.failed) or value <= worst
 
 
 def _numbers(marks: Sequence[float | Mark | None]) -> Array:

@@ -146,7 +146,7 @@ def test_an_unreadable_output_counts_as_the_worst_value(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in METRICS if isinstance(METRICS[name].right, str)])
 def test_a_cut_off_text_is_read_and_has_failed_only_if_it_cannot_be(name: str) -> None:
     of = METRICS[name]
-    rating = rated(of.make(), of.label, Failed(CUT, of.right), Failed(CUT, of.unreadable or "#"))
+    rating = rated(of.make(), of.label, Failed(CUT, of.right, cut=True), Failed(CUT, of.unreadable or "#", cut=True))
     assert rating.per_example == pytest.approx([of.best, of.worst])
     assert rating.coverage == Coverage(2, 2, 1, {CUT: 1})
 
@@ -167,8 +167,14 @@ def test_a_blank_text_that_is_right_is_right() -> None:
 
 
 def test_the_answer_within_a_cut_off_sentence() -> None:
-    rating = rated(Contains(), "positive", Failed(CUT, "The sentiment of the review is positive. The rev"))
+    rating = rated(Contains(), "positive", Failed(CUT, "The sentiment of the review is positive. The rev", cut=True))
     assert (rating.value, rating.coverage) == (1.0, Coverage(1, 1))
+
+
+def test_an_answer_in_a_refusal_does_not_count() -> None:
+    rating = rated(Contains(), "positive", Failed("refused", "I will not say positive."), cases=True)
+    assert (rating.value, rating.coverage) == (0.0, Coverage(1, 1, 1, {"refused": 1}))
+    assert rating.cases == (Case("e0", "I will not say positive.", 0.0, "refused"),)
 
 
 @ANY_METRIC
@@ -277,7 +283,7 @@ def test_a_loss_beyond_all_bounds_counts_as_100() -> None:
 
 
 def test_cases_stand_in_the_order_asked_and_only_where_asked() -> None:
-    outputs = ["42", "43", "none", None, Failed(CUT, "So it")]
+    outputs = ["42", "43", "none", None, Failed(CUT, "So it", cut=True)]
     rating = rated(Numeric(), "42", *outputs, cases=True)
     assert rating.cases == (
         Case("e0", "42", 1.0, ""),
