@@ -8,7 +8,7 @@ from typing import Any
 
 from .budget import Budget
 from .config import accepts, build, call
-from .core import Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from .core import Checks, Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from .errors import UserError
 from .loop import check_match
 from .scorers import FunctionScorer, MetricScorer
@@ -116,6 +116,8 @@ class Plan:
         return self.target.problem_with(prompt) if self.target else None
 
     def _check(self) -> None:
+        if isinstance(self.optimizer, Checks):
+            self.optimizer.check(self)
         together = Prompt("\n".join([self.start[0].text] * 2))
         if self.ensemble > 1 and (problem := self.problem_with(together)):
             raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem}.")

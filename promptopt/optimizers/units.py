@@ -63,8 +63,12 @@ class Units:
         """The text that units spell."""
         return "".join(units)
 
+    def content(self, part: str) -> str:
+        """A unit or a phrase, bare: without white space around it and the mark of a list before it."""
+        return bare(part)
+
     def contents(self, text: str) -> list[str]:
-        """What of a text may go, bare: without white space and the marks of lists. No unit comes twice."""
+        """What of a text may go, bare, each once."""
         units = self.split(text)
         return list(dict.fromkeys(bare(units[place]) for place in self.free(units)))
 
@@ -238,9 +242,12 @@ def _between(left: str, right: str) -> str:
         return ""
     if any(is_item(unit) or is_block(unit) or "\n" in unit for unit in (left, right)):
         return "\n"
-    if closed(left):
-        return "\n" if not closed(right) else "" if left.rstrip("”’」』）")[-1] in "。！？" else " "
-    return " " if right[:1].islower() else "\n"
+    small = right[:1].islower()
+    if not closed(left):
+        return " " if small else "\n"
+    if small or not closed(right):
+        return "\n"
+    return " " if right[:1].isascii() or left.isascii() else ""
 
 
 def _recount(units: list[str], place: int, *, number: int, by: int) -> None:
