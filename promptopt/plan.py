@@ -12,6 +12,7 @@ from .core import Checks, Dataset, Duel, Example, Optimizer, Prompt, Rate, Ratin
 from .errors import UserError
 from .loop import check_match
 from .scorers import FunctionScorer, MetricScorer
+from .scorers.adapters import meet
 from .scorers.marking import FailedRule
 
 SPLITS = ("train", "dev", "test")
@@ -83,6 +84,7 @@ class Plan:
             offered["target"] = target
         scorer, dev, test = _scorers(given, target, data, offered)
         optimizer = _part(given, "optimizer", "optimizers", offered)
+        scorer = meet(optimizer.question, scorer)
         check_match(optimizer, scorer)
         plan = cls(
             start=_start(given["start"], target),
