@@ -129,6 +129,8 @@ def estimate(plan: Plan, *, seconds: float = 10.0) -> Estimate:
         shares = _add(shares, _scale(rehearsal.one_answer(plan.dev or plan.scorer), plan.reserved))
     if plan.test:
         shares = _add(shares, _scale(rehearsal.one_answer(plan.test), 2))
+    for scorer in plan.transfer.values():
+        shares = _add(shares, _scale(rehearsal.one_answer(scorer), 2))
     return Estimate(questions, shares, plan.budget, tuple(dict.fromkeys(rehearsal.notes)))
 
 
