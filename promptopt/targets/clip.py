@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = Path(__file__).parent.parent / "embedded" / "clip"
 TEXTS_AT_ONCE = 8192  # so many class texts of several prompts are encoded together
+CLASSES_EMBEDDED = 10  # with so many classes at most a template is embedded
 
 
 class Clip:
@@ -115,6 +116,25 @@ class Clip:
         """``scale * cos + bias`` of images with class embeddings ``(n_classes, dim)``: ``(n_examples, n_classes)``."""
         logits: torch.Tensor = self._images.of(examples) @ (self._scale * weights).T + self._bias
         return logits
+
+    def embed(self, texts: Sequence[str], /) -> NDArray[np.float64]:
+        """Where templates lie in the text tower's space: ``(n_texts, dim)``, each row of length 1.
+
+        A row is the mean of a template's class texts, over ten classes at most, evenly spread: searches want it for
+        many templates, to know which of them are alike.
+        """
+        import numpy as np
+
+        names = self.classes[:: -(-len(self.classes) // CLASSES_EMBEDDED)]
+        some = max(1, TEXTS_AT_ONCE // len(names))
+        rows: list[NDArray[np.float64]] = []
+        for at in range(0, len(texts), some):
+            filled = [text.replace("{}", name) for text in texts[at : at + some] for name in names]
+            features = self._texts.encode(filled).double().cpu().numpy()
+            rows += list(features.reshape(-1, len(names), features.shape[-1]).mean(axis=1))
+        stacked = np.stack(rows)
+        units: NDArray[np.float64] = stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
+        return units
 
     # ── Parts of a run ────────────────────────────────────────────────────────────────────────────────────────────
 
