@@ -295,7 +295,11 @@ class Setup(Protocol):
         """Why the target cannot take this prompt, or None. Free."""
 
     def model(self, model: ChatModel, *, role: str) -> ChatModel:
-        """The same chat model, billed to this run and recorded in its ledger. Roles: proposer, target, judge."""
+        """The same chat model, billed to this run and recorded in its ledger.
+
+        Roles: proposer, target, judge, and reference for calls of a scorer that it makes once a run and whose replies
+        it keeps, such as a judge's own answers.
+        """
 
     def count(self, what: str, n: int = 1) -> None:
         """Count something that the user should hear of at the end, for example ``unparsable replies``."""
@@ -362,7 +366,11 @@ class Target(Protocol):
         """Why this prompt cannot be run, or None. Free: called for every candidate before it is paid for."""
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[Any]:
-        """One output per example, in order; None where the target gave none. What an output is, its metrics know."""
+        """One output per example, in order. What an output is, its metrics know.
+
+        One that came about but cannot be used is :class:`Failed`; None where there is none for outside reasons, such as
+        a provider's error after all retries.
+        """
 
 
 @runtime_checkable
@@ -374,12 +382,30 @@ class BatchTarget(Protocol):
 
 
 @dataclass(frozen=True)
+class Failed:
+    """An output that came about but cannot be used, as a target returns it; it counts as the metric's worst value.
+
+    Attributes:
+        reason: why, in a few words: ``refused``, ``empty``, ``cut at max_tokens = 5``. Coverage counts by what stands
+            before the first colon; particulars of this one output stand behind it.
+        text: what there is of it, if anything, for the record.
+        cut: whether the text is the beginning of an output that would have gone on. A metric may find its answer in it;
+            then the output counts as any other.
+    """
+
+    reason: str
+    text: str | None = None
+    cut: bool = False
+
+
+@dataclass(frozen=True)
 class Mark:
     """A metric's number for one output, with a reason.
 
     Attributes:
         value: the number; None where there is none.
-        feedback: the reason, in short.
+        feedback: the reason, in short. Where the output failed, coverage counts by what stands before the first colon,
+            as in ``no number: 'quite a lot'``.
         failed: the output came about but cannot be used, for example because no answer can be found in it. It counts
             as the metric's worst value. Without it, a value of None means unscored for outside reasons.
     """
@@ -390,9 +416,24 @@ class Mark:
 
 
 class Metric(Protocol):
-    """One number per output, higher is better; None where the output could not be scored, a Mark to give a reason."""
+    """One number per output, higher is better; None where the output could not be scored, a Mark to give a reason.
+
+    An output may be None, and is then marked None. Of a :class:`Failed` output a metric is given the text if it was cut
+    off, and else None.
+    """
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> Sequence[float | Mark | None]: ...
+
+
+@runtime_checkable
+class HasWorst(Protocol):
+    """A metric that says its worst value, which failed outputs count as; no value is below it.
+
+    A metric without it, or with None, is taken to give 0 or more, and failed outputs count as 0.
+    """
+
+    @property
+    def worst(self) -> float | None: ...
 
 
 @runtime_checkable
@@ -400,6 +441,39 @@ class Begins(Protocol):
     """A scorer or target that wants the run's setup: random streams, billed models, counters."""
 
     def begin(self, setup: Setup, /) -> None: ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A scorer that holds on to something, such as a page; closed once, after the run's last question to it."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class HasPrompts(Protocol):
+    """An optimizer that knows from the start which prompts it chooses among."""
+
+    def prompts(self) -> Sequence[Prompt]: ...
+
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """A scorer that wants ratings of some prompts before its first answer, for example to know how far they spread.
+
+    The run has them made once and writes them down apart, as the stage ``calibration``. They are no questions of the
+    budget (LLM calls are paid for as ever), and the optimizer never sees them.
+    """
+
+    @property
+    def scorer(self) -> Scorer[Rate, Rating]:
+        """What gives the ratings."""
+
+    def calibration(self, prompts: Sequence[Prompt], /) -> Sequence[Rate]:
+        """The ratings that it wants, given the prompts that the optimizer knows; may be none."""
+
+    def calibrate(self, rated: Sequence[tuple[Rate, Rating]], /) -> None:
+        """Take them."""
 
 
 @runtime_checkable

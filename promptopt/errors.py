@@ -6,6 +6,7 @@ PromptoptError
 │   ├── MissingExtra      a package that an optional part needs is not installed
 │   ├── LockedRun         another process works in the same run folder
 │   └── ReplayMismatch    a resumed run asks something else than what its ledger records
+├── NothingUsable         a run got nothing that could be rated or compared
 ├── BudgetExhausted       the next spend would exceed the budget; the run catches it and stops
 └── ModelError            a chat model refused for good: authentication, unknown model, bad request
 """
@@ -68,6 +69,10 @@ class BudgetExhausted(PromptoptError):
     def __init__(self, limit: str) -> None:
         super().__init__(f"the budget for {limit} is used up")
         self.limit = limit
+
+
+class NothingUsable(PromptoptError):
+    """A run got nothing that could be rated or compared; the message says why, and what to do."""
 
 
 class ModelError(PromptoptError):

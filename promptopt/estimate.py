@@ -24,6 +24,7 @@ import numpy as np
 from .budget import Budget
 from .core import (
     Begins,
+    Calibrates,
     ChatModel,
     Completion,
     Duel,
@@ -76,7 +77,7 @@ class Estimate:
 
     Attributes:
         questions: ratings or duels in the search.
-        shares: by role: proposer, target, judge.
+        shares: by role: proposer, target, judge, reference.
         budget: what the run may not exceed whatever it does.
         notes: what the figures leave out.
     """
@@ -125,6 +126,9 @@ def estimate(plan: Plan, *, seconds: float = 10.0) -> Estimate:
     rehearsal = _Rehearsal(plan, seconds=seconds)
     search, questions, weight = rehearsal.search()
     shares = _add(search, _scale(rehearsal.one_answer(plan.scorer), weight))
+    if isinstance(plan.scorer, Calibrates):
+        rated = plan.scorer.calibration([Prompt(str(number)) for number in range(MOST_QUESTIONS)])
+        shares = _add(shares, _scale(rehearsal.one_answer(plan.scorer.scorer), len(rated)))
     if plan.reserved:
         shares = _add(shares, _scale(rehearsal.one_answer(plan.dev or plan.scorer), plan.reserved))
     if plan.test:

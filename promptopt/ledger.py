@@ -35,6 +35,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from filelock import FileLock, Timeout
 
+from .attachments import attach, detach
 from .core import Case, Completion, Coverage, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Usage
 from .errors import LockedRun, ReplayMismatch, UserError
 
@@ -45,6 +46,7 @@ Event: TypeAlias = Mapping[str, Any]
 FORMAT = 1
 SYNC_SECONDS = 1.0
 TEST, TRANSFER = "test", "transfer:"  # the stages of verdicts; after the second stands which other target
+CALIBRATION = "calibration"  # the stage of what a scorer wants to know before the search
 
 
 class Ledger:
@@ -245,54 +247,80 @@ def call_key(
     return hashlib.sha256(asked.encode()).hexdigest()[:32]
 
 
-def encode_completion(completion: Completion) -> dict[str, Any]:
-    """A completion as JSON values."""
-    usage = completion.usage
+def encode_completion(completion: Completion, folder: Path | None = None) -> dict[str, Any]:
+    """A completion as JSON values; in a run's folder, long replies are put into files."""
+    usage, replies = completion.usage, []
+    for reply in completion.replies:
+        text, *file = detach(reply.text, folder) if folder else [reply.text]
+        replies.append([text, reply.finish, *file])
     return {
-        "replies": [[reply.text, reply.finish] for reply in completion.replies],
+        "replies": replies,
         "usage": [usage.calls, usage.input_tokens, usage.output_tokens, usage.dollars],
     }
 
 
-def decode_completion(event: Event) -> Completion:
-    """The completion that a call event holds."""
-    return Completion(tuple(Reply(text, finish) for text, finish in event["replies"]), Usage(*event["usage"]))
+def decode_completion(event: Event, folder: Path | None = None) -> Completion:
+    """The completion that a call event holds; long replies are read from their files."""
+    replies = (Reply(attach([text, *file], folder), finish) for text, finish, *file in event["replies"])
+    return Completion(tuple(replies), Usage(*event["usage"]))
 
 
 def held_out(stage: str) -> bool:
-    """Whether a stage is one of the verdicts', whose answers the budget does not count."""
+    """Whether a stage is one of the verdicts'."""
     return stage == TEST or stage.startswith(TRANSFER)
+
+
+def unpaid(stage: str) -> bool:
+    """Whether the budget of questions does not count the answers of a stage."""
+    return held_out(stage) or stage == CALIBRATION
+
+
+def skipped(winner: Any) -> bool:
+    """Whether people's answer to a duel is none, so that the budget of questions does not count it."""
+    return bool(winner == "unknown")
 
 
 class Replay:
     """Hands a resumed run what its ledger already holds.
 
     Answers of the search come back in order, and the question must be the one recorded. LLM calls come back by what
-    was asked; those that a scorer made for an earlier batch never do.
+    was asked; those that a scorer made for an earlier batch never do, but for references, which hold for the whole run.
+
+    Args:
+        past: the ledger's events.
+        folder: the run's, where long replies lie in files.
 
     Attributes:
         manifest: the start event.
-        questions: answers that count against the budget: all but those on the test split.
+        questions: answers that count against the budget: all but those of verdicts and calibration, and but those
+            where people could not tell.
+        skips: the numbers of the duels where people could not tell, in their latest answer.
         usage: what all calls cost.
         scorer_usage: what the scorer's calls cost.
+        unanswered_usage: what those cost that were made after the last answer.
         seconds: how long the run has worked.
         counts: what scorers counted.
         turns: the turn events.
         verdicts: the verdict events.
     """
 
-    def __init__(self, past: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, past: Sequence[dict[str, Any]], folder: Path | None = None) -> None:
+        self._folder = folder
         self.manifest: dict[str, Any] = past[0] if past else {}
         self.seconds = max((event.get("t", 0.0) for event in past), default=0.0)
-        answers = [event for event in past if event["event"] == "answer" and not event.get("again")]
-        self.questions = sum(not held_out(event["stage"]) for event in answers)
+        answers = [event for event in past if event["event"] == "answer"]
+        self.turns = [event for event in past if event["event"] == "turn"]
+        latest = {event["n"]: event.get("winner") for event in answers if event["stage"] == "search" and self.turns}
+        self.skips = {number for number, winner in latest.items() if skipped(winner)}
+        first = [event for event in answers if not event.get("again")]
+        self.questions = sum(not unpaid(event["stage"]) for event in first) - len(self.skips)
         calls = [event for event in past if event["event"] == "call"]
         self.usage = sum((Usage(*event["usage"]) for event in calls), Usage())
-        self.scorer_usage = sum((Usage(*event["usage"]) for event in calls if event["part"] == "scorer"), Usage())
+        answered = max((index for index, event in enumerate(past) if event["event"] == "answer"), default=-1)
+        self.scorer_usage, self.unanswered_usage = _scorer_usage(past), _scorer_usage(past[answered + 1 :])
         self.counts: Counter[str] = Counter()
         for event in past:
             self.counts.update(event.get("counts", {}))
-        self.turns = [event for event in past if event["event"] == "turn"]
         self.verdicts = [event for event in past if event["event"] == "verdict"]
         self._search: deque[tuple[int, dict[str, Any]]] = deque()
         self._later: dict[tuple[str, str], dict[str, Any]] = {}
@@ -323,7 +351,9 @@ class Replay:
         """
         if stage != "search":
             event = self._later.get((stage, question.prompt.text)) if isinstance(question, Rate) else None
-            return decode_answer(event) if event else None
+            if event is None or (event["value"] is None and not self.verdicts):  # it may come out better now
+                return None
+            return decode_answer(event)
         if not self._search:
             return None
         index, event = self._search.popleft()
@@ -352,9 +382,14 @@ class Replay:
         recorded = self._calls[part, key]
         while recorded:
             index, event = recorded.popleft()
-            if part == "optimizer" or index > self._batch_began:
-                return decode_completion(event)
+            if part == "optimizer" or index > self._batch_began or event["role"] == "reference":
+                return decode_completion(event, self._folder)
         return None
+
+
+def _scorer_usage(past: Sequence[Event]) -> Usage:
+    calls = (event for event in past if event["event"] == "call" and event["part"] == "scorer")
+    return sum((Usage(*event["usage"]) for event in calls), Usage())
 
 
 def _same(event: dict[str, Any], question: Question) -> dict[str, Any]:

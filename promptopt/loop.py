@@ -15,13 +15,16 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from .budget import Budget, Costs, Meter
+from .budget import Budget, Costs, Meter, dearer
 from .core import (
     Begins,
     Belief,
+    Calibrates,
     ChatModel,
+    Closes,
     Completion,
     Duel,
+    HasPrompts,
     HasRatings,
     Message,
     Optimizer,
@@ -34,8 +37,21 @@ from .core import (
     Usage,
 )
 from .errors import BudgetExhausted, PromptoptError, UserError
-from .ledger import Answer, Ledger, Question, Replay, call_key, encode, encode_completion, held_out
+from .ledger import (
+    CALIBRATION,
+    Answer,
+    Ledger,
+    Question,
+    Replay,
+    call_key,
+    encode,
+    encode_completion,
+    held_out,
+    skipped,
+    unpaid,
+)
 from .stream import Stream
+from .usable import Harvest
 
 STREAMS = {"optimizer": 0, "scorer": 1, "dev": 2, "test": 3}
 MARGIN = 1.5  # the prompts that the verdict compares may be longer than those rated so far
@@ -46,7 +62,8 @@ IDLE_BATCHES = 1_000  # an optimizer that asks only what it knows, this often in
 class Step:
     """One answered question; ``n`` counts within its stage.
 
-    ``stage`` is ``search``, ``dev``, ``final``, ``test`` or ``transfer:`` and the name of another target.
+    ``stage`` is ``calibration``, ``search``, ``dev``, ``final``, ``test`` or ``transfer:`` and the name of another
+    target.
     """
 
     n: int
@@ -88,6 +105,7 @@ class Run:
         cache: answer a ``Rate`` that was answered before from memory, at no cost. Turn it off for noisy scorers whose
             repeats should count.
         per_example: keep per-example values; without them the ledger of large data sets stays small.
+        cases: have all ratings tell what happened on each example.
         ledger: where everything is written down; what it holds already is replayed.
         watch: called after every answer.
     """
@@ -107,6 +125,7 @@ class Run:
         problem_with: Callable[[Prompt], str | None] = lambda prompt: None,
         cache: bool = True,
         per_example: bool = True,
+        cases: bool = False,
         ledger: Ledger | None = None,
         watch: Watch = lambda progress: None,
         wrap: Callable[[ChatModel], ChatModel] = lambda model: model,
@@ -120,11 +139,14 @@ class Run:
         self.problem_with = problem_with
         self.cache = cache
         self.per_example = per_example
+        self.cases = cases
         self.ledger = ledger or Ledger(None)
-        self.replay = Replay(self.ledger.past)
+        self.replay = Replay(self.ledger.past, self.ledger.folder)
         self.meter = Meter(budget, reserved=reserved)
         self.aftermath = aftermath
         self.scorer_usage = self.replay.scorer_usage
+        self._unanswered = self.replay.unanswered_usage
+        self._dearest: dict[tuple[str, int], Usage] = {}  # what a question has cost at the most, by stage and size
         self.meter.questions = self.replay.questions
         self.meter.charge(self.replay.usage)
         self.meter.resume_at(self.replay.seconds)
@@ -141,6 +163,9 @@ class Run:
         self._numbers: Counter[str] = Counter()
         self._places: dict[int, int] = {}  # of the search's questions, by number, in steps
         self.belief: Belief | None = None
+        self.harvest = Harvest()
+        self._skips = set(self.replay.skips)  # duels of the search that cost nothing, since people could not tell
+        self._begun: list[Scorer[Any, Any]] = []  # and not closed
 
     # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,18 +175,30 @@ class Run:
         Returns:
             Why it stopped: ``converged``, ``budget: ...``, ``patience: ...``, ``goal: ...``, ``interrupted``, or
             ``stopped`` where the people who answered said so.
+
+        Raises:
+            NothingUsable: prompt after prompt, not one output could be used.
         """
         self._improved_at = 0
         self._incumbent = self.start[0]
         try:
             self._begin(self.scorer, "scorer")
             self.optimizer.begin(self.setup("optimizer"))
+            self._calibrate()
             self._incumbent = self.optimizer.best()
             return Stream(self, self.scorer).search() if isinstance(self.scorer, Streams) else self._batches()
         except BudgetExhausted as error:
             return f"budget: {error.limit}"
         except KeyboardInterrupt:
             return "interrupted"
+
+    def _calibrate(self) -> None:
+        """Have the ratings made that the scorer wants to know before the first question."""
+        if isinstance(self.scorer, Calibrates):
+            known = self.optimizer.prompts() if isinstance(self.optimizer, HasPrompts) else ()
+            questions = self.scorer.calibration(known)
+            answers = self.answer(questions, self.scorer.scorer, stage=CALIBRATION)
+            self.scorer.calibrate([pair for pair in answers if isinstance(pair[1], Rating)])  # type: ignore[misc]
 
     def _batches(self) -> str:
         """Ask, have all answered, tell, until something says stop."""
@@ -182,10 +219,8 @@ class Run:
 
     def done(self) -> str | None:
         """Why the search is over, or None."""
-        best, asked = self.optimizer.best(), self._numbers["search"]
-        if best != self._incumbent:
-            self._incumbent, self._improved_at = best, asked
-        rating = self.ratings.get(best)
+        self.renew()
+        asked, rating = self._numbers["search"], self.ratings.get(self._incumbent)
         if self.goal is not None and rating is not None and rating.value >= self.goal:
             return f"goal: {self.goal:g} reached"
         if self.patience is not None and asked - self._improved_at >= self.patience:
@@ -193,6 +228,12 @@ class Run:
         if self.room() == 0:
             return "budget: questions"
         return None
+
+    def renew(self) -> None:
+        """Take what the optimizer holds best now as the incumbent."""
+        best = self.optimizer.best()
+        if best != self._incumbent:
+            self._incumbent, self._improved_at = best, self._numbers["search"]
 
     def room(self) -> int | None:
         """How many questions the search may still ask, those paid for before included; None means no limit."""
@@ -235,19 +276,56 @@ class Run:
 
         Raises:
             BudgetExhausted: the time is up, or an LLM call would exceed the budget.
+            NothingUsable: in the search, prompt after prompt, not one output could be used.
         """
         self.replay.next_batch()
         questions = [replace(q, number=self._numbers[stage] + i) for i, q in enumerate(questions)]
         recorded = {i: answer for i, q in enumerate(questions) if (answer := self.replay.answer(stage, q)) is not None}
         live = [q for i, q in enumerate(questions) if i not in recorded]
-        answers = self._ask(scorer, live, stage) if live else iter(())
+        answers = (answer for part in self._affordable(live, stage) for answer in self._ask(scorer, part, stage))
         for i, question in enumerate(questions):
-            yield question, self.keep(stage, question, recorded[i] if i in recorded else next(answers))
+            answer = self.keep(stage, question, recorded[i] if i in recorded else next(answers))
+            if stage == "search" and isinstance(question, Rate) and isinstance(answer, Rating):
+                self.harvest.take(question.prompt, answer, live=i not in recorded)
+            yield question, answer
+        next(answers, None)  # the last part is over as well
+        self.keep_back(stage)
+
+    def _affordable(self, questions: Sequence[Question], stage: str) -> Iterator[Sequence[Question]]:
+        """Questions in parts that half of what is left of the budget pays for, by what their like has cost so far.
+
+        A scorer runs ahead: it has the target answer for later questions while its judge is at the first. Of what could
+        be bought for the last of a budget, that would leave questions half answered, and more of them the more threads.
+        """
+        rest = list(questions)
+        while rest:
+            self.keep_back(stage)
+            fit = self._fit(stage, rest) if self.meter.limited else len(rest)
+            part, before = rest[:fit], self.meter.usage
+            yield part
+            each = (self.meter.usage + -before).times(1 / len(part))
+            self._dearest[stage, _size(part[0])] = dearer(each, self._dearest.get((stage, _size(part[0])), each))
+            self._unanswered = Usage()
+            del rest[:fit]
+
+    def _fit(self, stage: str, questions: Sequence[Question]) -> int:
+        """How many of these questions, all of one size, are surely affordable; at least one, so that it is seen."""
+        size = _size(questions[0])
+        alike = next((i for i, question in enumerate(questions) if _size(question) != size), len(questions))
+        known = self._dearest.get((stage, size))
+        fit = self.meter.fit(known) if known else 1
+        return alike if fit is None else max(1, min(alike, fit))
+
+    def keep_back(self, stage: str) -> None:
+        """Keep back for what comes after the search, by what the answers have cost the scorer so far."""
+        if stage == "search" and self._numbers[stage]:
+            spent, answered = self.scorer_usage + -self._unanswered, self._numbers[stage] + self._numbers[CALIBRATION]
+            self.meter.kept = spent.times(MARGIN * self.aftermath / answered)
 
     def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
         """Live answers, each in the ledger before it is passed on."""
         self.meter.check_seconds()
-        given = scorer.answer(questions)
+        given = scorer.answer([replace(q, cases=True) if self.cases and isinstance(q, Rate) else q for q in questions])
         if isinstance(given, Sequence):
             pairs = _pair(questions, given, scorer)
             answers = [self._settle(answer, scorer, question, stage) for question, answer in pairs]
@@ -279,24 +357,34 @@ class Run:
             float(answer.tiebreak) if math.isfinite(answer.tiebreak) else 0.0,
             values,
             answer.feedback,
+            answer.coverage,
+            answer.cases,
         )
 
     def record_one(self, question: Question, answer: Answer, *, again: bool) -> Answer:
-        """Write down one answer of the search; one that is given again replaces an earlier one and costs nothing."""
+        """Write down one answer that somebody gave in the search.
+
+        One that is given again replaces the earlier one. A question costs 1 unless its latest answer is that nobody
+        could tell: skips are free, or people who are honest would have fewer duels than those who guess.
+        """
         answer = self._settle(answer, self.scorer, question, "search")
-        if again:
-            event = {"event": "answer", "stage": "search", "n": question.number, "again": True}
-            event |= {**encode(question, answer), "t": round(self.meter.seconds, 3)}
-            self.ledger.append(event)
+        paid_before, number = again and question.number not in self._skips, question.number
+        if free := isinstance(answer, Preference) and skipped(answer.winner):
+            self._skips.add(number)
         else:
-            self._record("search", [(question, answer)])
+            self._skips.discard(number)
+        self.meter.questions += (not free) - paid_before
+        self._write("search", [(question, answer)], **({"again": True} if again else {}))
         return answer
 
     def _record(self, stage: str, answers: Sequence[tuple[Question, Answer]]) -> None:
-        self.meter.questions += 0 if held_out(stage) else len(answers)
+        self.meter.questions += 0 if unpaid(stage) else len(answers)
+        self._write(stage, answers)
+
+    def _write(self, stage: str, answers: Sequence[tuple[Question, Answer]], **more: Any) -> None:
         seconds = round(self.meter.seconds, 3)
         events: list[dict[str, Any]] = [
-            {"event": "answer", "stage": stage, "n": question.number, **encode(question, answer), "t": seconds}
+            {"event": "answer", "stage": stage, "n": question.number, **more, **encode(question, answer), "t": seconds}
             for question, answer in answers
         ]
         if events:
@@ -311,7 +399,6 @@ class Run:
             return answer
         self._numbers[stage] += 1
         if stage == "search":
-            self.meter.kept = self.scorer_usage.times(MARGIN * self.aftermath / self._numbers[stage])
             self._places[question.number] = len(self.steps)
         self.steps.append(step)
         if stage == "search" and isinstance(question, Rate) and isinstance(answer, Rating):
@@ -337,6 +424,13 @@ class Run:
     def _begin(self, scorer: Scorer[Any, Any], part: str) -> None:
         if isinstance(scorer, Begins):
             scorer.begin(self.setup(part))
+        self._begun.append(scorer)
+
+    def close(self) -> None:
+        """Nobody is asked any more: close the scorers that have something to close, each once."""
+        while self._begun:
+            if isinstance(scorer := self._begun.pop(), Closes):
+                scorer.close()
 
     def count(self, what: str, n: int, *, recorded: bool) -> None:
         """Count something; what an optimizer counts is not recorded, since it is counted again when a run resumes."""
@@ -440,9 +534,8 @@ class BilledModel:
             with self._run.guard:
                 self._run.scorer_usage += completion.usage
         seconds = round(self._run.meter.seconds, 3)
-        self._run.ledger.append(
-            {"event": "call", **self._tags, "key": key, **encode_completion(completion), "t": seconds}
-        )
+        event = encode_completion(completion, self._run.ledger.folder)
+        self._run.ledger.append({"event": "call", **self._tags, "key": key, **event, "t": seconds})
         return completion
 
 
@@ -455,6 +548,11 @@ def _pair(questions: Sequence[Question], answers: Any, scorer: Scorer[Any, Any])
         raise PromptoptError(
             f"{type(scorer).__name__} gave another number of answers than the {len(questions)} questions it was asked"
         ) from None
+
+
+def _size(question: Question) -> int:
+    """On how many examples a prompt is to be rated; 0 is all of them, or no rating."""
+    return len(question.on) if isinstance(question, Rate) else 0
 
 
 def check_match(optimizer: Optimizer[Any, Any], scorer: Scorer[Any, Any]) -> None:

@@ -12,6 +12,7 @@ from .core import Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Score
 from .errors import UserError
 from .loop import check_match
 from .scorers import FunctionScorer, MetricScorer
+from .scorers.marking import FailedRule
 
 SPLITS = ("train", "dev", "test")
 OPTIONS = (  # arguments that a plan holds as they are given
@@ -22,6 +23,8 @@ OPTIONS = (  # arguments that a plan holds as they are given
     "seed",
     "cache",
     "per_example",
+    "cases",
+    "failed",
     "reply_cache",
     "in_flight",
 )
@@ -51,6 +54,8 @@ class Plan:
     seed: int
     cache: bool
     per_example: bool
+    cases: bool
+    failed: FailedRule
     reply_cache: bool
     in_flight: int
     recipe: Mapping[str, Any]
@@ -69,7 +74,7 @@ class Plan:
         seed = given["seed"]
         _check_numbers(given)
         data = _part(given, "data", "datasets", {"seed": seed})
-        offered: dict[str, Any] = {"seed": seed, "data": data}
+        offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
         if data:
             offered |= {"classes": data.classes, "examples": data.train}
         target = _part(given, "target", "targets", offered)
@@ -213,7 +218,7 @@ def _metric_scorer(
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
     metric = build("metrics", names["metric"], where="metric", offered=offered)
     tiebreak = names["tiebreak"] and build("metrics", names["tiebreak"], where="tiebreak", offered=offered)
-    return MetricScorer(target=target, examples=examples, metric=metric, tiebreak=tiebreak)
+    return MetricScorer(target=target, examples=examples, metric=metric, tiebreak=tiebreak, failed=given["failed"])
 
 
 def _again(

@@ -95,6 +95,10 @@ class Judge:
         self._billed = setup.model(self._model, role="judge")
         self.counts.clear()
 
+    def begin_answering(self) -> None:
+        """Have the model answer inputs itself as well, each once a run."""
+        self._answering = self._setup.model(self._model, role="reference")
+
     def verdict(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Completion:
         """Ask for verdicts, which :meth:`read` reads. May be called from several threads."""
         return self._billed.complete(
@@ -103,7 +107,7 @@ class Judge:
 
     def answer(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Reply:
         """Ask for a text instead. May be called from several threads."""
-        replies = self._billed.complete(messages, temperature=self._temperature, seed=self._seed(seed)).replies
+        replies = self._answering.complete(messages, temperature=self._temperature, seed=self._seed(seed)).replies
         return replies[0] if replies else Reply("")
 
     def read(self, completion: Completion) -> list[Said]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from ..core import ChatModel, Completion, Example, Mark, Message, Rate, Rating, Setup, Target
+from ..core import ChatModel, Completion, Example, Mark, Message, Rate, Rating, Reply, Setup, Target
 from ..errors import UserError
 from ..fanout import fan_out
 from .judge import CRITERIA, Judge, JudgeReport, check_numbers
@@ -40,7 +40,7 @@ class JudgeRating:
         examples: what the prompt is tried on.
         criteria: what a good output is.
         scale: words from worst to best, at least two.
-        self_reference: have the judge answer each input first: one call more for each example of a batch of questions.
+        self_reference: have the judge answer each input first: one call more for each example.
         repeats: verdicts on each output; the mean of those that can be read counts.
         temperature: of the judge.
         workers: calls at a time.
@@ -80,6 +80,9 @@ class JudgeRating:
     def begin(self, setup: Setup, /) -> None:
         """Take the run's random streams, bill the judge to it and pass the setup on to the target."""
         self._judge.begin(setup)
+        self._own.clear()
+        if self._self_reference:
+            self._judge.begin_answering()
         self._scorer.begin(setup)
 
     def answer(self, questions: Sequence[Rate], /) -> Iterator[Rating]:
@@ -90,7 +93,6 @@ class JudgeRating:
             ModelError: the provider refused for good.
             UserError: a question names an example that is not there, or a picture cannot be read.
         """
-        self._own = {}  # not kept for longer: a resumed run would have to buy it again
         yield from self._scorer.answer(questions)
 
     def report(self) -> JudgeReport:
@@ -101,25 +103,30 @@ class JudgeRating:
 
     def _marks(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[Mark]:
         jobs = [(output, example) for output, example in zip(outputs, examples, strict=True) if output is not None]
+        if self._self_reference:
+            self._answer_oneself([example for _, example in jobs])
         verdicts = fan_out(lambda job: self._ask(*job), jobs, workers=self._workers)
         return [Mark(None) if output is None else self._mark(next(verdicts)) for output in outputs]
+
+    def _answer_oneself(self, examples: Sequence[Example]) -> None:
+        """Answers of the judge's own to what it has not answered yet; None where it gives none."""
+        new = [example for example in examples if example.id not in self._own]
+        for example, reply in zip(new, fan_out(self._own_answer, new, workers=self._workers), strict=True):
+            self._own[example.id] = reply.text if reply.finish == "stop" and reply.text.strip() else None
+
+    def _own_answer(self, example: Example) -> Reply:
+        shown = sheet({"Input": example.input}, {})
+        return self._judge.answer([self._task, shown.message], seed=(_key(example),))
 
     def _ask(self, output: Any, example: Example) -> Completion | None:
         """What the judge says of one output; None where it had no answer of its own to compare it with."""
         own: dict[str, str] = {}
         if self._self_reference:
-            if (answer := self._own_answer(example)) is None:
+            if (answer := self._own[example.id]) is None:
                 return None
             own = {"Your own answer": answer}
         shown = sheet({"Input": example.input}, {"Output": output, **own})
         return self._judge.verdict([self._rules, shown.message], seed=(shown.key, _key(example)))
-
-    def _own_answer(self, example: Example) -> str | None:
-        if example.id not in self._own:
-            shown = sheet({"Input": example.input}, {})
-            reply = self._judge.answer([self._task, shown.message], seed=(_key(example),))
-            self._own[example.id] = reply.text if reply.finish == "stop" and reply.text.strip() else None
-        return self._own[example.id]
 
     def _mark(self, completion: Completion | None) -> Mark:
         if completion is None:
