@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import Begins, Embedder, Prompt, Rate, Rating, Setup, Target
+from ..core import Begins, Embedder, Prompt, Prompted, Rate, Rating, Setup, Target
 from ..embedders.ngrams import Ngrams
 from ..errors import UserError
 from .phrases import PLACEHOLDER
@@ -48,7 +48,7 @@ from .pools import Pool
 from .steps import Ratings, Search
 from .surrogate import Embeds, Places, Posterior, response
 from .units import Keep
-from .vocabulary import Prompted, check, is_template, vocabulary
+from .vocabulary import check, is_template, vocabulary
 
 if TYPE_CHECKING:
     from ..core import Array
@@ -219,21 +219,22 @@ class Bayes:
         parents = [self._words.split(prompt.text) for prompt in best]
         fresh = islice(self._pool, round(self.fresh * self.candidates))
         found: dict[str, list[str]] = {}
-        for text in chain(fresh, self._mutants(parents)):
+        for parts in chain(map(self._words.split, fresh), self._mutants(parents)):
+            text = self._words.join(parts)
             if text and text not in self._asked and text not in found:
-                phrases = self._words.contents(text)
+                phrases = self._contents(parts)
                 if sum(phrase not in self._own for phrase in phrases) <= LONGEST:
                     found[text] = phrases
             if len(found) == self.candidates:
                 break
         return found
 
-    def _mutants(self, parents: Sequence[list[str]]) -> Iterator[str]:
+    def _mutants(self, parents: Sequence[list[str]]) -> Iterator[list[str]]:
         for _ in range(ATTEMPTS * self.candidates):
             child = list(parents[int(self._rng.integers(len(parents)))])
             for _ in range(self._rng.integers(1, MOVES + 1)):
                 child = self._move(child, parents)
-            yield self._words.join(child)
+            yield child
 
     def _move(self, child: list[str], parents: Sequence[list[str]]) -> list[str]:
         """Recombine with another good prompt, drop a phrase, replace one, insert one, or move one."""
@@ -264,8 +265,12 @@ class Bayes:
     def _bring_in(self, parts: list[str]) -> None:
         """Insert a phrase that the prompt lacks."""
         new = self._words.all[int(self._cumulated.searchsorted(self._rng.random(), side="right"))]
-        if new not in (parts if self._bare else self._words.contents(self._words.join(parts))):
+        if new not in self._contents(parts):
             self._words.insert(parts, new, self._rng)
+
+    def _contents(self, parts: Sequence[str]) -> list[str]:
+        """The phrases among a prompt's parts, each once."""
+        return list(dict.fromkeys(self._words.content(parts[place]) for place in self._words.free(parts)))
 
     def _weigh(self) -> None:
         """Half of all phrases brought in are drawn evenly, half by how far the embedder sees them move a prompt."""

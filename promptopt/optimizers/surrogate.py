@@ -30,7 +30,7 @@ __all__ = ["Embeds", "Places", "Posterior", "response"]
 LENGTHS = (0.25, 0.5, 1.0)  # of the smooth part, on the unit sphere; whichever the ratings make likeliest
 NOISES = (0.01, 0.03, 0.1, 0.3, 1.0)  # what ratings have beside, as a share of the signal; likewise
 EFFECT = 0.1  # prior variance of one phrase's own effect; the smooth part has 1
-JITTER = 1e-6
+JITTER = 1e-5
 DECIMALS = 6  # what decides is rounded, so that the last bits of a product decide nothing
 
 Phrases: TypeAlias = Sequence[str]
@@ -128,11 +128,9 @@ class Posterior:
         across = _kernel(new, old, self._length)
         covariance = self._signal * (_kernel(new, new, self._length) - across @ self._inverse @ across.T)
         covariance[np.diag_indices_from(covariance)] += JITTER * (1 + self._signal)
-        values, vectors = np.linalg.eigh(covariance)
-        normal = rng.standard_normal((n, len(prompts)))
-        root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T  # the symmetric one does not depend on signs
-        drawn: Array = np.round(across @ self._weights + normal @ root, DECIMALS)
-        return drawn
+        root = np.linalg.cholesky(covariance)
+        drawn: Array = across @ self._weights + rng.standard_normal((n, len(prompts))) @ root.T
+        return np.round(drawn, DECIMALS)
 
 
 def _kernel(one: tuple[Array, Array], other: tuple[Array, Array], length: float) -> Array:

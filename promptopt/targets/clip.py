@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Rows: TypeAlias = Sequence[NDArray[np.float32]]  # in fact one array, which a type checker does not call a sequence
 
 TEXTS_AT_ONCE = 8192  # so many class texts of several prompts are encoded together
-CLASSES_EMBEDDED = 10  # with so many classes at most a template is embedded
+CLASSES_EMBEDDED = 4  # with so many classes at most a template is embedded; with ten, distances correlate at .98
 
 
 class Clip:
@@ -141,7 +141,7 @@ class Clip:
     def embed(self, texts: Sequence[str], /) -> NDArray[np.float64]:
         """Where templates lie in the text tower's space: ``(n_texts, dim)``, each row of length 1.
 
-        A row is the mean of a template's class texts, over ten classes at most, evenly spread: searches want it for
+        A row is the mean of a template's class texts, over four classes at most, evenly spread: searches want it for
         many templates, to know which of them are alike.
         """
         import numpy as np
