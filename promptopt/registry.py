@@ -23,6 +23,7 @@ Factory: TypeAlias = Callable[..., Any]
 
 TABLE: dict[str, dict[str, str]] = {
     "optimizers": {
+        "bayes": "promptopt.optimizers.bayes:Bayes",
         "hill-climb": "promptopt.optimizers.hill_climb:HillClimb",
         "random-search": "promptopt.optimizers.random_search:RandomSearch",
         "racing": "promptopt.optimizers.racing:Racing",
