@@ -263,6 +263,29 @@ class ChatModel(Protocol):
         """The most that :meth:`complete` could cost with these arguments; the budget is checked against it."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """How likely each of some replies is: log-probabilities in nats, in the order asked, and what it cost to know."""
+
+    log_probabilities: tuple[float, ...]
+    usage: Usage = Usage(calls=1)
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """A chat model that can say how likely given replies are, without writing one."""
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        """The log-probability that a reply to a conversation begins with each of these texts.
+
+        Raises:
+            ModelError: as ``complete``.
+        """
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        """The most that :meth:`choose` could cost with these arguments; the budget is checked against it."""
+
+
 class Embedder(Protocol):
     """Turns texts into vectors, so that texts of like meaning lie close."""
 
@@ -441,6 +464,29 @@ class Begins(Protocol):
     """A scorer or target that wants the run's setup: random streams, billed models, counters."""
 
     def begin(self, setup: Setup, /) -> None: ...
+
+
+class Prompted(Protocol):
+    """What is known of a run's prompts before it begins; a setup knows it too."""
+
+    @property
+    def start(self) -> Sequence[Prompt]:
+        """As :attr:`Setup.start`."""
+
+    def problem_with(self, prompt: Prompt) -> str | None:
+        """As :meth:`Setup.problem_with`."""
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """An optimizer, proposer or pool that can tell, before anything is spent, that it does not suit the prompts."""
+
+    def check(self, run: Prompted, /) -> None:
+        """Free. Called once before the run, from Python and on the command line, also by ``--check``.
+
+        Raises:
+            UserError: it does not suit; the message says what to give instead.
+        """
 
 
 @runtime_checkable
