@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..core import Array
 
 LEVEL = 0.05
+SAME = 1e-12  # means that differ by less differ by rounding errors
 RESAMPLES = 9_999
 OTHERS = "their test examples are not the same"
 MISSING = "the test split was not opened by each"
@@ -191,7 +192,7 @@ def _sentence(pair: Pair) -> str:
         return f"{pair.a} and {pair.b} cannot be compared: {pair.why}."
     if pair.why:
         return f"{pair.b} minus {pair.a}: {pair.difference:+.3f}, not paired and not tested; {pair.why}."
-    if pair.difference == 0:
+    if abs(pair.difference) < SAME:
         return f"{pair.a} and {pair.b} tie: the same mean score on {pair.examples} held-out examples."
     if pair.p_holm is None or pair.low is None:
         return (

@@ -176,7 +176,8 @@ def forest(title: str, label: str, rows: Sequence[tuple[str, float, float | None
     """
     rows = [row for row in rows if math.isfinite(row[1])]
     ends = [end for _, value, low, high in rows for end in (value, low, high) if end is not None]
-    chart = Chart(title, Axis.over(label, [0.0, *ends]), Axis.of("", [row[0] for row in rows]))
+    x = Axis.over(label, [0.0, *ends]) if any(ends) else Axis(label, -0.5, 0.5)
+    chart = Chart(title, x, Axis.of("", [row[0] for row in rows]))
     chart.mark(0.0)
     for i, (_, value, low, high) in enumerate(rows):
         sure = low is not None and high is not None and not low <= 0 <= high

@@ -84,6 +84,13 @@ def _verdict(told: Told) -> Section:
     if verdict:
         text, tone = judgement(verdict)
         details = verdict.sentence().removeprefix(f"{text}: ")
+        if verdict.difference == 0:
+            details = (
+                f"Both prompts have the same mean score, {verdict.start:.3f}, on {verdict.examples} held-out examples"
+            )
+            details += "." if verdict.low is None else f"; 95% interval {verdict.low:+.3f} to {verdict.high:+.3f}."
+        if told.story.best == told.story.start:
+            text, details = "no better prompt was found", f"The start scores {verdict.start:.3f} on held-out examples."
         blocks += [Headline(text[:1].upper() + text[1:], details, tone), *_missing(verdict)]
         blocks += [Facts(_numbers(told, verdict))]
         if verdict.low is not None:
@@ -172,9 +179,7 @@ def _curve(told: Told) -> Section | None:
     edges = [edge for one in banded for edge in (one.low, one.high) if edge is not None]
     caption = f"{len(whole)} prompts were rated on the training examples; "
     caption += f"the best went from {values[0]:.3f} to {max(values):.3f}."
-    chart = Chart(
-        caption, Axis("question", -0.5, last + 0.5), Axis.over("score on the training examples", [*values, *edges])
-    )
+    chart = Chart(caption, Axis("question", -0.5, last + 0.5), Axis.over("training score", [*values, *edges]))
     lows, highs = ([(float(one.rated.n), float(getattr(one, end))) for one in banded] for end in ("low", "high"))
     if banded:
         chart.band([*lows, (last, lows[-1][1])], [*highs, (last, highs[-1][1])], "best", steps=True)

@@ -136,8 +136,8 @@ def _verdict(told: Told) -> Section:
     if table.tied:
         found = f"A tie: {_listed([row.label for row in table.tied])}"
         details = f"They have the same score, {_interval(best.score)} over {_runs(best.score)}. "
-        details += f"The first of them stands for all below; it is significantly better than {worse} settings. "
-        details += "Only more seeds, tasks or examples can tell them apart."
+        details += "Only more seeds, tasks or examples can tell them apart. The first of them stands for all below."
+        details += f" It is significantly better than {worse} of the {len(compared)} others." if worse else ""
     headline = Headline(found, details, "gain" if worse == len(compared) > 0 else "unsure")
     blocks: list[Block] = [headline, Facts(_totals(table)), *notes]
     if compared:

@@ -69,6 +69,14 @@ def test_examples_are_paired_by_id_in_any_order_and_unscored_ones_left_out(tmp_p
     assert (pair.difference, pair.low, pair.high, pair.p, pair.examples) == (0, 0, 0, 1, 19)
 
 
+def test_a_tie_is_called_one(tmp_path: Path) -> None:
+    values = [float(i % 2) for i in range(20)]
+    found = compare(run(tmp_path / "a", values), run(tmp_path / "b", values[1:] + values[:1]))
+    assert found.pairs[0].difference == 0
+    assert found.pairs[0].low
+    assert found.sentences() == ["a and b tie: the same mean score on 20 held-out examples."]
+
+
 def test_other_examples_are_not_paired(tmp_path: Path) -> None:
     a = run(tmp_path / "a", [0.0] * 20)
     b = run(tmp_path / "b", [1.0] * 20, [f"test-{i}" for i in range(5, 25)])

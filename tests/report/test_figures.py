@@ -61,6 +61,26 @@ def test_an_axis_over_little(values: list[float]) -> None:
     assert Chart("t", axis, axis).svg()
 
 
+@pytest.mark.parametrize("values", [[0.02, 0.98], [0.0, 1.0], [1.0], [0.4, 0.5]])
+def test_an_axis_of_shares_ends_at_0_and_1(values: list[float]) -> None:
+    axis = Axis.over("x", values)
+    assert 0 <= axis.low < axis.high <= 1
+    assert Axis.over("x", [-0.1, *values]).low < -0.1
+
+
+def test_a_band_is_cut_at_the_axis() -> None:
+    svg = Chart("t", Axis("x", 0, 1), Axis("y", 0, 1)).band([(0, -9), (1, 0.5)], [(0, 9), (1, 0.9)], "best").svg()
+    [path] = ElementTree.fromstring(svg).iter("path")
+    heights = [float(one.split(",")[1]) for one in path.get("d", "")[1:-1].split("L")]
+    assert (min(heights), max(heights)) == (TOP, HEIGHT - 52)
+
+
+def test_a_difference_of_nothing_stands_in_the_middle() -> None:
+    root = ElementTree.fromstring(forest("t", "d", [("tie", 0.0, 0.0, 0.0)]))
+    [dot] = root.iter("circle")
+    assert float(dot.get("cx", "")) == pytest.approx((190 + WIDTH - RIGHT) / 2, abs=0.1)
+
+
 def test_a_forest_says_which_differences_are_sure() -> None:
     rows = [("up", 0.2, 0.1, 0.3), ("down", -0.2, -0.3, -0.1), ("open", 0.1, -0.1, 0.3), ("bare", 0.1, None, None)]
     root = ElementTree.fromstring(forest("t", "d", [*rows, ("unknown", math.nan, None, None)]))

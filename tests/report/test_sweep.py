@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -26,9 +27,11 @@ from promptopt.report import report
 from promptopt.report.html import html
 from promptopt.report.page import Page
 from promptopt.report.sweep import (
+    Curve,
     Told,
     _curves,
     _importance,
+    _learning,
     _recipe,
     _settings,
     _slices,
@@ -198,7 +201,7 @@ def row(setting: int, scores: list[float], state: Any = "complete", **more: Any)
         Outcome("task", i, v, "dev", "p", None, 10, 0, 0, 0.0, 1.0, "converged", "here", "")
         for i, v in enumerate(scores)
     )
-    mean = score(scores) if scores else None
+    mean = score([*enumerate(scores)], within=(0, 1)) if scores else None
     return Row(
         setting, setting, "climb", {"climb.k": setting}, state, mean, {"task": mean} if mean else {}, None, runs, **more
     )
@@ -215,7 +218,7 @@ def shown(*rows: Row) -> Page:
 def test_one_setting_is_the_best_without_a_comparison() -> None:
     text = html(shown(row(0, [0.5])))
     assert "Best: climb k=0" in text
-    assert "Its score is 0.500 over 1 run. " in text
+    assert "Its score is 0.500 over 1 run with 1 seed. " in text
     assert "Holm&#39;s correction" not in text
 
 
@@ -225,6 +228,26 @@ def test_a_sweep_without_a_complete_setting() -> None:
     assert "No setting has run on every task with every seed" in text
     assert "too few to say which parameters matter" not in text  # only one setting has a score: nothing to compare
     assert [line["state"] for line in page.tables[0].rows] == ["running", "waiting", "failed"]
+
+
+def test_a_tie_names_no_winner() -> None:
+    text = html(shown(row(0, [0.9, 0.8, 0.7]), row(1, [0.7, 0.8, 0.9]), row(2, [0.1, 0.2, 0.3])))
+    assert "A tie: climb k=0 and climb k=1" in text
+    assert "Best: climb" not in text
+    assert text.count("tied best") >= 2
+
+
+def test_learning_curves_stay_in_the_range_of_their_scores(folder: Path) -> None:
+    rows = [row for table in sweep_page(folder).tables if table.name == "curves" for row in table.rows]
+    assert rows
+    assert all(0 <= row["low"] <= row["score"] <= row["high"] <= 1 for row in rows)
+    table = SweepTable("mine", ("task",), (0, 1), (row(0, [0.5]),))
+    points = [score([(0, -1.0), (1, 0.0), (2, 0.5)]), score([(0, 0.0), (1, 0.1), (2, 0.5)])]
+    assert points[0].low is not None
+    assert points[0].low < -2
+    [figure] = [_learning("task", [Curve(table.rows[0], "task", [0.0, 1.0], points)])]
+    ticks = [float(text) for text in re.findall(r'text-anchor="end">([-.\d]+)<', figure.svg)]
+    assert -1 < min(ticks) < max(ticks) < 1
 
 
 def test_significance_is_counted_for_settings_that_are_worse() -> None:
