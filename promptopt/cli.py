@@ -227,6 +227,8 @@ def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> N
     from .config import read_recipe
 
     plan = prepare(read_recipe(recipe, overrides or ()))
+    if not estimate:
+        plan.check_keys()
     sizes = f", {len(plan.data.train)} + {len(plan.data.dev)} + {len(plan.data.test)} examples" if plan.data else ""
     typer.echo(f"{recipe} is in order: {type(plan.optimizer).__name__}, {type(plan.scorer).__name__}{sizes}.")
     if estimate:
