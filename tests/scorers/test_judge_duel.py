@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from promptopt.core import Choice, Duel, Example, Failed, Message, Preference, Prompt, Reply, Usage
+from promptopt.core import Choice, Coverage, Duel, Example, Failed, Message, Preference, Prompt, Rate, Reply, Usage
 from promptopt.errors import NothingUsable, UserError
 from promptopt.scorers import WinRate
 from promptopt.scorers.judge import JudgeReport
@@ -303,3 +303,11 @@ def test_what_probabilities_say_beyond_a_liking_for_a_position_decides() -> None
 def test_probabilities_need_a_model_that_has_them() -> None:
     with pytest.raises(UserError, match="does not say how likely words are"):
         JudgeDuel(model=judge(longest), target=Table(), examples=EXAMPLES, read="probabilities")
+
+
+def test_a_win_rate_says_why_duels_were_not_decided() -> None:
+    judge_duel = JudgeDuel(model=ScriptedModel(lambda messages: "hm"), target=Table(), examples=EXAMPLES)
+    scorer = WinRate(scorer=judge_duel, reference="start")
+    scorer.begin(FakeSetup())
+    (rating,) = scorer.answer([Rate(Prompt("other"), number=0)])
+    assert rating.coverage == Coverage(2, 0, 0, {"verdicts unreadable": 2})

@@ -353,7 +353,7 @@ def test_coverage_says_why_verdicts_are_missing() -> None:
 def test_a_judge_that_is_never_read_ends_the_run_with_reason_and_remedy() -> None:
     import promptopt
 
-    with pytest.raises(NothingUsable, match="4 of 4 verdicts unreadable.*'hm'.*probabilities"):
+    with pytest.raises(NothingUsable, match=r"4 of 4 verdicts unreadable.*'hm'.*probabilities"):
         promptopt.optimize(
             start="answer",
             scorer=JudgeRating(model=ScriptedModel(lambda messages: "hm"), target=Echo(), examples=EXAMPLES),
