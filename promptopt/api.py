@@ -20,7 +20,7 @@ from .errors import BudgetExhausted, LockedRun, NothingUsable, UserError
 from .leaks import leaks
 from .ledger import FORMAT, TEST, TRANSFER, Ledger, read
 from .loop import Run, Watch
-from .manifest import freeze, manifest, thaw
+from .manifest import check_targets, freeze, manifest, thaw
 from .models.stack import wrap
 from .plan import Plan
 from .result import Candidate, Result
@@ -219,6 +219,8 @@ class Given:
 
 
 def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
+    if ledger.past:
+        check_targets(ledger.past[0], plan)
     run = Run(
         plan.optimizer,
         plan.scorer,
@@ -262,6 +264,8 @@ def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         if ledger.folder:
             error.add_note(f"What was paid for is kept; go on with: promptopt resume {quote(str(ledger.folder))}")
         raise
+    finally:
+        run.close()
     result = _result(plan, run, best, verdict, transfers, reason, ledger.folder)
     belief = {"belief": asdict(result.belief)} if result.belief else {}
     ledger.append({"event": "stop", "reason": reason, "best": result.best, **belief, "time": _now()})

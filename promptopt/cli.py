@@ -225,12 +225,16 @@ def _watched(
 def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> None:
     from .api import prepare
     from .config import read_recipe
+    from .loading import without_downloads
 
-    plan = prepare(read_recipe(recipe, overrides or ()))
+    with without_downloads() as missing:
+        plan = prepare(read_recipe(recipe, overrides or ()))
     if not estimate:
         plan.check_keys()
     sizes = f", {len(plan.data.train)} + {len(plan.data.dev)} + {len(plan.data.test)} examples" if plan.data else ""
     typer.echo(f"{recipe} is in order: {type(plan.optimizer).__name__}, {type(plan.scorer).__name__}{sizes}.")
+    if missing:
+        typer.echo(f"Not on this machine, and downloaded when it runs: {', '.join(missing)}.")
     if estimate:
         from .estimate import estimate as expect
 

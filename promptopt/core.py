@@ -467,6 +467,39 @@ class Begins(Protocol):
 
 
 @runtime_checkable
+class Closes(Protocol):
+    """A scorer that holds on to something, such as a page; closed once, after the run's last question to it."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class HasPrompts(Protocol):
+    """An optimizer that knows from the start which prompts it chooses among."""
+
+    def prompts(self) -> Sequence[Prompt]: ...
+
+
+@runtime_checkable
+class Calibrates(Protocol):
+    """A scorer that wants ratings of some prompts before its first answer, for example to know how far they spread.
+
+    The run has them made once and writes them down apart, as the stage ``calibration``. They are no questions of the
+    budget (LLM calls are paid for as ever), and the optimizer never sees them.
+    """
+
+    @property
+    def scorer(self) -> Scorer[Rate, Rating]:
+        """What gives the ratings."""
+
+    def calibration(self, prompts: Sequence[Prompt], /) -> Sequence[Rate]:
+        """The ratings that it wants, given the prompts that the optimizer knows; may be none."""
+
+    def calibrate(self, rated: Sequence[tuple[Rate, Rating]], /) -> None:
+        """Take them."""
+
+
+@runtime_checkable
 class HasRatings(Protocol):
     """An optimizer that puts ratings on the whole training split together from ratings on parts of it."""
 

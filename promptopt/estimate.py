@@ -24,6 +24,7 @@ import numpy as np
 from .budget import Budget
 from .core import (
     Begins,
+    Calibrates,
     ChatModel,
     Choice,
     Chooses,
@@ -127,10 +128,15 @@ def estimate(plan: Plan, *, seconds: float = 10.0) -> Estimate:
     rehearsal = _Rehearsal(plan, seconds=seconds)
     search, questions, weight = rehearsal.search()
     shares = _add(search, _scale(rehearsal.one_answer(plan.scorer), weight))
+    if isinstance(plan.scorer, Calibrates):
+        rated = plan.scorer.calibration([Prompt(str(number)) for number in range(MOST_QUESTIONS)])
+        shares = _add(shares, _scale(rehearsal.one_answer(plan.scorer.scorer), len(rated)))
     if plan.reserved:
         shares = _add(shares, _scale(rehearsal.one_answer(plan.dev or plan.scorer), plan.reserved))
     if plan.test:
         shares = _add(shares, _scale(rehearsal.one_answer(plan.test), 2))
+    for scorer in plan.transfer.values():
+        shares = _add(shares, _scale(rehearsal.one_answer(scorer), 2))
     return Estimate(questions, shares, plan.budget, tuple(dict.fromkeys(rehearsal.notes)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from .core import Dataset
 
@@ -11,11 +11,16 @@ SHARED_WORDS = 5  # a run of this many words shared with an example is no coinci
 
 
 def leaks(prompt: str, data: Dataset) -> list[str]:
-    """Warnings about training text in a prompt: class names, and five words in a row of an example's text."""
+    """Warnings about training text in a prompt: class names, and five words in a row of an example's text.
+
+    Class names are a leak where the target puts them into the prompt itself, as CLIP does. A prompt for a task whose
+    inputs are texts has to name the answers.
+    """
     words = _words(prompt)
-    named = [name for name in data.classes if _holds(words, _words(name))]
+    texts = {example.id: _words(" ".join(_texts(example.input))) for example in data.train}
+    named = [name for name in data.classes if not any(texts.values()) and _holds(words, _words(name))]
     runs = set(_runs(words))
-    quoted = [e.id for e in data.train if not data.classes and not runs.isdisjoint(_runs(_text(e.input, e.label)))]
+    quoted = [e.id for e in data.train if not runs.isdisjoint(_runs(texts[e.id] + _words(" ".join(_texts(e.label)))))]
     warnings = []
     if named:
         warnings.append(f"The best prompt names classes of the task: {', '.join(named)}.")
@@ -30,8 +35,13 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
 
 
-def _text(*values: object) -> list[str]:
-    return _words(" ".join(value for value in values if isinstance(value, str)))
+def _texts(value: object) -> Iterator[str]:
+    """Every text in an input or label, whatever fields or lists it lies in."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 def _runs(words: Sequence[str]) -> list[tuple[str, ...]]:

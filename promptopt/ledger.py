@@ -47,6 +47,7 @@ Event: TypeAlias = Mapping[str, Any]
 FORMAT = 1
 SYNC_SECONDS = 1.0
 TEST, TRANSFER = "test", "transfer:"  # the stages of verdicts; after the second stands which other target
+CALIBRATION = "calibration"  # the stage of what a scorer wants to know before the search
 
 
 class Ledger:
@@ -286,8 +287,18 @@ def decode_choice(event: Event) -> Choice:
 
 
 def held_out(stage: str) -> bool:
-    """Whether a stage is one of the verdicts', whose answers the budget does not count."""
+    """Whether a stage is one of the verdicts'."""
     return stage == TEST or stage.startswith(TRANSFER)
+
+
+def unpaid(stage: str) -> bool:
+    """Whether the budget of questions does not count the answers of a stage."""
+    return held_out(stage) or stage == CALIBRATION
+
+
+def skipped(winner: Any) -> bool:
+    """Whether people's answer to a duel is none, so that the budget of questions does not count it."""
+    return bool(winner == "unknown")
 
 
 class Replay:
@@ -302,7 +313,9 @@ class Replay:
 
     Attributes:
         manifest: the start event.
-        questions: answers that count against the budget: all but those on the test split.
+        questions: answers that count against the budget: all but those of verdicts and calibration, and but those
+            where people could not tell.
+        skips: the numbers of the duels where people could not tell, in their latest answer.
         usage: what all calls cost.
         scorer_usage: what the scorer's calls cost.
         unanswered_usage: what those cost that were made after the last answer.
@@ -316,8 +329,12 @@ class Replay:
         self._folder = folder
         self.manifest: dict[str, Any] = past[0] if past else {}
         self.seconds = max((event.get("t", 0.0) for event in past), default=0.0)
-        answers = [event for event in past if event["event"] == "answer" and not event.get("again")]
-        self.questions = sum(not held_out(event["stage"]) for event in answers)
+        answers = [event for event in past if event["event"] == "answer"]
+        self.turns = [event for event in past if event["event"] == "turn"]
+        latest = {event["n"]: event.get("winner") for event in answers if event["stage"] == "search" and self.turns}
+        self.skips = {number for number, winner in latest.items() if skipped(winner)}
+        first = [event for event in answers if not event.get("again")]
+        self.questions = sum(not unpaid(event["stage"]) for event in first) - len(self.skips)
         calls = [event for event in past if event["event"] == "call"]
         self.usage = sum((Usage(*event["usage"]) for event in calls), Usage())
         answered = max((index for index, event in enumerate(past) if event["event"] == "answer"), default=-1)
@@ -325,7 +342,6 @@ class Replay:
         self.counts: Counter[str] = Counter()
         for event in past:
             self.counts.update(event.get("counts", {}))
-        self.turns = [event for event in past if event["event"] == "turn"]
         self.verdicts = [event for event in past if event["event"] == "verdict"]
         self._search: deque[tuple[int, dict[str, Any]]] = deque()
         self._later: dict[tuple[str, str], dict[str, Any]] = {}

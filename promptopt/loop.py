@@ -19,11 +19,14 @@ from .budget import Budget, Costs, Meter, dearer
 from .core import (
     Begins,
     Belief,
+    Calibrates,
     ChatModel,
     Choice,
     Chooses,
+    Closes,
     Completion,
     Duel,
+    HasPrompts,
     HasRatings,
     Message,
     Optimizer,
@@ -37,6 +40,7 @@ from .core import (
 )
 from .errors import BudgetExhausted, PromptoptError, UserError
 from .ledger import (
+    CALIBRATION,
     Answer,
     Ledger,
     Question,
@@ -47,6 +51,8 @@ from .ledger import (
     encode_choice,
     encode_completion,
     held_out,
+    skipped,
+    unpaid,
 )
 from .stream import Stream
 from .usable import Harvest
@@ -60,7 +66,8 @@ IDLE_BATCHES = 1_000  # an optimizer that asks only what it knows, this often in
 class Step:
     """One answered question; ``n`` counts within its stage.
 
-    ``stage`` is ``search``, ``dev``, ``final``, ``test`` or ``transfer:`` and the name of another target.
+    ``stage`` is ``calibration``, ``search``, ``dev``, ``final``, ``test`` or ``transfer:`` and the name of another
+    target.
     """
 
     n: int
@@ -161,6 +168,8 @@ class Run:
         self._places: dict[int, int] = {}  # of the search's questions, by number, in steps
         self.belief: Belief | None = None
         self.harvest = Harvest()
+        self._skips = set(self.replay.skips)  # duels of the search that cost nothing, since people could not tell
+        self._begun: list[Scorer[Any, Any]] = []  # and not closed
 
     # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -179,12 +188,21 @@ class Run:
         try:
             self._begin(self.scorer, "scorer")
             self.optimizer.begin(self.setup("optimizer"))
+            self._calibrate()
             self._incumbent = self.optimizer.best()
             return Stream(self, self.scorer).search() if isinstance(self.scorer, Streams) else self._batches()
         except BudgetExhausted as error:
             return f"budget: {error.limit}"
         except KeyboardInterrupt:
             return "interrupted"
+
+    def _calibrate(self) -> None:
+        """Have the ratings made that the scorer wants to know before the first question."""
+        if isinstance(self.scorer, Calibrates):
+            known = self.optimizer.prompts() if isinstance(self.optimizer, HasPrompts) else ()
+            questions = self.scorer.calibration(known)
+            answers = self.answer(questions, self.scorer.scorer, stage=CALIBRATION)
+            self.scorer.calibrate([pair for pair in answers if isinstance(pair[1], Rating)])  # type: ignore[misc]
 
     def _batches(self) -> str:
         """Ask, have all answered, tell, until something says stop."""
@@ -205,10 +223,8 @@ class Run:
 
     def done(self) -> str | None:
         """Why the search is over, or None."""
-        best, asked = self.optimizer.best(), self._numbers["search"]
-        if best != self._incumbent:
-            self._incumbent, self._improved_at = best, asked
-        rating = self.ratings.get(best)
+        self.renew()
+        asked, rating = self._numbers["search"], self.ratings.get(self._incumbent)
         if self.goal is not None and rating is not None and rating.value >= self.goal:
             return f"goal: {self.goal:g} reached"
         if self.patience is not None and asked - self._improved_at >= self.patience:
@@ -216,6 +232,12 @@ class Run:
         if self.room() == 0:
             return "budget: questions"
         return None
+
+    def renew(self) -> None:
+        """Take what the optimizer holds best now as the incumbent."""
+        best = self.optimizer.best()
+        if best != self._incumbent:
+            self._incumbent, self._improved_at = best, self._numbers["search"]
 
     def room(self) -> int | None:
         """How many questions the search may still ask, those paid for before included; None means no limit."""
@@ -300,8 +322,8 @@ class Run:
 
     def keep_back(self, stage: str) -> None:
         """Keep back for what comes after the search, by what the answers have cost the scorer so far."""
-        if stage == "search" and (answered := self._numbers[stage]):
-            spent = self.scorer_usage + -self._unanswered
+        if stage == "search" and self._numbers[stage]:
+            spent, answered = self.scorer_usage + -self._unanswered, self._numbers[stage] + self._numbers[CALIBRATION]
             self.meter.kept = spent.times(MARGIN * self.aftermath / answered)
 
     def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
@@ -344,21 +366,29 @@ class Run:
         )
 
     def record_one(self, question: Question, answer: Answer, *, again: bool) -> Answer:
-        """Write down one answer of the search; one that is given again replaces an earlier one and costs nothing."""
+        """Write down one answer that somebody gave in the search.
+
+        One that is given again replaces the earlier one. A question costs 1 unless its latest answer is that nobody
+        could tell: skips are free, or people who are honest would have fewer duels than those who guess.
+        """
         answer = self._settle(answer, self.scorer, question, "search")
-        if again:
-            event = {"event": "answer", "stage": "search", "n": question.number, "again": True}
-            event |= {**encode(question, answer), "t": round(self.meter.seconds, 3)}
-            self.ledger.append(event)
+        paid_before, number = again and question.number not in self._skips, question.number
+        if free := isinstance(answer, Preference) and skipped(answer.winner):
+            self._skips.add(number)
         else:
-            self._record("search", [(question, answer)])
+            self._skips.discard(number)
+        self.meter.questions += (not free) - paid_before
+        self._write("search", [(question, answer)], **({"again": True} if again else {}))
         return answer
 
     def _record(self, stage: str, answers: Sequence[tuple[Question, Answer]]) -> None:
-        self.meter.questions += 0 if held_out(stage) else len(answers)
+        self.meter.questions += 0 if unpaid(stage) else len(answers)
+        self._write(stage, answers)
+
+    def _write(self, stage: str, answers: Sequence[tuple[Question, Answer]], **more: Any) -> None:
         seconds = round(self.meter.seconds, 3)
         events: list[dict[str, Any]] = [
-            {"event": "answer", "stage": stage, "n": question.number, **encode(question, answer), "t": seconds}
+            {"event": "answer", "stage": stage, "n": question.number, **more, **encode(question, answer), "t": seconds}
             for question, answer in answers
         ]
         if events:
@@ -398,6 +428,13 @@ class Run:
     def _begin(self, scorer: Scorer[Any, Any], part: str) -> None:
         if isinstance(scorer, Begins):
             scorer.begin(self.setup(part))
+        self._begun.append(scorer)
+
+    def close(self) -> None:
+        """Nobody is asked any more: close the scorers that have something to close, each once."""
+        while self._begun:
+            if isinstance(scorer := self._begun.pop(), Closes):
+                scorer.close()
 
     def count(self, what: str, n: int, *, recorded: bool) -> None:
         """Count something; what an optimizer counts is not recorded, since it is counted again when a run resumes."""

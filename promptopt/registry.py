@@ -46,12 +46,14 @@ TABLE: dict[str, dict[str, str]] = {
         "written": "promptopt.optimizers.written:Written",
         "paraphrases": "promptopt.optimizers.written:Paraphrases",
         "responses": "promptopt.optimizers.responses:Responses",
+        "replies": "promptopt.optimizers.responses:Replies",
         "distinct": "promptopt.optimizers.distinct:Distinct",
     },
     "embedders": {
         "ngrams": "promptopt.embedders.ngrams:Ngrams",
         "sentence-transformers": "promptopt.embedders.sentence:SentenceTransformer",
         "clip-text": "promptopt.embedders.clip_text:ClipText",
+        "outputs": "promptopt.embedders.outputs:Outputs",
         "function": "promptopt.embedders.function:FunctionEmbedder",
     },
     "scorers": {

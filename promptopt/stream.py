@@ -63,7 +63,7 @@ class Stream:
                 if not self._arrived and not self.scorer.wait():
                     return "stopped"
         finally:
-            self.scorer.close()
+            self.run.close()
 
     def record(self, question: Question, answer: Answer) -> None:
         """Put an answer on the disk and keep it for the next turn; called from any thread."""
@@ -100,6 +100,7 @@ class Stream:
                 self.run.keep("search", question, answer)
             self.run.keep_back("search")
             self.run.optimizer.tell(told)
+            self.run.renew()
         if live:
             if isinstance(self.run.optimizer, HasBelief):
                 self.run.belief = self.run.optimizer.belief()

@@ -94,6 +94,25 @@ def test_calls_as_in_the_run_itself_and_none_of_them_made() -> None:
     assert expected.total.expected.calls == proposer.calls + target.calls
 
 
+def test_verdicts_on_other_targets_are_counted() -> None:
+    other = Priced()
+    arguments = {"data": data(4, test=5), "budget": 20, "transfer": {"other": Chat(other), "third": Chat(other)}}
+    expected = of(target=Chat(Priced()), optimizer=climb(Priced()), **arguments)
+    alone = of(target=Chat(Priced()), optimizer=climb(Priced()), **{**arguments, "transfer": None})
+    more = expected.shares["target"].expected.calls - alone.shares["target"].expected.calls
+    execute(
+        {
+            "start": "answer",
+            "metric": match,
+            "run": None,
+            "target": Chat(Priced()),
+            "optimizer": climb(Priced()),
+            **arguments,
+        }
+    )
+    assert more == other.calls == 2 * 2 * 5
+
+
 def test_tokens_and_dollars_at_the_models_own_prices() -> None:
     expected = of(target=Chat(Priced()), optimizer=climb(Priced()), data=data(1), budget=1)
     target = expected.shares["target"]

@@ -50,3 +50,21 @@ def test_answers_count_too_and_test_examples_do_not() -> None:
 @pytest.mark.parametrize("prompt", ["", "{}", "…", "日本語のプロンプト"])
 def test_nothing_leaks_from_other_texts(prompt: str) -> None:
     assert leaks(prompt, SUMS) == leaks(prompt, PETS) == []
+
+
+TEXT = "the cat sat on the mat today"
+
+
+@pytest.mark.parametrize("given", [{"passage": TEXT, "question": "who?"}, {"documents": ["one", TEXT]}, ["one", TEXT]])
+def test_inputs_of_several_fields_are_looked_at(given: object) -> None:
+    data = Dataset("d", train=(Example("x", given, "yes"),))
+    [warning] = leaks(f"For example: {TEXT}.", data)
+    assert "x" in warning
+    assert leaks("Answer who sat on the mat.", data) == []
+
+
+def test_texts_with_classes_are_looked_at_and_may_name_their_answers() -> None:
+    data = Dataset("d", train=(Example("x", TEXT, "True"),), classes=("True", "False", "Uncertain"))
+    assert leaks("Say True, False or Uncertain.", data) == []
+    [warning] = leaks(f"{TEXT}: True. Say True, False or Uncertain.", data)
+    assert "shares" in warning

@@ -15,6 +15,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,11 +158,6 @@ PROBLEMS: dict[str, Callable[..., Problem]] = {
 # ── Searches ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def released(**pool: Any) -> Apohf:
-    """``apohf`` as the authors released it."""
-    return Apohf(fit="released", **pool)
-
-
 def preferential_bo(**pool: Any) -> Any:
     """BoTorch, which is loaded where it is needed."""
     from promptopt.optimizers.preferential_bo import PreferentialBO
@@ -173,9 +169,12 @@ ARMS: dict[str, Callable[..., Any]] = {
     "random": RandomDuels,
     "linear": LinearDuel,
     "double-ts": DoubleTS,
-    "apohf, released": released,
+    "apohf, released": partial(Apohf, fit="released"),
     "apohf, default": Apohf,
     "preferential-bo": preferential_bo,
+    "random, released": partial(RandomDuels, fit="released"),
+    "linear, released": partial(LinearDuel, fit="released"),
+    "double-ts, released": partial(DoubleTS, fit="released"),
 }
 
 

@@ -23,15 +23,14 @@ ties, cannot tell  none                     see :class:`DuelSearch`
 ================== ======================== ========================= ==============================================
 
 ``fit = "released"`` is the recipe of the released code: the network, its gradients g at the fitted weights, N(0, 1)
-initial weights and biases (the same in every round), weight decay λ/(t + 50), the diagonal norm, λ 0.1. We differ from
-the code in two ways. It builds V as (25,697, 25,697) to take its diagonal; here nothing larger than the pool's
-embeddings is made, with equal results. And it fixes the global seed, so that every run has the same network; here the
-network is the run's own.
+initial weights and biases (the same in every round), weight decay λ/(t + 50), the diagonal norm, λ 0.1, and ν under
+the root: ``h(x) + √(ν (g(x) - g(first))ᵀ diag(V)⁻¹ (g(x) - g(first)))``. We differ from the code in two ways. It
+builds V as (25,697, 25,697) to take its diagonal; here nothing larger than the pool's embeddings is made, with equal
+results. And it fixes the global seed, so that every run has the same network; here the network is the run's own.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -41,13 +40,12 @@ from ..errors import UserError
 from .duels import Duels, DuelSearch, Utility
 from .network import Gradients, draw, gradients, train
 from .pools import Pool
-from .posterior import GaussianProcess, Posterior, information, kernels
+from .posterior import Fitted, GaussianProcess, Posterior, kernels
 from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
     from .arms import Places
-    from .belief import Part
 
 WEIGHTS = int.from_bytes(b"init")  # key of the random stream of the initial weights
 NU = {"gaussian-process": 2.0, "released": 1.0}
@@ -68,8 +66,8 @@ class Apohf(DuelSearch):
         fit: the model of the utility: ``gaussian-process``, or the ``released`` network.
         norm: of the exploration, ``diagonal`` or ``full``. By default the released network has the diagonal one, as
             released. The Gaussian process has the full one alone.
-        nu: how much the second prompt is to explore, 0 or more; by default 1 for the released network, 2 for the
-            Gaussian process.
+        nu: how much the second prompt is to explore, 0 or more; by default 1 for the released network, where it stands
+            under the root, and 2 for the Gaussian process, where it does not.
         lam: λ of the released network; the Gaussian process learns its own.
         n_init: random duels before the first chosen one.
         batch: duels asked at a time, for several annotators.
@@ -131,11 +129,11 @@ class Apohf(DuelSearch):
         mean, slopes = gradients(weights, vectors)
         return Network(mean, slopes, duels, lam=self.lam, norm=self.norm)
 
-    def _choose(self) -> tuple[int, int]:
-        return self._optimistic_pair(self.nu)
+    def _choose(self, among: Places) -> tuple[int, int]:
+        return self._optimistic_pair(self.nu**0.5 if self.fit == "released" else self.nu, among)
 
 
-class Network:
+class Network(Fitted):
     """A fitted network, linearised at its weights: the utility of the paper.
 
     Attributes:
@@ -145,36 +143,21 @@ class Network:
     def __init__(
         self, mean: Array, slopes: Gradients, decided: Duels, *, lam: float, norm: Literal["diagonal", "full"]
     ) -> None:
-        self.mean = mean
+        super().__init__(mean, Tangent(slopes, lam), decided)
         self._slopes = slopes
-        self._decided = decided
         self._lam = lam
         self._norm = norm
-        self._kernel = Tangent(slopes, lam)
 
     def spread(self, first: int, duels: Duels) -> Array:
         """``(n,)``: ``‖g(x) - g(first)‖`` in the norm of V⁻¹, or in that of V's diagonal."""
         if self._norm == "full":
-            return np.sqrt(Posterior(self._kernel, duels, np.ones(len(duels.wins))).variance(first))
+            return np.sqrt(Posterior(self.kernel, duels, np.ones(len(duels.wins))).variance(first))
         g, one = self._slopes, self._slopes[[first]]
         a, b = g[duels.a], g[duels.b]
         sums = zip(a.sum_of_products(a), a.sum_of_products(b), b.sum_of_products(b), strict=True)
         inverse = [1 / (self._lam + aa - 2 * ab + bb) for aa, ab, bb in sums]
         squared = g.weighted(g, inverse) - 2 * g.weighted(one, inverse) + one.weighted(one, inverse)
         return np.sqrt(np.maximum(squared, 0.0))
-
-    def uncertainty(self, first: int) -> Array:
-        """``(n,)``: standard deviations of ``h(x) - h(first)`` by the full posterior, whatever the norm."""
-        return np.sqrt(self._posterior.variance(first))
-
-    def parts(self, places: Places) -> list[Part]:
-        """See :class:`promptopt.optimizers.duels.Utility`."""
-        return [(1.0, self.mean[places], self._posterior.covariance(places))]
-
-    @cached_property
-    def _posterior(self) -> Posterior:
-        gap = self.mean[self._decided.a] - self.mean[self._decided.b]
-        return Posterior(self._kernel, self._decided, information(gap))
 
 
 class Tangent:

@@ -34,6 +34,8 @@ class Arms:
         self._embedder = embedder
         self._places: dict[Prompt, int] = {}
         self._columns: dict[int, Array] = {}
+        self._fields: list[Places] = []
+        self._grouped = 0  # prompts that stand in the fields
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -44,6 +46,19 @@ class Arms:
     def place(self, prompt: Prompt) -> int:
         """Where a prompt stands."""
         return self._places[prompt]
+
+    def fields(self) -> list[Places]:
+        """The places of those that answer the same query, by query; all in one where there are no queries.
+
+        Which query a prompt answers stands in its origin; the queries are in the order they came.
+        """
+        if self._grouped != len(self.prompts):
+            queries: dict[str | None, list[int]] = {}
+            for place, prompt in enumerate(self.prompts):
+                queries.setdefault(prompt.origin.get("query"), []).append(place)
+            self._fields = [np.array(places, dtype=np.intp) for places in queries.values()]
+            self._grouped = len(self.prompts)
+        return self._fields
 
     def add(self, prompts: Iterable[Prompt]) -> int:
         """Take new prompts in; returns how many were new.

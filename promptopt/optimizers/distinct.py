@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,9 +43,19 @@ class Distinct:
         self.threshold = threshold
 
     def begin(self, setup: Setup, /) -> None:
-        """Hand the setup to the inner pool, where that wants it."""
-        if isinstance(self.pool, Begins):
-            self.pool.begin(setup)
+        """Hand the setup to the inner pool and to the embedder, where they want it."""
+        for part in (self.pool, self.embedder):
+            if isinstance(part, Begins):
+                part.begin(setup)
+
+    @property
+    def queries(self) -> Sequence[str]:
+        """Those that the inner pool answers, see :class:`promptopt.optimizers.duels.Answers`."""
+        return getattr(self.pool, "queries", ())
+
+    def query_of(self, text: str, /) -> str | None:
+        """The query that a text of the inner pool answers."""
+        return self.pool.query_of(text) if self.queries else None  # type: ignore[attr-defined]
 
     def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
         """Prompts of the inner pool, in its order; no two are near-duplicates."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .arms import Places
 
 POOL, PAIRS, BELIEF = 0, int.from_bytes(b"pair"), int.from_bytes(b"sure")  # keys of random streams
+SHEET = "\n\n---\n\n"  # between the best replies to several queries
 SHOWN, WRITTEN = 10, 10  # prompts of each kind that a proposer is shown, and prompts that it is asked for
 WINS: Mapping[Winner, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "unknown": np.nan}
 
@@ -89,8 +90,9 @@ class Record:
         self.version += 1
 
     def duels(self) -> Duels:
-        """All of them, the open ones last."""
-        rows = [*self._answers.values(), *((a, b, np.nan) for a, b in self._open)]
+        """All of them, the open ones last: in the order they were asked, whatever order the answers came in."""
+        answers = sorted(self._answers.items(), key=lambda answer: max(answer[0], -1))
+        rows = [*(row for _, row in answers), *((a, b, np.nan) for a, b in self._open)]
         table = np.array(rows, dtype=np.float64).reshape(-1, 3)
         return Duels(table[:, 0].astype(np.intp), table[:, 1].astype(np.intp), table[:, 2])
 
@@ -100,6 +102,21 @@ class Record:
         other = np.where(duels.a == first, duels.b, duels.a)
         met, known = (duels.a == first) | (duels.b == first), ~np.isnan(duels.wins)
         return sorted(set(other[met & ~known].tolist()) - set(other[met & known].tolist()))
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """A pool whose texts answer queries.
+
+    Attributes:
+        queries: what is answered; empty where the texts are prompts like any other.
+    """
+
+    @property
+    def queries(self) -> Sequence[str]: ...
+
+    def query_of(self, text: str, /) -> str | None:
+        """The query that a text of this pool answers."""
 
 
 # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,9 +192,15 @@ class DuelSearch(ABC):
         self._record = Record()
         self._mutations = 0
         self._models: dict[tuple[int, int], Any] = {}
-        self._arms = Arms(self.embedder or _ngrams())
-        self._arms.add([*setup.start, *self._draw()])
-        if len(self._arms) < 2:
+        embedder = self.embedder or _ngrams()
+        if isinstance(embedder, Begins):
+            embedder.begin(setup)
+        self._arms = Arms(embedder)
+        several = isinstance(self.pool, Answers) and bool(self.pool.queries)
+        if several and self.mutate_every:
+            raise UserError("mutate_every writes prompts that answer no query; leave it out with a pool of queries.")
+        self._arms.add([*([] if several else setup.start), *self._draw()])
+        if not self._fields():
             setup.note("A duel needs two different prompts, and there are fewer. Give a pool or more starting prompts.")
         if self.proposer and self.mutate_every:
             self.proposer.begin(setup)
@@ -187,12 +210,14 @@ class DuelSearch(ABC):
     @alone
     def ask(self) -> Sequence[Duel]:
         """The next duels; empty only where there are fewer than two prompts."""
-        if len(self._arms) < 2:
-            return []
         self._mutate()
+        if not (fields := self._fields()):
+            return []
         batch = []
         for _ in range(self.batch):
-            a, b = self._random_pair() if self._record.asked < self.n_init else self._choose()
+            asked = self._record.asked
+            among = fields[asked % len(fields)]
+            a, b = self._random_pair(among) if asked < self.n_init else self._choose(among)
             self._record.open(a, b)
             batch.append(Duel(self._arms.prompts[a], self._arms.prompts[b]))
         return batch
@@ -204,18 +229,25 @@ class DuelSearch(ABC):
             self._record.tell(duel.number, a, b, preference.winner)
 
     def best(self) -> Prompt:
-        """The prompt of the highest utility among those played; the first one until a duel had a winner."""
-        return self._arms.prompts[self._best()]
+        """The prompt of the highest utility among those played; the first one until a duel had a winner.
+
+        With several queries: the best reply to each of them, one below the other.
+        """
+        best = [self._arms.prompts[self._best(among)] for among in self._arms.fields()]
+        if not best:
+            return self._setup.start[0]
+        return best[0] if len(best) == 1 else Prompt(SHEET.join(one.text for one in best), {"step": "the best replies"})
 
     @alone
     def belief(self) -> Belief:
-        """How sure it is of the incumbent, see :mod:`promptopt.optimizers.belief`."""
-        n, best = len(self._arms), self._best()
-        if n < 2:
+        """How sure it is of the incumbent, see :mod:`promptopt.optimizers.belief`; the mean over several queries."""
+        if not (fields := self._fields()):
             return Belief(1.0, 0)
-        utility = self._utility()
-        places = likely_rivals(utility.mean - utility.mean[best], utility.uncertainty(best), best)
-        return believe(utility.parts(places), self._setup.rng(BELIEF))
+        return Belief(float(np.mean([self._confidence(among) for among in fields])))
+
+    def prompts(self) -> Sequence[Prompt]:
+        """All that may meet in a duel, see :class:`promptopt.core.HasPrompts`."""
+        return tuple(self._arms.prompts)
 
     def add(self, prompts: Sequence[Prompt]) -> int:
         """Prompts that join now, those that the target can take; returns how many were new. Nothing learnt is lost."""
@@ -228,19 +260,27 @@ class DuelSearch(ABC):
         """The model after some duels, all of them decided."""
 
     @abstractmethod
-    def _choose(self) -> tuple[int, int]:
-        """The places of the next two."""
+    def _choose(self, among: Places) -> tuple[int, int]:
+        """The places of the next two, out of some; there are two at least."""
 
     # ── How it does the rest ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _fields(self) -> list[Places]:
+        """The places that may meet each other, for every query that has two replies at least."""
+        return [among for among in self._arms.fields() if len(among) > 1]
 
     def _draw(self) -> list[Prompt]:
         if self.pool is None:
             return []
         if isinstance(self.pool, Begins):
             self.pool.begin(self._setup)
-        drawn = (Prompt(text, {"step": "pool"}) for text in self.pool.draw(self._setup.rng(POOL)))
+        drawn = (Prompt(text, self._origin(text)) for text in self.pool.draw(self._setup.rng(POOL)))
         usable = (p for p in drawn if p not in self._setup.start and self._setup.problem_with(p) is None)
         return list(islice(usable, self.pool_size))
+
+    def _origin(self, text: str) -> dict[str, Any]:
+        query = self.pool.query_of(text) if isinstance(self.pool, Answers) else None
+        return {"step": "pool"} | ({} if query is None else {"query": query})
 
     @alone
     def _utility(self) -> Any:
@@ -250,27 +290,33 @@ class DuelSearch(ABC):
             self._models = {key: self._fit(self._record.duels().decided)}
         return self._models[key]
 
-    def _best(self) -> int:
+    def _best(self, among: Places) -> int:
         duels = self._record.duels().decided
-        if not (duels.wins != 0.5).any():
-            return 0
-        played = duels.played
+        played = duels.played[np.isin(duels.played, among)]
+        if not len(played) or not (duels.wins != 0.5).any():
+            return int(among[0])
         return int(played[np.argmax(self._utility().mean[played])])
 
-    def _optimistic_pair(self, nu: float) -> tuple[int, int]:
+    def _confidence(self, among: Places) -> float:
+        """The probability that the best of some is the best of them."""
+        utility, best = self._utility(), self._best(among)
+        gap, deviation = utility.mean - utility.mean[best], utility.uncertainty(best)
+        places = among[likely_rivals(gap[among], deviation[among], int(np.searchsorted(among, best)))]
+        return believe(utility.parts(places), self._setup.rng(BELIEF))
+
+    def _optimistic_pair(self, nu: float, among: Places) -> tuple[int, int]:
         """The rule of [Lin2024]: the best, and who could be better; pairs that nobody could tell apart come last."""
         utility = self._utility()
-        first = int(np.argmax(utility.mean))
+        first = int(among[np.argmax(utility.mean[among])])
         value = utility.mean + nu * utility.spread(first, self._record.duels())
-        value[first] = -np.inf
-        idle = self._record.idle(first)
-        if len(idle) < len(value) - 1:
-            value[idle] = -np.inf
-        return first, int(np.argmax(value))
+        others = among[among != first]
+        fresh = others[~np.isin(others, self._record.idle(first))]
+        second = fresh if len(fresh) else others
+        return first, int(second[np.argmax(value[second])])
 
-    def _random_pair(self) -> tuple[int, int]:
+    def _random_pair(self, among: Places) -> tuple[int, int]:
         rng = self._setup.rng(PAIRS, self._record.asked)
-        a, b = rng.choice(len(self._arms), 2, replace=False)
+        a, b = rng.choice(among, 2, replace=False)
         return int(a), int(b)
 
     def _mutate(self) -> None:

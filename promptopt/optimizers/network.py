@@ -96,40 +96,71 @@ def gradients(weights: Weights, x: Array) -> tuple[Array, Gradients]:
     return out[-1][:, 0], Gradients(out[:-1], backward(weights, out, np.ones_like(out[-1])))
 
 
+class Learner:
+    """A network under Adam, in single precision, which lowers the mean binary cross-entropy of duels.
+
+    Attributes:
+        theta: ``(P,)``, all weights in one vector.
+        weights: the same, layer by layer: views of ``theta``, so that a step on the vector changes the network.
+    """
+
+    def __init__(self, start: Weights) -> None:
+        shapes = [layer.shape for layer in start]
+        self.theta = np.concatenate([layer.ravel() for layer in start]).astype(np.float32)
+        self.weights = _split(self.theta, shapes)
+        self._slope, self._first, self._second = (np.zeros_like(self.theta) for _ in range(3))
+        self._slopes = _split(self._slope, shapes)  # views too
+        self._scratch = np.empty_like(self.theta)
+        self._steps = 0
+
+    def step(
+        self, x: NDArray[Any], a: Places, b: Places, wins: NDArray[Any], *, decay: float, towards: Any = None
+    ) -> None:
+        """One step of Adam.
+
+        Args:
+            x: ``(n, d)`` samples, in single precision.
+            a: ``(t,)`` places of the first samples of the duels, ``b`` of the second.
+            wins: ``(t,)`` targets: 1 where the first won, 0 where the second, ½ for a tie.
+            decay: the slope of the penalty, for each unit that a weight lies off.
+            towards: ``(P,)``, where the penalty is zero; None stands for the origin.
+        """
+        out = forward(self.weights, x)
+        residuals = (expit(out[-1][a, 0] - out[-1][b, 0]) - wins) / np.float32(len(wins))
+        top = np.bincount(a, residuals, len(x)) - np.bincount(b, residuals, len(x))
+        back = backward(self.weights, out, top[:, None].astype(np.float32))
+        for into, coming, target in zip(out, back, self._slopes, strict=False):
+            np.matmul(coming.T, into, out=target[:, :-1])
+            target[:, -1] = coming.sum(0)
+        if decay:
+            self._slope += np.float32(decay) * (self.theta if towards is None else self.theta - towards)
+        self._adam()
+
+    def _adam(self) -> None:
+        self._steps += 1
+        slope, first, second, step = self._slope, self._first, self._second, self._scratch
+        first += (1 - DECAY_1) * (slope - first)
+        np.square(slope, out=slope)
+        second += (1 - DECAY_2) * (slope - second)
+        np.sqrt(second, out=step)
+        step /= (1 - DECAY_2**self._steps) ** 0.5
+        step += EPSILON
+        np.divide(first, step, out=step)
+        step *= LEARNING_RATE / (1 - DECAY_1**self._steps)
+        self.theta -= step
+
+
 def train(start: Weights, x: Array, a: Places, b: Places, wins: Array, *, decay: float, steps: int) -> Weights:
     """Adam on the mean binary cross-entropy of duels with weight decay, as released, in single precision.
 
     Args:
         start: weights to start from; left as they are.
-        x: ``(n, d)`` samples.
-        a: ``(t,)`` places of the first samples of the duels, ``b`` of the second.
-        wins: ``(t,)`` targets: 1 where the first won, 0 where the second, ½ for a tie.
+        x, a, b, wins, decay: as of :meth:`Learner.step`.
     """
-    shapes = [layer.shape for layer in start]
-    theta = np.concatenate([layer.ravel() for layer in start]).astype(np.float32)
-    weights, x, wins = _split(theta, shapes), x.astype(np.float32), wins.astype(np.float32)
-    slope, first, second = np.empty_like(theta), np.zeros_like(theta), np.zeros_like(theta)
-    slopes, step = _split(slope, shapes), np.empty_like(theta)
-    for i in range(1, steps + 1):
-        out = forward(weights, x)
-        residuals = (expit(out[-1][a, 0] - out[-1][b, 0]) - wins) / np.float32(len(wins))
-        top = np.bincount(a, residuals, len(x)) - np.bincount(b, residuals, len(x))
-        for into, back, target in zip(
-            out, backward(weights, out, top[:, None].astype(np.float32)), slopes, strict=False
-        ):
-            np.matmul(back.T, into, out=target[:, :-1])
-            target[:, -1] = back.sum(0)
-        slope += np.float32(decay) * theta
-        first += (1 - DECAY_1) * (slope - first)
-        np.square(slope, out=slope)
-        second += (1 - DECAY_2) * (slope - second)
-        np.sqrt(second, out=step)
-        step /= (1 - DECAY_2**i) ** 0.5
-        step += EPSILON
-        np.divide(first, step, out=step)
-        step *= LEARNING_RATE / (1 - DECAY_1**i)
-        theta -= step
-    return [layer.astype(np.float64) for layer in weights]
+    learner, x, wins = Learner(start), x.astype(np.float32), wins.astype(np.float32)
+    for _ in range(steps):
+        learner.step(x, a, b, wins, decay=decay)
+    return [layer.astype(np.float64) for layer in learner.weights]
 
 
 def _sum(arrays: Iterable[Array]) -> Array:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -155,6 +156,34 @@ def _whiten(rows: Array, root: Array) -> Array:
         return rows
     whitened: Array = solve_triangular(root, rows.T, lower=True, check_finite=False).T
     return whitened
+
+
+class Fitted:
+    """Utilities that were fitted elsewhere; how sure they are comes from a kernel's posterior.
+
+    Args:
+        mean: ``(n,)``, the utilities.
+        kernel: their prior.
+        decided: the duels that they were fitted to.
+    """
+
+    def __init__(self, mean: Array, kernel: Kernel, decided: Duels) -> None:
+        self.mean = mean
+        self.kernel = kernel
+        self._decided = decided
+
+    def uncertainty(self, first: int) -> Array:
+        """``(n,)``: standard deviations of ``h(x) - h(first)``."""
+        return np.sqrt(self._posterior.variance(first))
+
+    def parts(self, places: Places) -> list[Part]:
+        """See :class:`promptopt.optimizers.duels.Utility`."""
+        return [(1.0, self.mean[places], self._posterior.covariance(places))]
+
+    @cached_property
+    def _posterior(self) -> Posterior:
+        gap = self.mean[self._decided.a] - self.mean[self._decided.b]
+        return Posterior(self.kernel, self._decided, information(gap))
 
 
 # ── A Gaussian process over embeddings ────────────────────────────────────────────────────────────────────────────

@@ -22,6 +22,7 @@ from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
+    from .arms import Places
     from .pairwise_gp import Posterior
 
 __all__ = ["PreferentialBO", "eubo", "project"]
@@ -95,11 +96,11 @@ class PreferentialBO(DuelSearch):
             wins += [(a, b)] * int(win > 0) + [(b, a)] * int(win < 1)
         return Posterior(self._points(), wins)
 
-    def _choose(self) -> tuple[int, int]:
+    def _choose(self, among: Places) -> tuple[int, int]:
         """The pair of the highest EUBO; the one of the higher mean comes first."""
         posterior: Posterior = self._utility()
         bound = posterior.mean + 2 * np.sqrt(np.maximum(posterior.variance, 0))
-        leaders = np.sort(np.argsort(-bound, kind="stable")[:LEADERS])
+        leaders = np.sort(among[np.argsort(-bound[among], kind="stable")[:LEADERS]])
         value = eubo(*posterior.joint(leaders))
         np.fill_diagonal(value, -np.inf)
         duels, at = self._record.duels(), np.full(len(posterior.mean), -1)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from statistics import pstdev
 
-from ..core import Begins, Coverage, Duel, Preference, Prompt, Rate, Rating, Scorer, Setup
+from ..core import Begins, Closes, Coverage, Duel, Preference, Prompt, Rate, Rating, Scorer, Setup
 from ..errors import UserError
 
 POINTS = {"a": 1.0, "b": 0.0, "tie": 0.5, "unknown": math.nan}
+STANDARD = int.from_bytes(b"standard")  # key of the random stream
 
 
 class BradleyTerry:
@@ -22,23 +24,63 @@ class BradleyTerry:
         scorer: gives the ratings.
         scale: how sharply ratings decide, in 1/units of the rating; ``inf`` always prefers the higher one and answers
             ``tie`` when they are equal.
+        standardise: divide ratings by their standard deviation over so many prompts, drawn with replacement from those
+            that the optimizer knows, as released (50, with the scale 10): ``scale`` is then in 1/standard deviations.
+            These ratings are made before the search, recorded apart and no questions of the budget. 0 leaves ratings
+            as they are. (The released code subtracts the mean too, which is gone in the difference.)
     """
 
     question = Duel
 
-    def __init__(self, *, scorer: Scorer[Rate, Rating], scale: float = 10.0) -> None:
+    def __init__(self, *, scorer: Scorer[Rate, Rating], scale: float = 10.0, standardise: int = 0) -> None:
         if not scale > 0:
             raise UserError(f"scale is {scale!r}; give a positive number.")
+        if standardise < 0 or standardise == 1:
+            raise UserError(f"standardise is {standardise}; give 2 prompts or more, or 0 to leave ratings as they are.")
         if scorer.question is not Rate:
             raise UserError(f"{type(scorer).__name__} gives no ratings; give a scorer that does.")
         self.scorer = scorer
         self.scale = scale
+        self.standardise = standardise
 
     def begin(self, setup: Setup, /) -> None:
         """Take the run's random streams."""
         self._setup = setup
+        self._unit = 1.0  # until it is calibrated
         if isinstance(self.scorer, Begins):
             self.scorer.begin(setup)
+
+    def close(self) -> None:
+        """Close the scorer inside, if it can be closed."""
+        if isinstance(self.scorer, Closes):
+            self.scorer.close()
+
+    def calibration(self, prompts: Sequence[Prompt], /) -> Sequence[Rate]:
+        """The prompts to standardise on, each once.
+
+        Raises:
+            UserError: the optimizer knows no prompts.
+        """
+        if not self.standardise:
+            return []
+        if not prompts:
+            raise UserError(
+                "standardise needs an optimizer that knows its prompts from the start, such as apohf; leave it out."
+            )
+        drawn = self._setup.rng(STANDARD).choice(len(prompts), self.standardise)
+        self._drawn = [prompts[i] for i in drawn]
+        return [Rate(prompt) for prompt in dict.fromkeys(self._drawn)]
+
+    def calibrate(self, rated: Sequence[tuple[Rate, Rating]], /) -> None:
+        """Take their standard deviation as the unit of ratings; those that could not be rated are left out."""
+        if not self.standardise:
+            return
+        values = {question.prompt: rating.value for question, rating in rated}
+        known = [value for prompt in self._drawn if not math.isnan(value := values.get(prompt, math.nan))]
+        self._unit = pstdev(known) if known else 0.0
+        if not self._unit > 0:
+            self._setup.note("All prompts of the standardisation have the same rating; ratings stay as they are.")
+            self._unit = 1.0
 
     def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
         """Preferences; the draw of a duel depends on its number alone."""
@@ -53,7 +95,7 @@ class BradleyTerry:
             return Preference("unknown", {"reasons": dict(reasons)} if reasons else {})
         if math.isinf(self.scale):
             return Preference("tie" if a == b else "a" if a > b else "b")
-        probability = 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, self.scale * (a - b)))))
+        probability = 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, self.scale * (a - b) / self._unit))))
         return Preference("a" if self._setup.rng(duel.number).random() < probability else "b")
 
 
@@ -82,6 +124,11 @@ class WinRate:
         self._reference = Prompt(self.reference) if self.reference is not None else setup.start[0]
         if isinstance(self.scorer, Begins):
             self.scorer.begin(setup)
+
+    def close(self) -> None:
+        """Close the scorer inside, if it can be closed: a page that people answer on."""
+        if isinstance(self.scorer, Closes):
+            self.scorer.close()
 
     def answer(self, questions: Sequence[Rate], /) -> Iterator[Rating]:
         """Win rates in [0, 1], one by one; ``per_example`` holds the duels, NaN where the answer was unknown."""

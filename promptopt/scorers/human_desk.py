@@ -40,8 +40,8 @@ class Standing:
     """How far the annotators are.
 
     Attributes:
-        answered: duels with an answer.
-        by: how many of them each annotator answered.
+        answered: duels with an answer; "cannot tell" is none.
+        by: how many answers each annotator gave, likewise.
         present: annotators that gave a sign of life lately.
         doubled: duels with two opinions, neither of them "cannot tell".
         agreed: the share of those where both are the same.
@@ -66,7 +66,7 @@ class Entry:
     second: bool  # whether a second opinion is wanted
     view: View | None = None
     preparing: bool = False
-    answered: bool = False
+    answered: bool = False  # by somebody who could tell, or without anybody
     settled: bool = False  # answered without anybody
     opinions: dict[str, Opinion] = field(default_factory=dict)
     given: Counter[str] = field(default_factory=Counter)
@@ -300,19 +300,19 @@ class Desk:
 
     def _keep(self, entry: Entry, opinions: dict[str, Opinion], giver: str | None) -> None:
         """Put a recorded answer on the books; ``giver`` gave the latest opinion, None where nobody was asked."""
-        self._answered += not entry.answered
-        entry.answered, entry.settled = True, giver is None
+        told = [one.winner for one in opinions.values() if one.tells]
+        before, entry.answered, entry.settled = entry.answered, bool(told) or giver is None, giver is None
+        self._answered += entry.answered - before
         self._news = True
         if giver is None:
             return
-        self._by[giver] += giver not in entry.opinions
+        self._by[giver] += opinions[giver].tells - (giver in entry.opinions and entry.opinions[giver].tells)
         entry.given[giver] += 1
         history = self._history.setdefault(giver, [])
         if entry.key in history:
             history.remove(entry.key)
         history.append(entry.key)
         entry.opinions = opinions
-        told = [one.winner for one in opinions.values() if one.winner != "unknown"]
         if len(told) > 1:
             self._doubled[entry.key] = (told[0], told[1])
         else:

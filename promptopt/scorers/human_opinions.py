@@ -21,6 +21,11 @@ class Opinion:
     swapped: bool
     seconds: float | None
 
+    @property
+    def tells(self) -> bool:
+        """Whether it is more than "cannot tell"."""
+        return self.winner != "unknown"
+
 
 def together(opinions: Mapping[str, Opinion]) -> Preference:
     """The answer that opinions come to: what all say that could tell, a tie where they differ."""

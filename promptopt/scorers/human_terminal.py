@@ -49,7 +49,7 @@ class Terminal:
         desk: where the duels lie.
         question: what is asked.
         context: shown above every duel.
-        progress: where the run stands.
+        progress: where the run stands; its budget is shown, never its best prompt.
         read: gives the next key; ``""`` is the end.
     """
 
@@ -110,15 +110,10 @@ class Terminal:
         self._console.print(Text(HELP, "dim"))
 
     def _standing(self) -> str:
-        standing, now = self._desk.standing(), self._progress()
-        parts = [f"{standing.answered} answered"]
-        if now is not None:
-            parts.append(f"best so far: {_short(now.best.text)}")
-            if belief := getattr(now, "belief", None):
-                parts.append(f"confidence {belief.confidence:.0%}")
-                if belief.questions is not None:
-                    parts.append(f"about {belief.questions} more are likely to matter")
-        return " · ".join(parts)
+        """How far the annotator is, and nothing of what the search thinks: it would lead them."""
+        now = self._progress()
+        limit = now.budget.questions if now else None
+        return f"{self._desk.standing().answered} answered" + (f" of {limit}" if limit else "")
 
     def _row(self, row: Row, swapped: bool) -> RenderableType:
         given = [Text(line, "italic") for line in self._lines(row.given, titles=True)]
@@ -172,8 +167,3 @@ def read_key() -> str:
 def _lower(key: str) -> str:
     """A letter in lower case; escape sequences as they are."""
     return key.lower() if len(key) == 1 else key
-
-
-def _short(text: str) -> str:
-    text = plain(text).replace("\n", " / ")
-    return text if len(text) <= 60 else text[:59] + "…"

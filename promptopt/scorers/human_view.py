@@ -41,8 +41,12 @@ class View:
 
     @classmethod
     def of_texts(cls, duel: Duel) -> View:
-        """The two prompts themselves."""
-        return cls((Row((), (("Text", duel.a.text),), (("Text", duel.b.text),)),))
+        """The two prompts themselves; where both are replies to one query, that above and the replies below."""
+        query = duel.a.origin.get("query")
+        if query is None or query != duel.b.origin.get("query"):
+            return cls((Row((), (("Text", duel.a.text),), (("Text", duel.b.text),)),))
+        a, b = (prompt.text.removeprefix(query).strip() for prompt in (duel.a, duel.b))
+        return cls((Row((("Query", query),), (("Reply", a),), (("Reply", b),)),))
 
 
 class Outputs:

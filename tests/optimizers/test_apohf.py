@@ -410,7 +410,7 @@ def test_its_linear_algebra_runs_on_one_thread_and_leaves_the_process_as_it_was(
 
     optimizer, seen = begun(Apohf, TABLE, n_init=0), []
     choose = Apohf._choose
-    monkeypatch.setattr(Apohf, "_choose", lambda self: (seen.extend(threads()), choose(self))[1])
+    monkeypatch.setattr(Apohf, "_choose", lambda self, among: (seen.extend(threads()), choose(self, among))[1])
     before = threads()
     optimizer.ask()
     assert set(seen) == {1}

@@ -183,9 +183,6 @@ function standing(news) {
   at("bar").hidden = news.budget === null;
   at("bar").max = news.budget || 1;
   at("bar").value = Math.min(news.answered, news.budget || 1);
-  at("best").textContent = news.best === null ? "not known yet" : news.best;
-  at("confidence").textContent = news.confidence === null ? "not known" : share(news.confidence);
-  at("more").textContent = news.more === null ? "not known" : `about ${news.more}`;
   const kappa = news.kappa === null ? "" : `, kappa ${news.kappa.toFixed(2)}`;
   at("agreement").textContent = news.doubled
     ? `${share(news.agreed)} of ${news.doubled} duels with two opinions${kappa}`

@@ -37,7 +37,7 @@ __all__ = ["Page"]
 
 S = TypeVar("S", bound="Sent")
 HERE = Path(__file__).parent
-FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css"}
+FILES = {"/": "page.html", "/page.js": "page.js", "/page.css": "page.css", "/page.svg": "page.svg"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -82,7 +82,7 @@ class Page:
         address: where to serve.
         question: what is asked.
         context: shown above every duel.
-        progress: where the run stands.
+        progress: where the run stands; its budget is shown, never its best prompt.
     """
 
     def __init__(self, desk: Desk, address: Address, question: str, context: str, progress: Callable[[], Any]) -> None:
@@ -190,13 +190,12 @@ class Page:
         return {}
 
     def _state(self, name: str) -> dict[str, Any]:
-        """What a page shows: the annotator's duel, and how far everybody is."""
+        """What a page shows: the annotator's duel, and how far everybody is; nothing of what the search thinks."""
         over = self._desk.closed
         shown = self._desk.deal(name)
         if over:
             self._parted.add(name)
         standing, now = self._desk.standing(), self._progress()
-        belief = getattr(now, "belief", None)
         return {
             **self._texts,
             "over": over,
@@ -206,9 +205,6 @@ class Page:
             "budget": now.budget.questions if now else None,
             "mine": standing.by.get(name, 0),
             "annotators": standing.present,
-            "best": now.best.text if now else None,
-            "confidence": belief.confidence if belief else None,
-            "more": belief.questions if belief else None,
             "doubled": standing.doubled,
             "agreed": standing.agreed,
             "kappa": standing.kappa,
