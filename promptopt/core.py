@@ -466,6 +466,29 @@ class Begins(Protocol):
     def begin(self, setup: Setup, /) -> None: ...
 
 
+class Prompted(Protocol):
+    """What is known of a run's prompts before it begins; a setup knows it too."""
+
+    @property
+    def start(self) -> Sequence[Prompt]:
+        """As :attr:`Setup.start`."""
+
+    def problem_with(self, prompt: Prompt) -> str | None:
+        """As :meth:`Setup.problem_with`."""
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """An optimizer, proposer or pool that can tell, before anything is spent, that it does not suit the prompts."""
+
+    def check(self, run: Prompted, /) -> None:
+        """Free. Called once before the run, from Python and on the command line, also by ``--check``.
+
+        Raises:
+            UserError: it does not suit; the message says what to give instead.
+        """
+
+
 @runtime_checkable
 class Closes(Protocol):
     """A scorer that holds on to something, such as a page; closed once, after the run's last question to it."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from .budget import Budget
 from .config import accepts, build, call, models_built
-from .core import Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from .core import Checks, Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from .errors import UserError
 from .loop import check_match
 from .scorers import FunctionScorer, MetricScorer
+from .scorers.adapters import meet
 from .scorers.marking import FailedRule
 
 SPLITS = ("train", "dev", "test")
@@ -89,6 +90,7 @@ class Plan:
             offered["target"] = target
         scorer, dev, test = _scorers(given, target, data, offered)
         optimizer = _part(given, "optimizer", "optimizers", offered)
+        scorer = meet(optimizer.question, scorer)
         check_match(optimizer, scorer)
         plan = cls(
             start=_start(given["start"], target),
@@ -133,6 +135,8 @@ class Plan:
                 model.check_key()
 
     def _check(self) -> None:
+        if isinstance(self.optimizer, Checks):
+            self.optimizer.check(self)
         together = Prompt("\n".join([self.start[0].text] * 2))
         if self.ensemble > 1 and (problem := self.problem_with(together)):
             raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem}.")

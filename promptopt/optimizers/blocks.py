@@ -15,6 +15,9 @@ FENCE = re.compile(r"```|~~~")
 TAG = re.compile(r"<([A-Za-z][\w-]*)[^<>]*>")
 BLOCK = re.compile(r"#{1,6}\s|```|~~~|<[A-Za-z/][^<>]*>|[|>]|[-=*_]{3,}$|\*\*[^*]+\*\*:?$|[\[{]$")
 HOLE = re.compile(r"[{}]|<[A-Za-z_]\w*>|\[[A-Z_]{2,}\]")  # a placeholder
+HOLE_LAST = re.compile(
+    r"(?:\}|<[A-Za-z_]\w*>|\[[A-Z_]{2,}\])[\"'”»`]*\s*$"
+)  # what follows would be taken for the input
 WRAPPED = 60  # a line this long that ends in the midst of a sentence goes on in the next one
 
 
@@ -28,7 +31,9 @@ def gap(unit: str) -> str:
 
 def bare(unit: str) -> str:
     """A unit without white space around it and the mark of a list before it."""
-    return ITEM.sub("", unit.strip(), count=1)
+    unit = unit.strip()
+    mark = ITEM.match(unit)
+    return unit[mark.end() :] if mark else unit
 
 
 def is_item(unit: str) -> bool:

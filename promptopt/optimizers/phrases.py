@@ -87,6 +87,10 @@ class Phrases:
         """The prompt that phrases spell."""
         return join(phrases)
 
+    def content(self, part: str) -> str:
+        """The phrase itself."""
+        return part
+
     def contents(self, text: str) -> list[str]:
         """The phrases of a prompt but for the placeholder, each once."""
         return [phrase for phrase in dict.fromkeys(self.split(text)) if phrase != PLACEHOLDER]

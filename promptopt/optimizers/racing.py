@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ..core import Case, Coverage, Example, Optimizer, Prompt, Rate, Rating, Setup
+from ..core import Case, Coverage, Example, Optimizer, Prompt, Prompted, Rate, Rating, Setup
 from ..errors import UserError
+from .vocabulary import check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,6 +89,14 @@ class Racing:
         self.optimizer = optimizer
         self.minibatch = minibatch
         self.error = error
+
+    def check(self, run: Prompted, /) -> None:
+        """Whether the inner optimizer suits the prompts.
+
+        Raises:
+            UserError: it does not.
+        """
+        check(self.optimizer, run)
 
     def begin(self, setup: Setup, /) -> None:
         """Start afresh."""

@@ -40,7 +40,7 @@ def closed(sentence: str) -> bool:
 
 def _ends(sentence: str, stop: str, rest: str) -> bool:
     follows = OPENING.sub("", rest, count=1) if OPENING.match(rest) else rest
-    if follows[:1].islower() or not _balanced(sentence):
+    if not _balanced(sentence) or (follows[:1].islower() and stop[0] not in "。！？"):
         return False
     word = sentence.removesuffix(stop).rpartition(" ")[2].lstrip("\"'“‘«([*_`").lower()
     short = LETTERS.search(word) or word in ABBREVIATIONS or (len(word) == 1 and word.isalpha()) or not word

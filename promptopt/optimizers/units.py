@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from .blocks import BLOCK, ITEM, bare, blocks, gap, introduces, is_block, is_hard, is_item
+from .blocks import BLOCK, HOLE_LAST, ITEM, bare, blocks, gap, introduces, is_block, is_hard, is_item
 from .sentences import closed, sentence_ends
 
 __all__ = ["Keep", "Units", "bare"]
@@ -48,9 +48,9 @@ class Units:
         self._given = dict.fromkeys(bare(phrase) for phrase in self.all)
         self._known = dict(self._given)
         self._keep = keep
-        own = dict.fromkeys(bare(unit) for text in start for unit in self._slices(text))
-        self._start = {unit for unit in own if unit not in self._given}
-        self._known |= own
+        own = {bare(unit): is_item(unit) for text in start for unit in self._slices(text)}
+        self._start = {unit: listed for unit, listed in own.items() if unit not in self._given}
+        self._known |= dict.fromkeys(own)
         self._split = lru_cache(maxsize=10_000)(self._slices)
 
     # ── From a text to its units and back ─────────────────────────────────────────────────────────────────────────
@@ -63,8 +63,12 @@ class Units:
         """The text that units spell."""
         return "".join(units)
 
+    def content(self, part: str) -> str:
+        """A unit or a phrase, bare: without white space around it and the mark of a list before it."""
+        return bare(part)
+
     def contents(self, text: str) -> list[str]:
-        """What of a text may go, bare: without white space and the marks of lists. No unit comes twice."""
+        """What of a text may go, bare, each once."""
         units = self.split(text)
         return list(dict.fromkeys(bare(units[place]) for place in self.free(units)))
 
@@ -96,8 +100,15 @@ class Units:
                 _recount(units, place, number=_number(gone) + 1, by=-1)
 
     def insert(self, units: list[str], new: str, rng: np.random.Generator) -> None:
-        """Put a phrase in a random place where it reads well; nothing happens where there is none."""
-        if places := [place for place in range(len(units) + 1) if _fits(units, place, new)]:
+        """Put a phrase in a random place where it reads well; nothing happens where there is none.
+
+        A sentence of the start does not become an item of a list, nor the other way round.
+        """
+        listed = self._start.get(bare(new))
+        places = [place for place in range(len(units) + 1) if _fits(units, place, new)]
+        if listed is not None:
+            places = [place for place in places if _in_list(units, place, new) == listed]
+        if places:
             _put(units, places[int(rng.integers(len(places)))], new)
 
     def move(self, units: list[str], rng: np.random.Generator) -> None:
@@ -166,10 +177,12 @@ def _around(units: Sequence[str], place: int) -> tuple[str, str]:
 
 
 def _fits(units: Sequence[str], place: int, new: str) -> bool:
-    """Whether a phrase may come in here: not between a colon and its text, within a block, or before a heading."""
+    """Whether a phrase may come in here: not behind an input, behind a colon, within a block, or before a heading."""
     left, right = _around(units, place)
     if introduces(left):
         return is_item(right) and "\n" not in new
+    if HOLE_LAST.search(left):
+        return False
     if not left:
         return not BLOCK.match(right.strip())
     if is_item(left) and is_item(right):
@@ -177,10 +190,15 @@ def _fits(units: Sequence[str], place: int, new: str) -> bool:
     return not (right and is_hard(left) and is_hard(right) and gap(right).count("\n") == 1)
 
 
-def _put(units: list[str], place: int, new: str) -> None:
+def _in_list(units: Sequence[str], place: int, new: str) -> bool:
+    """Whether a phrase becomes an item here."""
     left, right = _around(units, place)
     begins = is_item(right) and (not left or is_block(left) or introduces(left))
-    if "\n" not in new and (is_item(left) or begins):
+    return "\n" not in new and (is_item(left) or begins)
+
+
+def _put(units: list[str], place: int, new: str) -> None:
+    if _in_list(units, place, new):
         _put_item(units, place, bare(new))
     else:
         _put_prose(units, place, new)
@@ -238,9 +256,12 @@ def _between(left: str, right: str) -> str:
         return ""
     if any(is_item(unit) or is_block(unit) or "\n" in unit for unit in (left, right)):
         return "\n"
-    if closed(left):
-        return "\n" if not closed(right) else "" if left.rstrip("”’」』）")[-1] in "。！？" else " "
-    return " " if right[:1].islower() else "\n"
+    small = right[:1].islower()
+    if not closed(left):
+        return " " if small else "\n"
+    if small or not closed(right):
+        return "\n"
+    return " " if right[:1].isascii() or left.isascii() else ""
 
 
 def _recount(units: list[str], place: int, *, number: int, by: int) -> None:

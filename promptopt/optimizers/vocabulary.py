@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from ..core import Prompt
+from ..core import Checks, Prompt, Prompted
 from ..errors import UserError
 from .phrases import PLACEHOLDER, Phrases
 from .units import Keep, Units
 
-__all__ = ["Checks", "Given", "Prompted", "Vocabulary", "check", "is_template", "vocabulary"]
+__all__ = ["Checks", "Given", "Prompted", "Vocabulary", "check", "is_template", "need_templates", "vocabulary"]
 
 Given: TypeAlias = str | Path | Sequence[str] | Mapping[str, Sequence[str]]
 """Phrases as a user gives them: a flat list, lists by slot, or a TOML file of such lists."""
@@ -23,27 +23,6 @@ NO_PHRASES = (
     'sentences or lines that may help, such as "Answer in one word."; or have a chat model write the prompts: '
     'optimizer = {name = "hill-climb", proposer = {name = "chat", model = {name = "openai", model = "..."}}}.'
 )
-
-
-class Prompted(Protocol):
-    """What is known of a run before it begins. A setup is one."""
-
-    @property
-    def start(self) -> Sequence[Prompt]: ...
-
-    def problem_with(self, prompt: Prompt) -> str | None: ...
-
-
-@runtime_checkable
-class Checks(Protocol):
-    """An optimizer, proposer or pool that can tell before a run begins that it does not suit the prompts."""
-
-    def check(self, run: Prompted, /) -> None:
-        """Free, and asks nothing.
-
-        Raises:
-            UserError: it does not suit; the message says what to give instead.
-        """
 
 
 def check(part: object, run: Prompted) -> None:
@@ -68,6 +47,19 @@ def is_template(run: Prompted) -> bool:
     return refused(lines[0].replace(PLACEHOLDER, "thing")) or not refused("")
 
 
+def need_templates(run: Prompted, pool: str) -> None:
+    """For a pool that makes templates.
+
+    Raises:
+        UserError: the run's prompts are texts.
+    """
+    if not is_template(run):
+        raise UserError(
+            f'{pool} makes CLIP templates with {PLACEHOLDER}, and the prompts are texts. Give pool = {{name = "list", '
+            'prompts = [...]}, a file of prompts (pool = {name = "file", path = "..."}), or leave the pool out.'
+        )
+
+
 class Vocabulary(Protocol):
     """Phrases, and how prompts are taken apart, changed and put together with them.
 
@@ -82,6 +74,9 @@ class Vocabulary(Protocol):
 
     def join(self, units: Sequence[str], /) -> str:
         """The prompt that parts spell."""
+
+    def content(self, part: str, /) -> str:
+        """A part as the phrase that it is, without white space and the marks of lists."""
 
     def contents(self, text: str) -> list[str]:
         """What of a prompt may go, as phrases that can be inserted again. None comes twice."""

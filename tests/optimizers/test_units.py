@@ -34,6 +34,7 @@ SENTENCES = [
     "Use e.g. the order number (cf. Sec. 3).",
     "Is it urgent?",
     "Be brief and kind.",
+    'Write "A-12. B" - and no more.',
     "Think step by step before you answer.",
     "answer the question",
     "请简短回答。",
@@ -100,7 +101,7 @@ def test_every_unit_of_a_changed_text_is_whole(
     assert {bare(unit) for unit in units.split(text)} <= known
     sentences = {bare(sentence) for one in known for sentence in Units([]).split(one)}
     for unit in Units([], start=starts).split(text):  # read by one who does not know the phrases
-        assert bare(unit) in known | sentences or _spelled(bare(unit), known)
+        assert bare(unit) in known | sentences or _spelled(bare(unit), known | sentences)
 
 
 def _spelled(text: str, known: set[str]) -> bool:
@@ -221,6 +222,14 @@ def test_phrases_that_follow_one_another_are_told_apart() -> None:
 
 def test_a_start_that_given_words_spell_is_those_words() -> None:
     assert Units(["use", "the", "logic"], start=["use the logic"]).split("use the logic") == ["use", " the", " logic"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "content"),
+    [(' Write "A-12. B" - no more.', 'Write "A-12. B" - no more.'), ("\n2. x - y", "x - y"), ("\n  * 3. x", "3. x")],
+)
+def test_bare_takes_off_the_mark_of_a_list_and_nothing_else(unit: str, content: str) -> None:
+    assert bare(unit) == content
 
 
 # ── Changes ───────────────────────────────────────────────────────────────────────────────────────────────────────

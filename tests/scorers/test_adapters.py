@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+import promptopt
+from promptopt import optimize
 from promptopt.core import Duel, Preference, Prompt, Rate, Rating, Winner
 from promptopt.errors import UserError
+from promptopt.optimizers.apohf import Apohf
+from promptopt.optimizers.pools import ListPool
 from promptopt.scorers import BradleyTerry, FunctionScorer, WinRate
+from promptopt.scorers.adapters import STANDARD, meet
 from promptopt.testing import FakeSetup
 
 A, B, C = Prompt("a"), Prompt("bb"), Prompt("ccc")
@@ -72,6 +79,88 @@ def test_each_prompt_of_a_batch_is_rated_once() -> None:
     scorer.begin(FakeSetup())
     scorer.answer([Duel(A, B, number=0), Duel(B, A, number=1), Duel(A, C, number=2)])
     assert asked == ["a", "bb", "ccc"]
+
+
+def test_standardised_ratings_are_in_standard_deviations() -> None:
+    """P(a beats b) as the paper's simulated annotator has it, from fifty prompts drawn with replacement."""
+    values = dict(zip("abcdefgh", np.random.default_rng(0).uniform(0.4, 0.5, 8), strict=True))
+    scorer = BradleyTerry(scorer=FunctionScorer(values.__getitem__), scale=2.0, standardise=50)
+    setup = FakeSetup()
+    scorer.begin(setup)
+    prompts = [Prompt(text) for text in values]
+    questions = scorer.calibration(prompts)
+    assert len(set(questions)) == len(questions) <= 8
+    scorer.calibrate(list(zip(questions, scorer.scorer.answer(questions), strict=True)))
+    drawn = setup.rng(STANDARD).choice(8, 50)
+    ratings = np.array(list(values.values()))
+    standardised = (ratings - ratings[drawn].mean()) / ratings[drawn].std()
+    best, worst = int(np.argmax(ratings)), int(np.argsort(ratings)[-3])
+    probability = 1 / (1 + math.exp(-2.0 * (standardised[best] - standardised[worst])))
+    assert 0.6 < probability < 0.98
+    wins = winners(scorer, [Duel(prompts[best], prompts[worst], number=i) for i in range(2_000)]).count("a")
+    assert stats.binomtest(wins, 2_000, probability).pvalue > 0.001
+
+
+def test_prompts_that_are_all_alike_are_not_divided_by_nothing() -> None:
+    scorer, setup = BradleyTerry(scorer=FunctionScorer(lambda text: 0.5), standardise=5), FakeSetup()
+    scorer.begin(setup)
+    questions = scorer.calibration([A, B, C])
+    scorer.calibrate([(question, Rating(math.nan if question.prompt == C else 0.5)) for question in questions])
+    assert "same rating" in setup.notes[0]
+    assert winners(scorer, [Duel(A, B, number=i) for i in range(20)]).count("a") in range(3, 18)
+
+
+def standardised_run(folder: Path, rated: list[str], *, budget: int) -> Any:
+    def score(text: str) -> float:
+        rated.append(text)
+        return len(text) / 7
+
+    optimizer = Apohf(pool=ListPool(prompts=["a" * n for n in range(2, 12)]))
+    scorer = BradleyTerry(scorer=FunctionScorer(score), standardise=50)
+    result = promptopt.optimize(start="a", optimizer=optimizer, scorer=scorer, budget=budget, run=folder)
+    return optimizer, result
+
+
+def test_standardising_is_recorded_apart_and_no_question_and_not_done_again(tmp_path: Path) -> None:
+    rated: list[str] = []
+    optimizer, result = standardised_run(tmp_path / "run", rated, budget=3)
+    stages = [step.stage for step in result.steps]
+    before = stages.count("calibration")
+    assert before == len(set(rated[:before])) > 5
+    assert stages.count("search") == result.costs.questions == 3
+    assert optimizer._record.asked == optimizer._record.answered == 3
+    assert not result.candidates  # what the search was told are duels
+    events = list(map(json.loads, (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()))
+    assert sum(event.get("stage") == "calibration" for event in events) == before
+    rated.clear()
+    _, longer = standardised_run(tmp_path / "run", rated, budget=8)
+    assert len(rated) == 2 * 5
+    assert longer.costs.questions == 8
+    whole = standardised_run(tmp_path / "whole", [], budget=8)[1]
+    assert longer.history() == whole.history()
+
+
+def test_standardising_needs_an_optimizer_that_knows_its_prompts() -> None:
+    class Pairs:
+        question = Duel
+
+        def begin(self, setup: Any, /) -> None: ...
+
+        def ask(self) -> list[Duel]:
+            return [Duel(A, B)]
+
+        def best(self) -> Prompt:
+            return A
+
+    scorer = BradleyTerry(scorer=FunctionScorer(len), standardise=10)
+    with pytest.raises(UserError, match="apohf"):
+        promptopt.optimize(start="a", optimizer=Pairs(), scorer=scorer, run=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [-1, 1])
+def test_what_is_standardised_on_is_two_prompts_or_more(number: int) -> None:
+    with pytest.raises(UserError, match="2 prompts or more"):
+        BradleyTerry(scorer=FunctionScorer(len), standardise=number)
 
 
 @pytest.mark.parametrize("scale", [0, -1, math.nan])
@@ -171,3 +260,61 @@ def test_a_scorer_of_the_wrong_kind_is_refused() -> None:
 
 def test_rating_is_comparable_to_itself() -> None:
     assert Rating(0.5) == Rating(0.5, per_example=np.zeros(2))
+
+
+# ── Optimizers and scorers that ask and answer otherwise ──────────────────────────────────────────────────────────
+
+
+def test_every_scorer_meets_every_question() -> None:
+    ratings, duels = FunctionScorer(len), bradley_terry()
+    assert meet(Rate, ratings) is ratings
+    assert meet(Duel, duels) is duels
+    found = meet(Duel, ratings)
+    assert isinstance(found, BradleyTerry)
+    assert math.isinf(found.scale)
+    assert isinstance(meet(Rate, duels), WinRate)
+
+
+def test_adapters_say_what_they_do() -> None:
+    setup = FakeSetup(start=["a"])
+    for scorer in (meet(Duel, FunctionScorer(len)), BradleyTerry(scorer=FunctionScorer(len)), meet(Rate, Decides())):
+        scorer.begin(setup)  # type: ignore[attr-defined]
+    assert setup.notes == [
+        "Duels are decided by the ratings of FunctionScorer: the higher one wins.",
+        "Duels are decided by the ratings of FunctionScorer: P(a wins) = sigmoid(10 x difference).",
+        "Ratings are win rates over the starting prompt, from 2 duels each.",
+    ]
+
+
+class Decides:
+    """The longer prompt wins."""
+
+    question = Duel
+
+    def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
+        return [Preference("a" if len(q.a.text) > len(q.b.text) else "b") for q in questions]
+
+
+WORDS = ["one", "two", "three", "four", "five"]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "given", "note"),
+    [
+        (
+            {"name": "random-duel", "pool": {"name": "list", "prompts": WORDS}},
+            {"score": len},
+            "Duels are decided by the ratings of FunctionScorer: the higher one wins.",
+        ),
+        (
+            {"name": "random-search", "pool": {"name": "list", "prompts": WORDS}},
+            {"scorer": Decides()},
+            "Ratings are win rates over the starting prompt, from 2 duels each.",
+        ),
+    ],
+)
+def test_a_run_wraps_its_scorer_by_itself(optimizer: dict[str, Any], given: dict[str, Any], note: str) -> None:
+    result = optimize(start="start", optimizer=optimizer, **given, budget=30, run=None)
+    assert note in result.notes
+    assert len(result.best) >= 4
+    assert result.steps
