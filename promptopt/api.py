@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,9 +16,9 @@ from typing import Any, TypeAlias
 from .budget import Budget
 from .config import bind, override
 from .core import Dataset, HasBelief, Metric, Optimizer, Prompt, Rate, Rating, ScoreFunction, Scorer, Setup, Target
-from .errors import BudgetExhausted, NothingUsable, UserError
+from .errors import BudgetExhausted, LockedRun, NothingUsable, UserError
 from .leaks import leaks
-from .ledger import FORMAT, TEST, TRANSFER, Ledger
+from .ledger import FORMAT, TEST, TRANSFER, Ledger, read
 from .loop import Run, Watch
 from .manifest import check_targets, freeze, manifest, thaw
 from .models.stack import wrap
@@ -162,8 +163,20 @@ def execute(arguments: Table, *, watch: Watch | None = None, parts: Table | None
     """:func:`optimize` with its arguments in a table, as in a recipe; ``parts`` as of :func:`prepare`."""
     plan = prepare(arguments, parts=parts)
     run = arguments.get("run", "auto")
+    new = run == "auto" or not run or not Path(run).exists()
+    if new or not (Path(run) / "ledger.jsonl").exists():
+        plan.check_keys()
     folder = _new_folder(plan) if run == "auto" else run and Path(run)
-    with _opened(folder or None) as ledger:
+    try:
+        return _execute(plan, folder or None, arguments, watch=watch, parts=parts)
+    except UserError as error:
+        if new and folder and not isinstance(error, LockedRun):
+            _discard(folder)
+        raise
+
+
+def _execute(plan: Plan, folder: Path | None, arguments: Table, *, watch: Watch | None, parts: Table | None) -> Result:
+    with _opened(folder) as ledger:
         if ledger.past:
             _check_same(ledger, plan)
             plan = prepare({**arguments, **old}, parts=parts) if (old := _old_rule(ledger)) else plan
@@ -388,6 +401,12 @@ def _new_folder(plan: Plan) -> Path:
             ) from None
         return folder
     raise UserError("runs/ holds a thousand runs of this second; give a folder with run.")
+
+
+def _discard(folder: Path) -> None:
+    """Remove the folder of a run that could not begin: nothing was asked, answered or bought."""
+    if folder.exists() and {event["event"] for event in read(folder / "ledger.jsonl")} <= {"start", "failed"}:
+        shutil.rmtree(folder)
 
 
 def _check_same(ledger: Ledger, plan: Plan) -> None:

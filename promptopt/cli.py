@@ -279,6 +279,8 @@ def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> N
     arguments = _read(recipe, overrides)
     with without_downloads() as missing:
         plan = prepare(arguments)
+    if not estimate:
+        plan.check_keys()
     sizes = f", {len(plan.data.train)} + {len(plan.data.dev)} + {len(plan.data.test)} examples" if plan.data else ""
     typer.echo(f"{recipe} is in order: {type(plan.optimizer).__name__}, {type(plan.scorer).__name__}{sizes}.")
     if missing:

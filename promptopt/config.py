@@ -12,7 +12,9 @@ import inspect
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any, Union
@@ -75,7 +77,24 @@ def build(kind: str, spec: Any, *, where: str, offered: Mapping[str, Any] | None
         raise UserError(f"{where}: say which one with name = \"...\"; 'promptopt list {kind}' shows them.")
     options = {key: value for key, value in spec.items() if key != "name"}
     say(f"building {where}: {spec['name']}")
-    return call(load(kind, spec["name"], where=where), options, where=where, offered=offered)
+    part = call(load(kind, spec["name"], where=where), options, where=where, offered=offered)
+    if kind == "models" and (models := _models.get()) is not None:
+        models.append(part)
+    return part
+
+
+@contextmanager
+def models_built() -> Iterator[list[Any]]:
+    """The chat models that are built while this is open, wherever they stand in a recipe."""
+    models: list[Any] = []
+    before = _models.set(models)
+    try:
+        yield models
+    finally:
+        _models.reset(before)
+
+
+_models: ContextVar[list[Any] | None] = ContextVar("models", default=None)
 
 
 def _plain(kind: str, spec: Any) -> Any:

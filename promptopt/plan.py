@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .budget import Budget
-from .config import accepts, build, call
+from .config import accepts, build, call, models_built
 from .core import Checks, Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from .errors import UserError
 from .loop import check_match
@@ -36,7 +36,7 @@ class Plan:
     """A run's parts. ``scorer`` answers the search; ``dev`` and ``test`` rate on the other splits, where there are any,
     and ``transfer`` with other targets on the test split.
 
-    ``recipe`` holds the arguments as they were given.
+    ``recipe`` holds the arguments as they were given, ``models`` the chat models that were built for it.
     """
 
     start: tuple[Prompt, ...]
@@ -60,6 +60,7 @@ class Plan:
     reply_cache: bool
     in_flight: int
     recipe: Mapping[str, Any]
+    models: Sequence[Any] = ()
 
     @classmethod
     def of(cls, given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
@@ -72,6 +73,11 @@ class Plan:
         Raises:
             UserError: something is missing, contradictory, misspelt or of the wrong type.
         """
+        with models_built() as models:
+            return replace(cls._of(given, recipe=recipe), models=tuple(models))
+
+    @classmethod
+    def _of(cls, given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
         seed = given["seed"]
         _check_numbers(given)
         data = _part(given, "data", "datasets", {"seed": seed})
@@ -121,6 +127,12 @@ class Plan:
     def problem_with(self, prompt: Prompt) -> str | None:
         """Why the target cannot take a prompt, or None."""
         return self.target.problem_with(prompt) if self.target else None
+
+    def check_keys(self) -> None:
+        """Raises UserError if a chat model of the recipe lacks the key that its first call will need."""
+        for model in self.models:
+            if hasattr(model, "check_key"):
+                model.check_key()
 
     def _check(self) -> None:
         if isinstance(self.optimizer, Checks):

@@ -136,6 +136,22 @@ class HostedModel:
         written = read if "cache_control" in json.dumps(self._extra, default=str) else 0
         return Usage(n, read, n * self._max_tokens, self._dollars(read + written, n * self._max_tokens))
 
+    def check_key(self) -> str:
+        """The key for the provider; empty for a server of one's own that may want none. Sends nothing.
+
+        Raises:
+            UserError: there is none, or it cannot be one.
+        """
+        key = os.environ.get(self.key_variable, "").strip()
+        if not key.isascii():
+            raise UserError(f"the key in {self.key_variable} holds characters that a key cannot have.")
+        if not key and (self._address is None or self.home in self._address):
+            raise UserError(
+                f"{self.name} needs a key: set the environment variable {self.key_variable}, "
+                "or give base_url for a server of your own."
+            )
+        return key
+
     def _cost(self, answer: Answer) -> Usage:
         if answer.input_tokens is None or answer.output_tokens is None:
             warnings.warn(f"{self.name} reports no token usage: only its calls are counted", stacklevel=3)
@@ -199,14 +215,7 @@ class HostedModel:
         with self._lock:
             if self._connection is None:
                 base_url = self._address
-                self._key = os.environ.get(self.key_variable, "").strip()
-                if not self._key.isascii():
-                    raise UserError(f"the key in {self.key_variable} holds characters that a key cannot have.")
-                if not self._key and (base_url is None or self.home in base_url):
-                    raise UserError(
-                        f"{self.name} needs a key: set the environment variable {self.key_variable}, "
-                        "or give base_url for a server of your own."
-                    )
+                self._key = self.check_key()
                 sdk = require(self.provider, extra=self.provider)
                 self._connection = getattr(sdk, self.client)(
                     api_key=self._key or "none",

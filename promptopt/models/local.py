@@ -79,7 +79,7 @@ class Local:
     def identity(self) -> dict[str, Any]:
         """What besides the name makes the replies differ, as JSON values; a folder's files count by size and time."""
         return {
-            "files": [list(file) for file in files_of(self._model)],
+            "files": [list(file) for file in files_of(self._model)[1]],
             "dtype": self._dtype,
             "max_tokens": self._max_tokens,
             "chat_template": self._chat_template,

@@ -93,7 +93,7 @@ class Reader:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         where = device if device_map is None else f"device_map {device_map}"
-        key = (self._model, files_of(self._model), self._sees, dtype, where)
+        key = (*files_of(self._model), self._sees, dtype, where)
         return once(key, lambda: self._load(dtype=dtype, device=device, device_map=device_map))
 
     def _load(self, *, dtype: str, device: str, device_map: str | None) -> Any:

@@ -35,11 +35,15 @@ def once(key: Hashable, load: Callable[[], Any]) -> Any:
         return model
 
 
-def files_of(model: str) -> tuple[tuple[str, int, int], ...]:
-    """What a folder's files are by name, size and time, so that a changed one is another; nothing for a name."""
+def files_of(model: str) -> tuple[str, tuple[tuple[str, int, int], ...]]:
+    """What a name stands for: a folder's real path and its files by name, size and time, so that a changed one counts
+    as another; of a name on the Hub the name alone.
+    """
     folder = Path(model)
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    if not folder.is_dir():
+        return model, ()
+    files = sorted(folder.iterdir())
+    return str(folder.resolve()), tuple((one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in files)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from statistics import pstdev
 from typing import Any
 
-from ..core import Begins, Closes, Duel, Preference, Prompt, Rate, Rating, Scorer, Setup
+from ..core import Begins, Closes, Coverage, Duel, Preference, Prompt, Rate, Rating, Scorer, Setup
 from ..errors import UserError
 
+POINTS = {"a": 1.0, "b": 0.0, "tie": 0.5, "unknown": math.nan}
 STANDARD = int.from_bytes(b"standard")  # key of the random stream
 
 
@@ -107,11 +109,13 @@ class BradleyTerry:
         """Preferences; the draw of a duel depends on its number alone."""
         prompts = list(dict.fromkeys(prompt for duel in questions for prompt in (duel.a, duel.b)))
         ratings = dict(zip(prompts, self.scorer.answer([Rate(p) for p in prompts]), strict=True))
-        return [self._prefer(duel, ratings[duel.a].value, ratings[duel.b].value) for duel in questions]
+        return [self._prefer(duel, ratings[duel.a], ratings[duel.b]) for duel in questions]
 
-    def _prefer(self, duel: Duel, a: float, b: float) -> Preference:
+    def _prefer(self, duel: Duel, one: Rating, other: Rating) -> Preference:
+        a, b = one.value, other.value
         if math.isnan(a) or math.isnan(b):
-            return Preference("unknown")
+            reasons = sum((Counter(r.coverage.reasons) for r in (one, other) if r.coverage), Counter[str]())
+            return Preference("unknown", {"reasons": dict(reasons)} if reasons else {})
         if math.isinf(self.scale):
             return Preference("tie" if a == b else "a" if a > b else "b")
         probability = 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, self.scale * (a - b) / self._unit))))
@@ -161,18 +165,25 @@ class WinRate:
         import numpy as np
 
         for question in questions:
-            results = np.array(self._duels(question), dtype=np.float64)
+            answers = self._duels(question)
+            results = np.array([POINTS[answer.winner] for answer in answers], dtype=np.float64)
+            results[1::2] = 1 - results[1::2]
             decided = results[~np.isnan(results)]
-            yield Rating(float(decided.mean()) if len(decided) else math.nan, per_example=results)
+            yield Rating(
+                float(decided.mean()) if len(decided) else math.nan,
+                per_example=results,
+                coverage=Coverage(len(results), len(decided), 0, _reasons(answers)),
+            )
 
-    def _duels(self, question: Rate) -> list[float]:
+    def _duels(self, question: Rate) -> list[Preference]:
+        """The answers, the sides swapped in every other one."""
         first = question.number * self.repeats
-        duels = [
-            Duel(question.prompt, self._reference, number=first + i)
-            if i % 2 == 0
-            else Duel(self._reference, question.prompt, number=first + i)
-            for i in range(self.repeats)
-        ]
-        points = {"a": 1.0, "b": 0.0, "tie": 0.5, "unknown": math.nan}
-        wins = [points[answer.winner] for answer in self.scorer.answer(duels)]
-        return [win if i % 2 == 0 else 1.0 - win for i, win in enumerate(wins)]
+        sides = (question.prompt, self._reference)
+        duels = [Duel(*(sides if i % 2 == 0 else sides[::-1]), number=first + i) for i in range(self.repeats)]
+        return list(self.scorer.answer(duels))
+
+
+def _reasons(answers: Sequence[Preference]) -> dict[str, int]:
+    """Why duels were not decided, each by the commonest reason of its own."""
+    unknown = [answer.details.get("reasons") for answer in answers if answer.winner == "unknown"]
+    return dict(Counter(max(why, key=why.get) if why else "not decided" for why in unknown))

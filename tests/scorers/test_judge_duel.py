@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from promptopt.core import Duel, Example, Message, Preference, Prompt, Reply
-from promptopt.errors import UserError
+from promptopt.core import Choice, Coverage, Duel, Example, Failed, Message, Preference, Prompt, Rate, Reply, Usage
+from promptopt.errors import NothingUsable, UserError
 from promptopt.scorers import WinRate
 from promptopt.scorers.judge import JudgeReport
 from promptopt.scorers.judge_duel import JudgeDuel
@@ -210,3 +211,103 @@ def test_the_report_can_be_had_from_the_counts_of_a_result() -> None:
 def test_wrong_options_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         JudgeDuel(**{"model": ScriptedModel([]), "target": Table(), "examples": EXAMPLES, **options})
+
+
+# ── Failed outputs ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("failed", [Failed("refused"), "  ", Failed("cut at max_tokens = 5", "It", cut=True)])
+def test_a_failed_output_loses_against_a_usable_one_and_ties_with_another(failed: Any) -> None:
+    model = judge(likes("bad"))
+    answer, _ = duel(model, {"bad": failed})
+    assert answer.winner == "a"
+    reason = failed.reason if isinstance(failed, Failed) else "empty"
+    assert answer.details == {"pairs": 4, "counted": 4, "reasons": {reason: 4}}
+    answer, _ = duel(model, {"good": failed})
+    assert answer.winner == "b"
+    answer, _ = duel(model, {"good": Failed("refused"), "bad": failed})
+    assert answer.winner == "tie"
+    assert model.calls == []
+
+
+def test_failed_outputs_may_be_left_out() -> None:
+    answer, _ = duel(judge(likes("bad")), {"bad": Failed("refused")}, failed="leave-out")
+    assert (answer.winner, answer.details["reasons"]) == ("unknown", {"refused": 4})
+
+
+def test_an_undecided_duel_says_why() -> None:
+    answer, _ = duel(ScriptedModel(lambda messages: "hm"))
+    assert (answer.winner, answer.details["reasons"]) == ("unknown", {"verdicts unreadable": 4})
+    answer, _ = duel(judge(likes("good")))
+    assert answer.details == {}
+
+
+def test_a_judge_that_is_never_read_ends_the_run_with_reason_and_remedy() -> None:
+    import promptopt
+
+    scorer = JudgeDuel(model=ScriptedModel(lambda messages: "hm"), target=Table(), examples=EXAMPLES)
+    with pytest.raises(NothingUsable, match=r"of 3 different duels.*12 of 12 verdicts unreadable.*probabilities"):
+        promptopt.optimize(start="start", scorer=scorer, optimizer=Pairs(), budget=3, run=None)
+
+
+class Pairs:
+    """Asks for one duel after another."""
+
+    question = Duel
+
+    def begin(self, setup: Any, /) -> None:
+        self.asked = 0
+
+    def ask(self) -> list[Duel]:
+        self.asked += 1
+        return [Duel(Prompt("start"), Prompt(f"other {self.asked}"))]
+
+    def tell(self, answered: Any, /) -> None: ...
+
+    def best(self) -> Prompt:
+        return Prompt("start")
+
+
+# ── Probabilities ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Biased:
+    """A model that mostly thinks that the first output is better, a little less so where it is the bad one."""
+
+    name = "biased"
+
+    def complete(self, *args: Any, **options: Any) -> Any:
+        raise AssertionError("nothing is to be written")
+
+    at_most = complete
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        return Usage(1, 10)
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        first = 0.9 if "good" in shown(messages)[0] else 0.8
+        shares = {"first": first, "second": 0.95 - first, "tie": 0.05}
+        return Choice(tuple(math.log(shares[option]) for option in options))
+
+
+def test_what_probabilities_say_beyond_a_liking_for_a_position_decides() -> None:
+    answer, scorer = duel(Biased(), read="probabilities")  # type: ignore[arg-type]
+    assert answer.winner == "a"
+    assert (scorer.report().position_bias, scorer.report().consistent) == (1.0, 0.0)
+    scorer = JudgeDuel(model=Biased(), target=Table(), examples=EXAMPLES, read="probabilities")  # type: ignore[arg-type]
+    scorer.begin(FakeSetup())
+    (answer,) = scorer.answer([Duel(Prompt("bad"), Prompt("good"), number=3)])
+    assert answer.winner == "b"
+
+
+def test_probabilities_need_a_model_that_has_them() -> None:
+    with pytest.raises(UserError, match="does not say how likely words are"):
+        JudgeDuel(model=judge(longest), target=Table(), examples=EXAMPLES, read="probabilities")
+
+
+def test_a_win_rate_says_why_duels_were_not_decided() -> None:
+    judge_duel = JudgeDuel(model=ScriptedModel(lambda messages: "hm"), target=Table(), examples=EXAMPLES)
+    scorer = WinRate(scorer=judge_duel, reference="start")
+    scorer.begin(FakeSetup())
+    (rating,) = scorer.answer([Rate(Prompt("other"), number=0)])
+    assert rating.coverage == Coverage(2, 0, 0, {"verdicts unreadable": 2})

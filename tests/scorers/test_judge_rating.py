@@ -10,8 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.core import ChatModel, Duel, Example, Message, Prompt, Rate, Rating, Reply, Setup
-from promptopt.errors import ModelError, UserError
+from promptopt.core import (
+    ChatModel,
+    Choice,
+    Coverage,
+    Duel,
+    Example,
+    Failed,
+    Message,
+    Prompt,
+    Rate,
+    Rating,
+    Reply,
+    Setup,
+    Usage,
+)
+from promptopt.errors import ModelError, NothingUsable, UserError
 from promptopt.optimizers import HillClimb, LexicalProposer
 from promptopt.scorers import BradleyTerry
 from promptopt.scorers.judge_rating import JudgeRating
@@ -279,3 +293,173 @@ def test_a_run_counts_what_the_judge_said(tmp_path: Any) -> None:
     )
     assert result.costs.calls == 4 * result.costs.questions
     assert result.counts["unreadable verdicts"] == result.costs.questions
+
+
+# ── Failed outputs ────────────────────────────────────────────────────────────────────────────────────────────────
+
+FAILED = [Failed("refused", "I cannot."), " ", Failed("cut at max_tokens = 5", "It is", cut=True), None]
+
+
+class Failing(Echo):
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Any]:
+        return FAILED
+
+
+def test_failed_outputs_are_the_worst_and_not_shown() -> None:
+    model = ScriptedModel([])
+    scorer = JudgeRating(model=model, target=Failing(), examples=EXAMPLES, self_reference=True)
+    scorer.begin(FakeSetup())
+    (rating,) = scorer.answer([Rate(Prompt("p"), cases=True)])
+    assert rating.per_example is not None
+    np.testing.assert_array_equal(rating.per_example, [0, 0, 0, math.nan])
+    assert rating.value == 0
+    reasons = {"refused": 1, "empty": 1, "cut at max_tokens = 5": 1, "no output": 1}
+    assert rating.coverage == Coverage(4, 3, 3, reasons)
+    assert [case.output for case in rating.cases] == ["I cannot.", " ", "It is", None]
+    assert model.calls == []
+
+
+def test_failed_outputs_may_be_left_out() -> None:
+    scorer = JudgeRating(model=ScriptedModel([]), target=Failing(), examples=EXAMPLES, failed="leave-out")
+    scorer.begin(FakeSetup())
+    (rating,) = scorer.answer([Rate(Prompt("p"))])
+    assert math.isnan(rating.value)
+
+
+def test_a_prompt_that_breaks_the_outputs_does_not_win() -> None:
+    """The judge likes a third of what a good prompt makes; the breaking one leaves just that third."""
+
+    class Breaking(Echo):
+        def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Any]:
+            outputs = super().run(prompt, examples)
+            return [Failed("refused") if "break" in prompt.text and i else one for i, one in enumerate(outputs)]
+
+    def reply(messages: Sequence[Message]) -> str:
+        return verdict("excellent" if "question 0" in messages[-1].text else "poor")
+
+    scorer = JudgeRating(model=ScriptedModel(reply), target=Breaking(), examples=EXAMPLES)
+    scorer.begin(FakeSetup())
+    good, breaking = scorer.answer([Rate(Prompt("good")), Rate(Prompt("break"))])
+    assert good.value > breaking.value
+
+
+def test_coverage_says_why_verdicts_are_missing() -> None:
+    replies = ["hm", Reply("no", "refusal"), Reply(verdict("good"), "length"), verdict("good")]
+    coverage = rating_of(replies).coverage
+    reasons = {"verdicts unreadable": 1, "verdicts refused": 1, "verdicts cut at max_tokens": 1}
+    assert coverage == Coverage(4, 1, 0, reasons)
+
+
+def test_a_judge_that_is_never_read_ends_the_run_with_reason_and_remedy() -> None:
+    import promptopt
+
+    with pytest.raises(NothingUsable, match=r"4 of 4 verdicts unreadable.*'hm'.*probabilities"):
+        promptopt.optimize(
+            start="answer",
+            scorer=JudgeRating(model=ScriptedModel(lambda messages: "hm"), target=Echo(), examples=EXAMPLES),
+            optimizer=HillClimb(proposer=LexicalProposer(phrases=["briefly", "politely", "in verse"]), iterations=2),
+            budget=3,
+            run=None,
+        )
+
+
+# ── Probabilities ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Sure:
+    """A model that chooses: how likely a word is depends on the last message."""
+
+    name = "sure"
+
+    def __init__(self, likely: Any) -> None:
+        self.likely, self.asked = likely, []
+
+    def complete(self, *args: Any, **options: Any) -> Any:
+        raise AssertionError("nothing is to be written")
+
+    at_most = complete
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        return Usage(1, 20)
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        self.asked.append(messages)
+        shares = self.likely(messages)
+        return Choice(tuple(math.log(shares[o]) if shares.get(o) else -math.inf for o in options), Usage(1, 10))
+
+
+def test_probabilities_give_the_expected_worth() -> None:
+    model = Sure(lambda messages: {"poor": 0.02, "good": 0.06})
+    setup = FakeSetup()
+    rating = rating_of(model, setup=setup, read="probabilities")
+    assert rating.value == pytest.approx(0.25 * 0.25 + 0.75 * 0.75)
+    assert rating.feedback == "good: 75% sure"
+    assert (
+        "Rate it with one of: very poor, poor, fair, good, excellent. Reply with the word alone."
+        in model.asked[0][0].text
+    )
+    assert "JSON" not in model.asked[0][0].text
+    assert not setup.counts
+
+
+def test_no_probability_is_no_verdict() -> None:
+    setup = FakeSetup()
+    rating = rating_of(Sure(lambda messages: {}), setup=setup, read="probabilities")
+    assert math.isnan(rating.value)
+    assert setup.counts == {"unreadable verdicts": 4}
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        (ScriptedModel([]), {}, 'scripted does not say how likely words are.*"local"'),
+        (Sure(dict), {"repeats": 2, "temperature": 1.0}, "nothing is drawn"),
+        (Sure(dict), {"temperature": 1.0}, "nothing is drawn"),
+        (Sure(dict), {"scale": ("1", "5", "10")}, "'1' begins '10'"),
+    ],
+)
+def test_what_probabilities_cannot_do_is_refused(model: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        JudgeRating(model=model, target=Echo(), examples=EXAMPLES, read="probabilities", **options)
+
+
+@pytest.mark.parametrize("broken_at", [0, 6, 13])
+def test_a_run_by_probabilities_is_billed_and_resumes(tmp_path: Any, broken_at: int) -> None:
+    import promptopt
+
+    def likely(messages: Sequence[Message]) -> dict[str, float]:
+        return {"poor": 0.5, "good": len(messages[-1].text) / 1000}
+
+    def run(name: str, model: Sure) -> promptopt.Result:
+        return promptopt.optimize(
+            start="answer",
+            scorer=JudgeRating(model=model, target=Echo(), examples=EXAMPLES, read="probabilities", workers=1),
+            optimizer=HillClimb(proposer=LexicalProposer(phrases=["briefly", "politely", "in verse"]), iterations=2),
+            budget={"questions": 5, "tokens": 1_000},
+            run=tmp_path / name,
+        )
+
+    class Breaking(Sure):
+        def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+            if len(self.asked) == broken_at:
+                raise ModelError("no memory")
+            return super().choose(messages, options)
+
+    whole = run("whole", Sure(likely))
+    first, second = Breaking(likely), Sure(likely)
+    with pytest.raises(ModelError):
+        run("broken", first)
+    resumed = run("broken", second)
+    assert len(first.asked) + len(second.asked) == whole.costs.calls == resumed.costs.calls == 20
+    assert whole.costs.input_tokens == resumed.costs.input_tokens == 200
+    assert [step.answer for step in resumed.steps] == [step.answer for step in whole.steps]
+
+
+def test_a_local_model_judges_by_probabilities() -> None:
+    pytest.importorskip("transformers")
+    from promptopt.models.local import Local
+
+    local = Local(model="embedded")
+    rating = rating_of(local, read="probabilities")
+    assert rating.per_example is not None
+    assert ((rating.per_example > 0) & (rating.per_example < 1)).all()
