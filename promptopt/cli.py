@@ -275,9 +275,10 @@ def _watched(
 def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> None:
     from .api import prepare
     from .loading import without_downloads
+    from .progress import live
 
     arguments = _read(recipe, overrides)
-    with without_downloads() as missing:
+    with live(_console(stderr=True)), without_downloads() as missing:
         plan = prepare(arguments)
     sizes = f", {len(plan.data.train)} + {len(plan.data.dev)} + {len(plan.data.test)} examples" if plan.data else ""
     typer.echo(f"{recipe} is in order: {type(plan.optimizer).__name__}, {type(plan.scorer).__name__}{sizes}.")
