@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -351,10 +352,8 @@ MACHINE = {  # errors of the machine, and what to do about them
 
 def main() -> None:
     """Run the command line. A user's mistake prints one message and exits 2, a failed run exits 1."""
-    from .progress import quiet_bars
-
     _encodable()
-    quiet_bars()
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the Hugging Face libraries would draw into our output
     try:
         app()
     except UserError as error:
