@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -275,9 +276,10 @@ def _watched(
 def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> None:
     from .api import prepare
     from .loading import without_downloads
+    from .progress import live
 
     arguments = _read(recipe, overrides)
-    with without_downloads() as missing:
+    with live(_console(stderr=True)), without_downloads() as missing:
         plan = prepare(arguments)
     if not estimate:
         plan.check_keys()
@@ -352,10 +354,8 @@ MACHINE = {  # errors of the machine, and what to do about them
 
 def main() -> None:
     """Run the command line. A user's mistake prints one message and exits 2, a failed run exits 1."""
-    from .progress import quiet_bars
-
     _encodable()
-    quiet_bars()
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the Hugging Face libraries would draw into our output
     try:
         app()
     except UserError as error:

@@ -182,10 +182,8 @@ def check(value: Any, annotation: Any, *, where: str) -> Any:
     try:
         return adapter.validate_python(value)
     except pydantic.ValidationError as error:
-        said = [
-            one for one in error.errors() if one["type"] != "is_instance_of"
-        ] or error.errors()  # a class is no hint
-        reasons = "; ".join(dict.fromkeys(one["msg"] for one in said))
+        said = dict.fromkeys(one["msg"] for one in error.errors())
+        reasons = "; ".join([one for one in said if "instance of" not in one] or said)  # a class is no hint
         raise UserError(f"{where} is {value!r}. {reasons}.") from None
 
 

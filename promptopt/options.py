@@ -109,8 +109,13 @@ def _written(annotation: Any) -> str:
 
 
 def documented(factory: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """The first line of a docstring, and what its ``Args`` say, each as one line."""
-    text = inspect.getdoc(factory) or ""
+    """The first line of a docstring, and what its ``Args`` say, each as one line; a class has its bases' too."""
+    texts = [inspect.getdoc(one) or "" for one in reversed(getattr(factory, "__mro__", (factory, object))[:-1])]
+    helps = {name: line for text in texts for name, line in _arguments(text).items()}
+    return texts[-1].partition("\n")[0], helps
+
+
+def _arguments(text: str) -> dict[str, str]:
     found = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text, re.DOTALL | re.MULTILINE)
     helps: dict[str, list[str]] = {}
     last: list[str] = []
@@ -120,7 +125,7 @@ def documented(factory: Callable[..., Any]) -> tuple[str, dict[str, str]]:
             helps |= dict.fromkeys(named[1].split(", "), last)
         elif line.strip():
             last.append(line.strip())
-    return text.partition("\n")[0], {name: " ".join(lines) for name, lines in helps.items()}
+    return {name: " ".join(lines) for name, lines in helps.items()}
 
 
 # ── For editors ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -129,6 +134,7 @@ def documented(factory: Callable[..., Any]) -> tuple[str, dict[str, str]]:
 def schema() -> dict[str, Any]:
     """A JSON schema of recipes. Parts of packages that are not installed are open tables in it."""
     from .api import optimize
+    from .budget import Budget
 
     definitions: dict[str, Any] = {}
     for kind in TABLE:
@@ -145,6 +151,7 @@ def schema() -> dict[str, Any]:
         }
     recipe = _object(optimize, without=PYTHON_ONLY)
     recipe["properties"]["transfer"]["additionalProperties"] = {"$ref": "#/$defs/targets"}
+    recipe["properties"]["budget"] = {"anyOf": [{"type": "integer"}, _object(Budget)]}
     recipe["properties"]["sweep"] = {"type": "object", "description": "for promptopt sweep: what is compared"}
     title = {"$schema": SCHEMA, "title": "A recipe of promptopt"}
     return {**title, **recipe, "required": ["start"], "$defs": definitions}

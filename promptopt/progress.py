@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -62,11 +61,6 @@ def asks_people(scorer: Any) -> bool:
     """Whether a recipe's scorer asks people, who may need the terminal themselves."""
     named = scorer.get("name") if isinstance(scorer, Mapping) else scorer
     return named == "human" or isinstance(scorer, Streams)
-
-
-def quiet_bars() -> None:
-    """Have the Hugging Face libraries draw no bars of their own into this process' output, unless told otherwise."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _nobody(now: Standing) -> None:

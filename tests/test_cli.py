@@ -15,6 +15,7 @@ import pytest
 from run_parts import lines
 from typer.testing import CliRunner
 
+import promptopt
 from promptopt import cli
 from promptopt.errors import UserError
 from promptopt.ledger import Ledger, read
@@ -51,6 +52,7 @@ def scorer():
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.toml").write_text(RECIPE)
+    (tmp_path / "mine.py").write_text("")
     return tmp_path
 
 
@@ -81,8 +83,9 @@ def test_run_prints_what_was_found_and_where_it_lies(folder: Path) -> None:
     assert (code, err) == (0, "")
     result = json.loads((folder / "out" / "result.json").read_text())
     assert "no LLM was used" in out
-    assert "start   answer {}" in out
-    assert result["best"]["prompt"] in out
+    rows = out.splitlines()
+    assert rows[rows.index("Start:") + 1] == "answer {}"
+    assert rows[rows.index("Best:") + 1] == result["best"]["prompt"]
     assert "held-out examples" in out
     assert f"{result['questions']} questions in" in out
     assert result["stop_reason"] + "." in out
@@ -180,7 +183,7 @@ def test_list_names_every_part_and_who_brought_it(folder: Path) -> None:
 @pytest.mark.parametrize("nasty", ["[bold]loud[/bold] {}", "[/] {}", ":smile: \\[x] {}"])
 def test_prompts_are_printed_literally(folder: Path, nasty: str) -> None:
     _, out, _ = invoke("run", "recipe.toml", f"start='{nasty}'", "run=[red]out[/]", "budget=8")
-    assert f"start   {nasty}" in out
+    assert f"Start:\n{nasty}\n" in out
     assert "Record: [red]out[/] (promptopt show '[red]out[/]')" in out
 
 
@@ -188,6 +191,132 @@ def test_what_a_terminal_would_act_upon_is_written_out(folder: Path) -> None:
     _, out, _ = invoke("run", "recipe.toml", 'start="\\u001b[31m {}"', "budget=8")
     assert "\x1b" not in out
     assert "\\x1b[31m {}" in out
+
+
+def test_list_tells_the_options_of_a_part(folder: Path) -> None:
+    code, out, _ = invoke("list", "optimizers", "hill-climb")
+    assert code == 0
+    assert out.startswith("hill-climb  (promptopt.optimizers.hill_climb:HillClimb)\n")
+    assert "  k: int = 10  # how many good and how many bad prompts are shown.\n" in out
+    with pytest.raises(UserError, match="Did you mean 'hill-climb'"):
+        invoke("list", "optimizers", "hillclimb")
+
+
+def test_the_version(folder: Path) -> None:
+    assert invoke("--version")[:2] == (0, f"promptopt {promptopt.__version__}\n")
+
+
+def test_the_schema_is_json(folder: Path) -> None:
+    code, out, _ = invoke("schema")
+    assert code == 0
+    assert "optimizers" in json.loads(out)["$defs"]
+
+
+def test_another_name_drops_the_old_parts_options_and_says_so(folder: Path) -> None:
+    change = ["optimizer.name=random-search", "optimizer.pool=grammar"]
+    code, out, err = invoke("run", "recipe.toml", *change, "--check")
+    assert (code, out) == (0, "recipe.toml is in order: RandomSearch, MetricScorer, 12 + 12 + 40 examples.\n")
+    assert err == "optimizer is random-search now, which has no iterations, k, per_call, proposer: left out.\n"
+
+
+def test_the_replies_are_shown_beside_their_examples(folder: Path) -> None:
+    events = [
+        {"event": "start", "format": 1, "seed": 0, "start": ["a"], "recipe": {}, "examples": {"train": ["e"]}},
+        {"event": "answer", "stage": "transfer:b", "n": 0, "ask": "rate", "prompt": "a", "origin": {}, "value": 1}
+        | {"tiebreak": 0, "cases": [["e", "yes", 1, ""]]},
+    ]
+    ledger = Ledger(folder / "out")
+    ledger.append(*events)
+    ledger.close()
+    assert invoke("show", "out", "--cases", "--on", "b") == (0, "e\n  start  1         yes\n", "")
+    with pytest.raises(UserError, match="holds no outputs"):
+        invoke("show", "out", "--cases")
+
+
+# ── Where it runs ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_encoding_that_lacks_a_character_writes_it_out(folder: Path, encoding: str) -> None:
+    env = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = shell("run", "recipe.toml", "start='日本 {}'", "run=out", "budget=8", cwd=folder, check=0, env=env)
+    assert "\\u65e5\\u672c {}" in done.stdout
+    shown = shell("show", "out", cwd=folder, check=0, env=env)
+    assert "Traceback" not in shown.stderr
+    assert "\\u258" not in shown.stdout  # the curve is drawn with marks that there are
+
+
+def test_colours_are_off_where_no_color_says_so(folder: Path) -> None:
+    env = {"NO_COLOR": "1", "FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    done = shell("run", "recipe.toml", "run=out", cwd=folder, check=0, env=env)
+    assert "\x1b[3" not in done.stdout  # no colour
+    assert "\x1b[9m" not in done.stdout  # nothing struck out
+    best = (folder / "out" / "best.txt").read_text()
+    assert f"\n{best}" in done.stdout
+
+
+FULL = """
+import errno, os, sys
+from promptopt import cli, ledger
+write, lines = os.write, []
+def full(file, data):
+    lines.append(data)
+    if len(lines) > 5:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return write(file, data)
+ledger.os = type("Os", (), {**vars(os), "write": staticmethod(full)})
+sys.argv = ["promptopt", "run", "recipe.toml", "run=out"]
+cli.main()
+"""
+
+
+def test_a_full_disk_is_one_sentence(folder: Path) -> None:
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", FULL],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "promptopt: No space left on device. Make room, and go on.\n"
+        "What was paid for is kept; go on with: promptopt resume out\n"
+    )
+    assert json.loads(invoke("resume", "out", "--json")[1])["questions"] == 30
+
+
+def test_a_folder_for_runs_that_cannot_be_made_is_one_sentence(folder: Path) -> None:
+    (folder / "runs").write_text("a file")
+    done = shell("run", "recipe.toml", cwd=folder, check=2)
+    assert done.stderr.startswith("promptopt: cannot make the folder runs/")
+    assert "Give another one with run = ..." in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_piped_run_says_something_now_and_then(folder: Path) -> None:
+    code = (
+        "import sys; from promptopt import cli, progress; progress.EVERY = 0.3; sys.argv[0] = 'promptopt'; cli.main()"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "recipe.toml", "target.delay=0.1"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert "/30 questions, " in done.stderr
+    assert "best " in done.stderr
+
+
+def test_the_bars_of_other_packages_are_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    monkeypatch.setattr(sys, "argv", ["promptopt", "--version"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
 
 
 # ── Exit codes ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,6 +332,13 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["run", "recipe.toml", "budget.questions=0"], "budget.questions is 0; give a positive number"),
     (["run", "recipe.toml", "start=no placeholder"], "start 'no placeholder' cannot be used"),
     (["run", "recipe.toml", "--check", "target.name=run_parts:Nope"], "cannot load 'run_parts:Nope'"),
+    (["run", "recipe.toml", "target.name=nowhere:Nope"], "Check the spelling and that the module is installed"),
+    (
+        ["run", "recipe.toml", "target.name=mine:Nope"],
+        "mine.py lies in this folder, where the command promptopt does not",
+    ),
+    (["run", "recipe.toml", "target.name=:Nope"], "Write it as package.module:Name."),
+    (["list", "targets", "klip"], "Did you mean 'clip'"),
     (["run", "recipe.toml", "run=recipe.toml"], "cannot record a run in recipe.toml"),
     (["resume", "nowhere"], "there is no run in 'nowhere'"),
     (["resume", "recipe.toml"], "there is no run in 'recipe.toml'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +19,11 @@ from promptopt.budget import Budget
 from promptopt.config import accepts, bind, build, call, check, override, read_recipe
 from promptopt.core import ChatModel, Example
 from promptopt.errors import UnknownName, UserError
+from promptopt.loading import heard
+from promptopt.metrics.function import FunctionMetric
 from promptopt.optimizers import HillClimb, LexicalProposer
 from promptopt.optimizers.pools import ListPool
+from promptopt.targets.function import Function
 
 
 def part(
@@ -120,7 +124,7 @@ def test_objects_pass_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("kind", ["optimizers", "scorers", "targets", "models", "datasets", "proposers", "pools"])
-@pytest.mark.parametrize("wrong", [0, 1.5, True, ["hill-climb"], object(), Words])
+@pytest.mark.parametrize("wrong", [0, 1.5, True, {"hill-climb"}, object(), Words])
 def test_what_is_no_part_is_refused(kind: str, wrong: Any) -> None:
     with pytest.raises(UserError, match=r"here is .*; give a name, a table with a name and options, or the object"):
         build(kind, wrong, where="here")
@@ -234,6 +238,97 @@ def test_later_overrides_win_and_names_become_tables_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "left", "said"),
+    [
+        (
+            ["optimizer.name=random-search"],
+            {"name": "random-search"},
+            "optimizer is random-search now, which has no k, proposer",
+        ),
+        (["optimizer.name=hill-climb"], {"name": "hill-climb", "k": 2, "proposer": {"name": "lexical"}}, None),
+        (
+            ["optimizer.name=random-search", "optimizer.k=9"],
+            {"name": "random-search", "k": 9},
+            "which has no proposer:",
+        ),
+        (
+            ["optimizer.proposer.name=chat"],
+            {"name": "hill-climb", "k": 2, "proposer": {"name": "chat", "conversation": "fresh"}},
+            "optimizer.proposer is chat now, which has no explore: left out.",
+        ),
+    ],
+)
+def test_another_name_drops_the_options_it_does_not_have(
+    changes: list[str], left: dict[str, Any], said: str | None
+) -> None:
+    proposer = {"name": "lexical"} | ({"explore": 0.5, "conversation": "fresh"} if "proposer" in changes[0] else {})
+    heard_of: list[str] = []
+    with heard(heard_of.append):
+        recipe = override({"optimizer": {"name": "hill-climb", "k": 2, "proposer": proposer}}, changes)
+    assert recipe == {"optimizer": left}
+    assert len(heard_of) == (said is not None)
+    assert said is None or said in heard_of[0]
+
+
+def test_a_part_of_nobody_knows_where_drops_nothing() -> None:
+    recipe = {"sweep": {"name": "a", "x": 1}}
+    assert override(recipe, ["sweep.name=b"]) == {"sweep": {"name": "b", "x": 1}}
+
+
+def test_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("start = 'a'\n", encoding="utf-8-sig")
+    assert read_recipe(tmp_path / "recipe.toml") == {"start": "a"}
+
+
+# ── Plain functions and lists ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_plain_function_stands_for_the_part_function() -> None:
+    metric = build("metrics", lambda output, example: float(output == example.label), where="metric")
+    assert isinstance(metric, FunctionMetric)
+    assert metric(["a", "b"], [Example("1", "x", "a"), Example("2", "y", "a")]) == [1.0, 0.0]
+    target = build("targets", partial(str.format), where="target")
+    assert isinstance(target, Function)
+
+
+def test_a_function_written_as_a_metric_is_one() -> None:
+    def whole(outputs: Any, examples: Any) -> list[float]:
+        return [1.0] * len(outputs)
+
+    assert build("metrics", whole, where="metric") is whole
+
+
+def test_a_function_of_the_text_is_told_to_be_a_score() -> None:
+    with pytest.raises(UserError, match="A function of the prompt's text goes into score"):
+        build("scorers", len, where="scorer")
+
+
+class Unnamed:
+    """A part whose annotations name what is imported for type checkers alone."""
+
+    def __init__(self, *, seed: int, other: Nowhere | None = None) -> None:  # type: ignore[name-defined]  # noqa: F821
+        self.seed = seed
+
+
+def test_annotations_that_only_type_checkers_can_read_are_passed_over() -> None:
+    assert call(Unnamed, {"seed": 3, "other": "x"}, where="part").seed == 3
+    with pytest.raises(UserError, match="valid integer"):
+        call(Unnamed, {"seed": "3"}, where="part")
+
+
+def test_no_class_of_ours_is_a_hint() -> None:
+    with pytest.raises(UserError) as error:
+        prepare({**GOOD, "budget": "lots"})
+    assert "instance of" not in str(error.value)
+
+
+def test_only_names_that_are_alike_are_taken_for_each_other() -> None:
+    with pytest.raises(UserError) as error:
+        raise UnknownName("option", "temperature", ["chat_template", "model"])
+    assert "Did you mean" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("seed", r"'seed' is not an override\. Write key=value, for example seed=3"),
@@ -290,7 +385,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"scorer": "bradley-terry"}, r"scorer: scorer must be given"),
     ({"target": {"name": "klip"}}, r"target: unknown target 'klip'\. Did you mean 'clip'"),
     ({"data": {"name": "run_parts:toy_data", "trian": 3}}, r"data: unknown option 'trian'\. Did you mean 'train'"),
-    ({"data": [1]}, r"data is \[1\]; give a name"),
+    ({"data": [1]}, r"give a list of at least two examples"),
+    ({"data": 1}, r"data is 1; give a name"),
 ]
 
 

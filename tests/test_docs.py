@@ -341,6 +341,6 @@ def test_every_extra_is_explained() -> None:
 def test_the_picture_shows_the_demo_and_loads_nothing() -> None:
     svg = (ROOT / "docs" / "images" / "demo.svg").read_text(encoding="utf-8")
     shown = " ".join("".join(ElementTree.fromstring(svg).itertext()).replace("\xa0", " ").split())
-    for text in ("promptopt demo", "start a photo of a {}", "a significant gain", "Record: runs/"):
+    for text in ("promptopt demo", "Start: a photo of a {}", "Best:", "a significant gain", "Record: runs/"):
         assert text in shown
     assert not re.search(r"(?:url\(|href=)[\"']?http", svg)

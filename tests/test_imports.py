@@ -44,6 +44,13 @@ def test_the_bare_import_loads_next_to_nothing() -> None:
     assert not {"numpy", "pydantic", "rich", "typer", "filelock"}.intersection(loaded.split())
 
 
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_the_command_itself_loads_next_to_nothing(option: str) -> None:
+    code = f"import sys; sys.argv = ['promptopt', {option!r}]; from promptopt import cli\ntry:\n    cli.main()\n"
+    loaded = python(code + "except SystemExit:\n    print(*sys.modules)").splitlines()[-1]
+    assert not {"numpy", "pydantic"}.intersection(loaded.split())
+
+
 def _best_of(runs: int, *arguments: str) -> float:
     times = []
     for _ in range(runs):

@@ -32,6 +32,9 @@ class Pool(Protocol):
 class ListPool:
     """The prompts that it is given.
 
+    Args:
+        prompts: the prompts; equal ones count once.
+
     Raises:
         UserError: there are none.
     """
@@ -48,6 +51,9 @@ class ListPool:
 
 class FilePool(ListPool):
     """The lines of a UTF-8 text file, one prompt per line; blank lines and white space around a prompt are dropped.
+
+    Args:
+        path: the file.
 
     Raises:
         UserError: the file is missing, is not UTF-8 or holds no prompt.

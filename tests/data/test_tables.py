@@ -34,6 +34,27 @@ def test_json_lines(tmp_path: Path) -> None:
     assert (by_id["mine/3"].input, by_id["mine/3"].label) == ("question 3", "answer 3")
 
 
+@pytest.mark.parametrize("name", ["rows.json", "rows.json.gz"])
+def test_an_array_of_objects(tmp_path: Path, name: str) -> None:
+    text = "\ufeff\n" + json.dumps(ROWS, indent=2)
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    assert table(path=tmp_path / name, train=4) == table(path=lines(tmp_path / "rows.jsonl"), train=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[{"input": 1},\n{"input"}]', "rows.json, line 2: not JSON"),
+        ('[{"input": "a", "label": "b"}, 3]', "rows.json, item 2: 3 is no JSON object"),
+        ("[]", "rows.json holds no records"),
+        ('[{"input": "a", "lable": "b"}]', "rows.json, item 1: unknown field 'label'. Did you mean 'lable'?"),
+    ],
+)
+def test_a_broken_array(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "rows.json").write_text(text)
+    assert said in refused(tmp_path / "rows.json")
+
+
 @pytest.mark.parametrize("name", ["d.csv", "d.tsv", "d.csv.gz", "d.CSV"])
 def test_tables_of_every_kind(tmp_path: Path, name: str) -> None:
     comma = "\t" if ".tsv" in name else ","
