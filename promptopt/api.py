@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from .loop import Run, Watch
 from .manifest import check_targets, freeze, manifest, thaw
 from .models.stack import wrap
 from .plan import Plan
+from .progress import asks_people, watching
 from .result import Candidate, Result
 from .scorers.marking import FailedRule
 from .usable import comparable, explain
@@ -57,7 +58,7 @@ def optimize(
     reply_cache: bool = True,
     in_flight: int = 64,
     run: str | Path | None = "auto",
-    watch: Watch | None = None,
+    watch: Watch | bool | None = None,
 ) -> Result:
     """Search for a prompt that scores better than the one you have.
 
@@ -94,7 +95,8 @@ def optimize(
         in_flight: most LLM calls under way at once, per model; fewer where a provider throttles.
         run: the folder to record the run in; ``"auto"`` makes one under ``runs/``, None records nothing. A folder that
             holds this run already is taken up where it stopped.
-        watch: called with a :class:`promptopt.loop.Progress` after every answer.
+        watch: called with a :class:`promptopt.loop.Progress` after every answer. By default a line shows how the run is
+            going, on a terminal and in a notebook; False shows nothing, True a line now and then elsewhere too.
 
     Returns:
         The best prompt, everything tried, the verdict on the test split and what it cost.
@@ -104,10 +106,14 @@ def optimize(
         ModelError: a chat model refused for good. The run is kept and can be resumed.
         NothingUsable: nothing that came back could be rated or compared.
     """
-    return execute({key: value for key, value in locals().items() if key != "watch"}, watch=watch)
+    arguments = {key: value for key, value in locals().items() if key != "watch"}
+    with watching(watch, people=asks_people(scorer)) as watcher:
+        return execute(arguments, watch=watcher)
 
 
-def resume(run: str | Path, overrides: Sequence[str] = (), *, watch: Watch | None = None, **objects: Any) -> Result:
+def resume(
+    run: str | Path, overrides: Sequence[str] = (), *, watch: Watch | bool | None = None, **objects: Any
+) -> Result:
     """Take up a run where it stopped. What its ledger holds is not paid for again.
 
     Args:
@@ -131,7 +137,8 @@ def resume(run: str | Path, overrides: Sequence[str] = (), *, watch: Watch | Non
             if key.partition(".")[0].strip() not in EXTENDS:
                 raise UserError(f"{key!r} cannot change when a run is taken up again, only {', '.join(EXTENDS)} can.")
         recipe = override(thaw(_recipe(ledger), objects), overrides)
-        return _run(prepare({**recipe, **_old_rule(ledger)}), ledger, watch)
+        with watching(watch, people=asks_people(recipe.get("scorer"))) as watcher:
+            return _run(prepare({**recipe, **_old_rule(ledger)}), ledger, watcher)
 
 
 def prepare(arguments: Table, *, parts: Table | None = None) -> Plan:
@@ -247,7 +254,8 @@ def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
             except KeyboardInterrupt:
                 reason = "interrupted"
     except BaseException as error:
-        ledger.append({"event": "failed", "error": f"{type(error).__name__}: {error}", "time": _now()})
+        with suppress(OSError):  # a full disk holds no more lines
+            ledger.append({"event": "failed", "error": f"{type(error).__name__}: {error}", "time": _now()})
         if ledger.folder:
             error.add_note(f"What was paid for is kept; go on with: promptopt resume {quote(str(ledger.folder))}")
         raise
@@ -373,6 +381,11 @@ def _new_folder(plan: Plan) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
+        except OSError as error:
+            raise UserError(
+                f"cannot make the folder {folder} for the run: {error.strerror}. Give another one with run = ..., or "
+                "start it where you may write."
+            ) from None
         return folder
     raise UserError("runs/ holds a thousand runs of this second; give a folder with run.")
 

@@ -263,6 +263,29 @@ class ChatModel(Protocol):
         """The most that :meth:`complete` could cost with these arguments; the budget is checked against it."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """How likely each of some replies is: log-probabilities in nats, in the order asked, and what it cost to know."""
+
+    log_probabilities: tuple[float, ...]
+    usage: Usage = Usage(calls=1)
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """A chat model that can say how likely given replies are, without writing one."""
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        """The log-probability that a reply to a conversation begins with each of these texts.
+
+        Raises:
+            ModelError: as ``complete``.
+        """
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        """The most that :meth:`choose` could cost with these arguments; the budget is checked against it."""
+
+
 class Embedder(Protocol):
     """Turns texts into vectors, so that texts of like meaning lie close."""
 

@@ -18,6 +18,8 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
+CLOSE = 0.6  # how alike two names are at least for one to be taken for the other misspelt
+
 
 class PromptoptError(Exception):
     """Anything that promptopt itself raises."""
@@ -39,7 +41,7 @@ class UnknownName(UserError):
 
     def __init__(self, what: str, given: str, allowed: Iterable[str], *, where: str = "") -> None:
         names = sorted(allowed)
-        close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(given, names, n=1, cutoff=CLOSE)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         place = f"{where}: " if where else ""
         super().__init__(f"{place}unknown {what} {given!r}.{hint} Allowed: {', '.join(names) or 'none'}.")

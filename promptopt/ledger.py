@@ -5,7 +5,8 @@ event      what the line holds
 ========== ==========================================================================================
 start      once: versions, seed, recipe, example ids (the manifest)
 resume     each time that the run is taken up again
-call       an LLM call: who made it, the hash of what was asked, the replies, usage, seconds so far
+call       an LLM call: who made it, the hash of what was asked, the replies (or how likely those given were), usage,
+           seconds so far
 answer     a question and its answer; ``n`` counts them within their stage (search, dev, final, test)
 turn       where answers come when they come: how many of them the optimizer was told, and asked after
 verdict    what the test split said about two prompts
@@ -36,7 +37,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from .attachments import attach, detach
-from .core import Case, Completion, Coverage, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Usage
+from .core import Case, Choice, Completion, Coverage, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Usage
 from .errors import LockedRun, ReplayMismatch, UserError
 
 Question: TypeAlias = Rate | Duel
@@ -265,6 +266,26 @@ def decode_completion(event: Event, folder: Path | None = None) -> Completion:
     return Completion(tuple(replies), Usage(*event["usage"]))
 
 
+def choice_key(model: str, messages: Sequence[Message], options: Sequence[str]) -> str:
+    """What makes two calls for the likelihood of replies the same call."""
+    return call_key(model, messages, n=0, temperature=0.0, seed=None, schema={"options": list(options)})
+
+
+def encode_choice(choice: Choice) -> dict[str, Any]:
+    """A choice as JSON values; null where a probability is 0."""
+    usage = choice.usage
+    return {
+        "log_probabilities": [_number(one) for one in choice.log_probabilities],
+        "usage": [usage.calls, usage.input_tokens, usage.output_tokens, usage.dollars],
+    }
+
+
+def decode_choice(event: Event) -> Choice:
+    """The choice that a call event holds."""
+    found = (-math.inf if one is None else float(one) for one in event["log_probabilities"])
+    return Choice(tuple(found), Usage(*event["usage"]))
+
+
 def held_out(stage: str) -> bool:
     """Whether a stage is one of the verdicts'."""
     return stage == TEST or stage.startswith(TRANSFER)
@@ -379,11 +400,20 @@ class Replay:
 
     def call(self, part: str, key: str) -> Completion | None:
         """The recorded completion of a call, or None if it has to be made."""
+        event = self._call(part, key)
+        return decode_completion(event, self._folder) if event else None
+
+    def choice(self, part: str, key: str) -> Choice | None:
+        """The recorded choice of a call, or None if it has to be made."""
+        event = self._call(part, key)
+        return decode_choice(event) if event else None
+
+    def _call(self, part: str, key: str) -> Event | None:
         recorded = self._calls[part, key]
         while recorded:
             index, event = recorded.popleft()
             if part == "optimizer" or index > self._batch_began or event["role"] == "reference":
-                return decode_completion(event, self._folder)
+                return event
         return None
 
 

@@ -21,6 +21,8 @@ from .core import (
     Belief,
     Calibrates,
     ChatModel,
+    Choice,
+    Chooses,
     Closes,
     Completion,
     Duel,
@@ -44,7 +46,9 @@ from .ledger import (
     Question,
     Replay,
     call_key,
+    choice_key,
     encode,
+    encode_choice,
     encode_completion,
     held_out,
     skipped,
@@ -285,8 +289,8 @@ class Run:
         answers = (answer for part in self._affordable(live, stage) for answer in self._ask(scorer, part, stage))
         for i, question in enumerate(questions):
             answer = self.keep(stage, question, recorded[i] if i in recorded else next(answers))
-            if stage == "search" and isinstance(question, Rate) and isinstance(answer, Rating):
-                self.harvest.take(question.prompt, answer, live=i not in recorded)
+            if stage == "search":
+                self.harvest.take(question, answer, live=i not in recorded)
             yield question, answer
         next(answers, None)  # the last part is over as well
         self.keep_back(stage)
@@ -530,13 +534,33 @@ class BilledModel:
             with self._run.meter.hold(self._model.at_most(messages, n=n)) as bill:
                 completion = self._model.complete(messages, **asked)
                 bill(completion.usage)
+        self._write(key, encode_completion(completion, self._run.ledger.folder), completion.usage)
+        return completion
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        key, model = choice_key(self.name, messages, options), self._model
+        assert isinstance(model, Chooses)
+        with self._lock:
+            recorded = self._run.replay.choice(self._tags["part"], key)
+        if recorded is not None:
+            return recorded
+        self._run.meter.check_seconds()
+        with self._run.meter.hold(model.at_most_to_choose(messages, options)) as bill:
+            choice = model.choose(messages, options)
+            bill(choice.usage)
+        self._write(key, encode_choice(choice), choice.usage)
+        return choice
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        assert isinstance(self._model, Chooses)
+        return self._model.at_most_to_choose(messages, options)
+
+    def _write(self, key: str, given: Mapping[str, Any], usage: Usage) -> None:
         if self._tags["part"] == "scorer":
             with self._run.guard:
-                self._run.scorer_usage += completion.usage
+                self._run.scorer_usage += usage
         seconds = round(self._run.meter.seconds, 3)
-        event = encode_completion(completion, self._run.ledger.folder)
-        self._run.ledger.append({"event": "call", **self._tags, "key": key, **event, "t": seconds})
-        return completion
+        self._run.ledger.append({"event": "call", **self._tags, "key": key, **given, "t": seconds})
 
 
 def _pair(questions: Sequence[Question], answers: Any, scorer: Scorer[Any, Any]) -> Iterator[tuple[Question, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .core import Coverage, Prompt, Rating
+from .core import Coverage, Duel, Preference, Prompt, Rate, Rating
 from .errors import NothingUsable
 
 __all__ = ["Harvest", "comparable", "explain", "usable"]
@@ -28,6 +28,10 @@ REMEDIES = {  # by the beginning of the reason
     "no answer": READABLE,
     "no JSON": READABLE,
     "no Python": READABLE,
+    "verdicts unreadable": 'take a larger judge or, of a local one, read = "probabilities" (docs/judges.md)',
+    "verdicts cut": "raise the max_tokens of the judge's model",
+    "verdicts refused": "take another model as the judge",
+    "no own answer": "see whether the judge's model answers at all, or leave out self_reference",
     "HTTP 4": "see whether the endpoint takes what url and body send it",
 }
 OTHERWISE = "cases = true writes every output and what became of it into the ledger"
@@ -49,6 +53,14 @@ def comparable(one: Rating, other: Rating) -> bool:
     return paired and bool(usable(one) or usable(other))
 
 
+def undecided(answer: Preference) -> Rating | None:
+    """What is missing where nobody could say who won and the answer says why (``details["reasons"]``); else None."""
+    if answer.winner != "unknown" or not answer.details.get("reasons"):
+        return None
+    reasons = dict(answer.details["reasons"])
+    return Rating(math.nan, coverage=Coverage(sum(reasons.values()), 0, 0, reasons))
+
+
 class Harvest:
     """What the ratings of a search rest on.
 
@@ -59,19 +71,20 @@ class Harvest:
 
     def __init__(self) -> None:
         self.any = False
-        self._barren: dict[Prompt, Rating] = {}
+        self._barren: dict[Prompt | Duel, Rating] = {}
 
-    def take(self, prompt: Prompt, rating: Rating, *, live: bool) -> None:
-        """Take a rating; a replayed one, which was paid for in an earlier session, ends nothing.
+    def take(self, question: Rate | Duel, answer: Rating | Preference, *, live: bool) -> None:
+        """Take an answer; a replayed one, which was paid for in an earlier session, ends nothing.
 
         Raises:
             NothingUsable: enough is enough.
         """
-        if usable(rating):
+        rating = answer if isinstance(answer, Rating) else undecided(answer)
+        if rating is None or usable(rating):
             self.any = True
             self._barren.clear()
             return
-        self._barren[prompt] = rating
+        self._barren[question.prompt if isinstance(question, Rate) else question] = rating
         outside = all(math.isnan(one.value) for one in self._barren.values())
         if live and len(self._barren) >= ENOUGH and (outside or not self.any):
             self.end()
@@ -83,7 +96,10 @@ class Harvest:
             NothingUsable: something was rated, and of the last prompts nothing could be used.
         """
         if self._barren:
-            prompts = f"{len(self._barren)} different prompts" if len(self._barren) > 1 else "the only prompt rated"
+            duels = isinstance(next(iter(self._barren)), Duel)
+            prompts = f"{len(self._barren)} different {'duels' if duels else 'prompts'}"
+            if len(self._barren) == 1:
+                prompts = "the only duel" if duels else "the only prompt rated"
             raise NothingUsable(f"not one output of {prompts} could be used: {explain(self._barren.values())}.")
 
 

@@ -238,3 +238,92 @@ def test_a_rating_optimizer_needs_an_adapter(tmp_path: Path) -> None:
             scorer=Person(),
             run=None,
         )
+
+
+# ── What costs, and what is best ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Skipper(Person):
+    """Cannot tell about every third duel; with ``mind`` says a winner after all, a duel later."""
+
+    def __init__(self, *, mind: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.mind = mind
+        self.bests: list[str] = []
+
+    def wait(self) -> bool:
+        if self.stop is not None and len(self.given) >= self.stop:
+            return False
+        duel = self.waiting.pop(0)
+        self.given.append(duel)
+        self.record(duel, Preference("unknown" if duel.number % 3 == 0 else "a"))
+        if self.mind and duel.number % 6 == 1:
+            self.record(self.given[-2], Preference("b"))
+        return True
+
+    def watch(self, progress: Any, /) -> None:
+        self.bests.append(progress.best.text)
+
+
+def test_skips_cost_nothing(tmp_path: Path) -> None:
+    result, optimizer = search(tmp_path / "run", Skipper(ahead=1), questions=10)
+    assert result.stop_reason == "budget: questions"
+    assert result.costs.questions == 10
+    assert Counter(winner for _, winner in optimizer.told) == {"a": 10, "unknown": 5}
+
+
+def test_a_skip_that_is_made_good_costs_one(tmp_path: Path) -> None:
+    result, _ = search(tmp_path / "run", Skipper(ahead=1, mind=True), questions=10)
+    latest = [step.answer.winner for step in result.steps]
+    assert result.costs.questions == 10
+    assert sum(winner != "unknown" for winner in latest) == 10
+    assert Counter(latest)["b"] == 2
+
+
+@pytest.mark.parametrize("sitting", [1, 3, 4, 8, 13])
+def test_skips_of_an_earlier_sitting_cost_nothing_either(tmp_path: Path, sitting: int) -> None:
+    whole, _ = search(tmp_path / "whole", Skipper(ahead=1, mind=True), questions=10)
+    search(tmp_path / "run", Skipper(ahead=1, mind=True, stop=sitting), questions=10)
+    result = resume(tmp_path / "run", optimizer=Pairs(), scorer=Later(ahead=1, mind=True))
+    assert result.costs.questions == 10
+    assert len(result.steps) == len(whole.steps)
+
+
+class Later(Skipper):
+    """Goes on where another left off: knows what was given then."""
+
+    def remember(self, duel: Duel, preference: Preference, /) -> None:
+        super().remember(duel, preference)
+        self.given.append(duel)
+
+
+class Latest(Pairs):
+    """Holds the winner of the last duel best."""
+
+    def best(self) -> Prompt:
+        return self.prompts[len(self.told) % len(self.prompts)]
+
+
+def test_the_best_is_the_same_live_at_the_end_and_when_the_run_is_taken_up(tmp_path: Path) -> None:
+    """What watchers see is what the optimizer holds after all that was told, not a turn behind."""
+    person, optimizer = Skipper(ahead=1, stop=3), Latest()
+    stopped = optimize(start=START, optimizer=optimizer, scorer=person, budget=9, run=tmp_path / "run")
+    assert person.bests == [START[0], START[1], START[2], START[3]]
+    again = Skipper(ahead=1, stop=0)
+    resumed = resume(tmp_path / "run", optimizer=Latest(), scorer=again)
+    assert stopped.best == resumed.best == again.bests[0] == START[3]
+
+
+def test_patience_goes_on_where_it_was(tmp_path: Path) -> None:
+    """A best prompt that was found before the run was stopped is not news when it is taken up."""
+
+    class Early(Pairs):
+        def best(self) -> Prompt:
+            return self.prompts[1 if len(self.told) >= 2 else 0]
+
+    options: dict[str, Any] = {"start": START, "patience": 5, "budget": 30}
+    whole = optimize(optimizer=Early(), scorer=Skipper(ahead=1), run=tmp_path / "whole", **options)
+    optimize(optimizer=Early(), scorer=Skipper(ahead=1, stop=5), run=tmp_path / "run", **options)
+    parts = resume(tmp_path / "run", optimizer=Early(), scorer=Skipper(ahead=1))
+    assert parts.stop_reason == whole.stop_reason
+    assert len(parts.steps) == len(whole.steps) == 7

@@ -5,18 +5,18 @@
     python experiments/greater/run.py --report runs.jsonl part.jsonl
 
 For every task, arm and seed one run with ``recipe.toml``, and for every task and seed one look at how well the
-gradient tells which candidate has the least loss. Appends one JSON line per run to ``--out``, and prints the tables of
-README.md.
+gradient tells which candidate has the least loss. Appends one JSON line per run to ``--out``, leaving out those that it
+holds, and prints the tables of README.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -317,25 +317,28 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=list(range(5)))
     parser.add_argument("--model", default=str(EMBEDDED))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="a file to append every run to, as JSON lines")
+    parser.add_argument("--out", type=Path, help="a file to append every run to, as JSON lines; what it holds stays")
     parser.add_argument("--report", nargs="*", type=Path, help="run nothing; print the tables of these files")
     options = parser.parse_args()
     if options.report:
-        lines = [json.loads(line) for path in options.report for line in path.read_text(encoding="utf-8").splitlines()]
-        print(report(lines))
+        print(report([line for path in options.report for line in read(path)]))
         return
     torch.set_num_threads(options.threads)
-    lines = []
-    for seed in options.seeds:
-        for task in options.tasks:
-            for arm in options.arms:
-                look = correlation(task, seed, model=options.model) if arm == CORRELATION else None
-                lines.append(look or one_run(task, arm, seed, model=options.model))
-                print(json.dumps(lines[-1]), file=sys.stderr, flush=True)
-                if options.out:
-                    with options.out.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(lines[-1]) + "\n")
+    lines = read(options.out) if options.out and options.out.exists() else []
+    done = {(line["task"], line["arm"], line["seed"]) for line in lines}
+    for seed, task, arm in product(options.seeds, options.tasks, options.arms):
+        if (task, arm, seed) not in done:
+            one = correlation if arm == CORRELATION else partial(one_run, arm=arm)
+            lines.append(one(task=task, seed=seed, model=options.model))
+            if options.out:
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(lines[-1]) + "\n")
     print(report(lines))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The runs in a file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class Record:
 
     def tell(self, number: int, a: int, b: int, winner: Winner) -> None:
         """An answer; a second one to the same number replaces the first."""
-        if number not in self._answers and (a, b) in self._open:
+        if (number < 0 or number not in self._answers) and (a, b) in self._open:
             self._open.remove((a, b))
         key = number if number >= 0 else -1 - len(self._answers)
         self._answers[key] = (a, b, WINS[winner])

@@ -36,6 +36,7 @@ NEWTON_STEPS, ENOUGH = 50, 1e-6
 LENGTHS = (0.5, 1.0, 2.0)  # of the median distance
 SCALES = (1.0, 6.0, 36.0, 216.0)  # variances of the utility, in log-odds²
 KEPT, NEGLIGIBLE = 6, 0.02  # mixture: components at most, and the share of the largest weight that is left out
+ROUNDING = 1e-12
 SAMPLE = 500  # prompts that the median distance is taken over
 
 
@@ -286,8 +287,11 @@ def kernels(arms: Arms) -> list[Kernel]:
     """Those that the default mixes, scaled by how far apart the embeddings are."""
     vectors, squares = arms.vectors[:SAMPLE], arms.squares[:SAMPLE]
     squared = squares[:, None] + squares - 2 * vectors @ vectors.T
-    median = float(np.sqrt(max(np.median(squared[np.triu_indices(len(vectors), 1)]), 0.0))) or 1.0
-    spread = float(np.var(vectors, axis=0).sum()) or 1.0
+    least = ROUNDING * float(squares.mean())  # below, embeddings are equal and their distance is of rounding
+    median = float(np.median(squared[np.triu_indices(len(vectors), 1)]))
+    median = median**0.5 if median > least else 1.0
+    spread = float(np.var(vectors, axis=0).sum())
+    spread = spread if spread > least else 1.0
     radial: list[Kernel] = [
         Embedded(arms, scale * max(1.0, length**2), length * median) for length in LENGTHS for scale in SCALES
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ class Responses(_Exchanges):
         """A query with each of its replies, those of the user first."""
         sampled = self._sampled(query, rng, seen=set(self._start))
         replies = (reply for source in (self._start, sampled) for reply in source)
-        return (query + BETWEEN + reply for reply, _ in zip(replies, range(self._per_query), strict=False))
+        return (query + BETWEEN + reply for reply in islice(replies, self._per_query))
 
     def _sampled(self, query: str, rng: np.random.Generator, *, seen: set[str]) -> Iterator[str]:
         return new_texts(iter(lambda: self._asker.replies(query, rng, n=self._per_call), None), seen=seen)

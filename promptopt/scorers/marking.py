@@ -58,7 +58,11 @@ class Marking:
             UserError: the metric gave less than what it says, or is taken, to be its worst value.
         """
         broken = _broken(outputs)
-        shown = [_readable(broken[i]) if i in broken else one for i, one in enumerate(outputs)] if broken else outputs
+        shown = (
+            [_readable(broken[i], metric) if i in broken else one for i, one in enumerate(outputs)]
+            if broken
+            else outputs
+        )
         marks = metric(shown, examples)
         values, worst = _numbers(marks), worst_of(metric) or 0.0
         if failed == "worst":
@@ -66,7 +70,7 @@ class Marking:
         reasons, unscored, feedback = {}, {}, {}
         for i in sorted({*broken, *(i for i, mark in enumerate(marks) if mark is None or isinstance(mark, Mark))}):
             told = mark.feedback if isinstance(mark := marks[i], Mark) else ""
-            if i in broken and _is_lost(broken[i], mark, values[i], worst):
+            if i in broken and (shown[i] is None or _is_lost(mark, values[i], worst)):
                 reasons[i] = broken[i].reason
                 values[i] = math.nan
             elif isinstance(mark, Mark) and mark.failed:
@@ -118,13 +122,14 @@ def _broken(outputs: Sequence[Any]) -> dict[int, Failed]:
     return found
 
 
-def _readable(output: Failed) -> str | None:
-    return output.text if output.cut else None
+def _readable(output: Failed, metric: Metric) -> str | None:
+    """What of a failed output the metric is shown: a cut-off text, unless it says that ``reads_cut`` is False."""
+    return output.text if output.cut and getattr(metric, "reads_cut", True) else None
 
 
-def _is_lost(output: Failed, mark: float | Mark | None, value: float, worst: float) -> bool:
+def _is_lost(mark: float | Mark | None, value: float, worst: float) -> bool:
     """Whether the metric could not read its answer in what there is of a failed output."""
-    return _readable(output) is None or (isinstance(mark, Mark) and mark.failed) or value <= worst
+    return (isinstance(mark, Mark) and mark.failed) or value <= worst
 
 
 def _numbers(marks: Sequence[float | Mark | None]) -> Array:

@@ -87,7 +87,7 @@ class _MinusLoss:
             ) from None
 
     def _marked(self, output: Any) -> float:
-        loss = self._of(output) + self._weight * output.nll
+        loss: float = self._of(output) + self._weight * output.nll
         return loss if math.isnan(loss) else round(max(-loss, self.worst), DECIMALS)
 
     @staticmethod

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Rows: TypeAlias = Sequence[NDArray[np.float32]]  # in fact one array, which a type checker does not call a sequence
 
 TEXTS_AT_ONCE = 8192  # so many class texts of several prompts are encoded together
+CLASSES_EMBEDDED = 4  # with so many classes at most a template is embedded; with ten, distances correlate at .98
 
 
 class Clip:
@@ -95,6 +96,7 @@ class Clip:
 
         self.model, self.tokenizer = loaded.model, loaded.tokenizer
         self.record, self._notes = loaded.record, loaded.notes
+        self._embedded: dict[str, NDArray[np.float64]] = {}
         self._texts = TextEncoder(self.model, self.tokenizer, batch_size=batch_size)
         self._images = ImageFeatures(self.model, config=loaded.config, batch_size=batch_size, cache=cache)
         bias = self.model.logit_bias
@@ -136,6 +138,25 @@ class Clip:
         """``scale * cos + bias`` of images with class embeddings ``(n_classes, dim)``: ``(n_examples, n_classes)``."""
         logits: torch.Tensor = self._images.of(examples) @ (self._scale * weights).T + self._bias
         return logits
+
+    def embed(self, texts: Sequence[str], /) -> NDArray[np.float64]:
+        """Where templates lie in the text tower's space: ``(n_texts, dim)``, each row of length 1.
+
+        A row is the mean of a template's class texts, over four classes at most, evenly spread: searches want it for
+        many templates, to know which of them are alike. Rows are remembered.
+        """
+        import numpy as np
+
+        assert self._texts is not None
+        names = self.classes[:: -(-len(self.classes) // CLASSES_EMBEDDED)]
+        new = [text for text in dict.fromkeys(texts) if text not in self._embedded]
+        some = max(1, TEXTS_AT_ONCE // len(names))
+        for part in (new[at : at + some] for at in range(0, len(new), some)):
+            features = self._texts.encode([text.replace("{}", name) for text in part for name in names])
+            means = features.double().cpu().numpy().reshape(len(part), len(names), -1).mean(axis=1)
+            self._embedded |= zip(part, means / np.linalg.norm(means, axis=1, keepdims=True), strict=True)
+        rows: NDArray[np.float64] = np.stack([self._embedded[text] for text in texts])
+        return rows
 
     # ── Parts of a run ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -80,7 +80,6 @@ class Pages:
 
     Attributes:
         tokenizer: of transformers; only read.
-        extractor: as given; may be set until the first tail is asked for.
         special: ids of special tokens.
 
     Raises:

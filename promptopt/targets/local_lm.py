@@ -4,7 +4,7 @@ What it reads for one example is a *document*::
 
     question and prompt, in the template | reasoning | extractor | answer
 
-The reasoning is generated; then the extractor ("Therefore, the final answer is $") is put behind it, and what the
+The reasoning is generated; then the extractor ("Therefore, the final answer is:") is put behind it, and what the
 model writes next is its answer. The cross-entropy of the true answer in that place is the task loss.
 """
 
@@ -74,9 +74,10 @@ class LocalLM:
     of the model's end tokens, at ``max_tokens``, or where the model writes the extractor itself; questions are never
     searched for it. Answers are greedy.
 
-    The default extractor suits the labels: where all are numbers, it is that of [Das2025], which ends in "$"; else it
-    ends in a colon and a new line, since behind a "$" models write amounts of money. We differ from [Das2025] in that
-    it also begins a new line, so that it does not stick to the last word. The embedded LM was trained with "$".
+    The default extractor suits the labels: where all of ``examples`` are numbers, it is that of [Das2025], which ends
+    in "$"; else it ends in a colon and a new line, since behind a "$" models write amounts of money. We differ from
+    [Das2025] in that it also begins a new line, so that it does not stick to the last word. The embedded LM was trained
+    with "$", and always gets it.
 
     At temperature 0 the likeliest token is taken; else each reasoning is drawn with a random stream of its own, from
     the seed, the prompt and the example. An output does not depend on what else is in a batch, nor on the switches
@@ -87,8 +88,7 @@ class LocalLM:
         model: a folder, or a name on the Hugging Face Hub.
         template: how prompt and input are put: ``{prompt}`` once, ``{input}``, or ``{name}`` for a field of an input
             that is a dict. Replaced as data.
-        extractor: what is put behind the reasoning; may be made of special tokens. By default as the labels are: of
-            ``examples``, else of those that it is first run on.
+        extractor: what is put behind the reasoning; may be made of special tokens. By default it suits ``examples``.
         chat_template: whether that is the user's turn in the model's chat template; by default as there is one or not.
         template_options: further variables of the chat template, for example ``enable_thinking = false``.
         max_tokens: the longest reasoning; 0 for none.
@@ -103,7 +103,7 @@ class LocalLM:
         use_drafts: check earlier reasoning, and true answers, instead of writing them anew.
         keep_reasoning: take the gradient with the reasoning that was written when the prompt was rated.
         one_pass: take proposals and gradient from one forward pass.
-        examples: training examples, whose labels say which default extractor suits; those of the run.
+        examples: training examples, whose labels choose the default extractor; those of the run.
 
     Raises:
         UserError: an argument is out of range, or there is no such folder; on first use, the model cannot be loaded, is
@@ -145,9 +145,7 @@ class LocalLM:
         self._model, called = located(model)
         self.name = f"local:{called}"
         self._template = template
-        embedded = Path(self._model).resolve() == EMBEDDED.resolve()
-        self._extractor = NUMBER_EXTRACTOR if extractor is None and embedded else extractor
-        self._examples = tuple(examples)
+        self._extractor = _suited(self._model, examples) if extractor is None else extractor
         self._chat_template, self._template_options = chat_template, dict(template_options or {})
         self._max_tokens, self._answer_tokens, self._temperature = max_tokens, answer_tokens, temperature
         self._seed = seed
@@ -214,7 +212,6 @@ class LocalLM:
 
     def _outcomes(self, prompts: Sequence[Prompt], examples: Sequence[Example]) -> list[Outcome]:
         """Of each prompt and example, prompt by prompt."""
-        self._settle(examples)
         pairs = [(prompt, example) for prompt in prompts for example in examples]
         heads = self._pages.heads([(prompt.text, example) for prompt, example in pairs])
         jobs = [self._job(*pair, head) for pair, head in zip(pairs, heads, strict=True)]
@@ -256,11 +253,6 @@ class LocalLM:
     def _draft(self, prompt: Prompt, example: Example) -> tuple[int, ...]:
         parents = (one for one in prompt.origin.get("parents", ()) if isinstance(one, str))
         return self._memory.draft((prompt.text, *parents), example.id)
-
-    def _settle(self, examples: Sequence[Example]) -> None:
-        """Choose the extractor where none was given, once and for all."""
-        if self._extractor is None and examples:
-            self._extractor = self._pages.extractor = _suited(self._examples or examples)
 
     def _tail(self, example: Example, head: Head) -> Tail:
         """Extractor and true answer of an example, if its document cannot grow longer than the model can hold."""
@@ -362,7 +354,6 @@ class LocalLM:
         """Whole documents, by the number of their example, of those that have such a position."""
         from .lm_gradient import Page
 
-        self._settle(examples)
         cut = self._pages.cut(text)
         if not 0 <= position < len(cut.spans):
             raise ValueError(f"position {position} in a prompt of {len(cut.spans)} tokens")
@@ -432,7 +423,6 @@ class LocalLM:
         from .lm_generate import prompt_losses
 
         with self._lock, torch.no_grad():
-            self._settle(examples)
             heads = self._pages.heads([(text, example) for example in examples])
             body, _ = self._weights
             batches = in_batches(heads, lambda part: prompt_losses(body, part), batch_size=self._batch_size)
@@ -454,7 +444,7 @@ class LocalLM:
 
             self._context = reader.context
             self._reader = reader
-            self._loaded_pages = Pages(reader, template=self._template, extractor=self._extractor or EXTRACTOR)
+            self._loaded_pages = Pages(reader, template=self._template, extractor=self._extractor)
         return self._loaded_pages
 
     @property
@@ -486,10 +476,11 @@ class LocalLM:
         return self._loaded
 
 
-def _suited(examples: Sequence[Example]) -> str:
-    """The extractor that asks for answers like these."""
-    labels = (one.label[0] if isinstance(one.label, list | tuple) and one.label else one.label for one in examples)
-    return NUMBER_EXTRACTOR if all(NUMBER.fullmatch(str(label).strip()) for label in labels) else EXTRACTOR
+def _suited(model: str, examples: Sequence[Example]) -> str:
+    """The extractor that asks a model for answers like those of the examples."""
+    labels = [one.label[0] if isinstance(one.label, list | tuple) and one.label else one.label for one in examples]
+    numbers = bool(labels) and all(NUMBER.fullmatch(str(label).strip()) for label in labels)
+    return NUMBER_EXTRACTOR if numbers or Path(model).resolve() == EMBEDDED.resolve() else EXTRACTOR
 
 
 def _ends(model: Any, tokenizer: Any) -> set[int]:

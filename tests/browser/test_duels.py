@@ -155,11 +155,9 @@ def test_two_annotators_and_their_agreement(tmp_path: Path) -> None:
         bob.press("t")
         assert bob.shown(besides=own) == first  # ada's, for a second opinion
         bob.press("t")
-        bob.until(lambda: "100 % of 1 duels with two opinions" in bob.text("agreement"))
-        ada.until(lambda: "100 % of 1 duels with two opinions" in ada.text("agreement"))
+        bob.until(lambda: "1 of 1 second opinions agree" in bob.text("agreement"))
+        ada.until(lambda: "1 of 1 second opinions agree" in ada.text("agreement"))
         ada.until(lambda: ada.text("annotators") == "2")
-        assert ada.text("confidence") == "63 %"
-        assert ada.text("more") == "about 12"
         assert {"ada": "tie", "bob": "tie"} in [answer["details"]["by"] for answer in run.answers]
 
 
@@ -196,7 +194,6 @@ def test_html_and_scripts_in_an_output_are_shown_and_not_run(tmp_path: Path) -> 
         assert "<script>document.title = 'owned'</script>" in seen
         assert "onerror=" in seen
         assert tab.text("context") == "<i>context</i>"
-        tab.until(lambda: "document.title = 'owned'" in tab.text("best"))
         assert tab.driver.title == "Duels"
         assert not tab.driver.find_elements("css selector", "#rows script, #rows img, #rows b, aside img, #context i")
 

@@ -68,11 +68,12 @@ def test_choosing_beats_chance() -> None:
     assert chosen < chance - 1
 
 
+@pytest.mark.parametrize("nu", [1.0, 5.0])
 @pytest.mark.parametrize("norm", ["diagonal", "full"])
-def test_the_released_rule_as_the_paper_has_it(norm: Any) -> None:
-    """The next pair from the network's own weights, with V as a (P, P) array."""
+def test_the_released_rule_as_the_paper_has_it(norm: Any, nu: float) -> None:
+    """The next pair from the network's own weights, with V as a (P, P) array and ν under the root."""
     table = rows(12, 3)
-    optimizer = begun(Apohf, table, fit="released", norm=norm, n_init=4)
+    optimizer = begun(Apohf, table, fit="released", norm=norm, nu=nu, n_init=4)
     play(optimizer, 8 * table[:, 0], 7)
     h, g = optimizer._utility().mean, optimizer._utility()._slopes
     full = np.concatenate(
@@ -84,7 +85,7 @@ def test_the_released_rule_as_the_paper_has_it(norm: Any) -> None:
     inverse = np.diag(1 / np.diag(v)) if norm == "diagonal" else np.linalg.inv(v)
     first = int(np.argmax(h))
     gaps = full - full[first]
-    value = h + np.sqrt(np.einsum("np,pq,nq->n", gaps, inverse, gaps))
+    value = h + np.sqrt(nu * np.einsum("np,pq,nq->n", gaps, inverse, gaps))
     value[first] = -np.inf
     (duel,) = optimizer.ask()
     assert [int(duel.a.text), int(duel.b.text)] == [
@@ -160,6 +161,12 @@ def test_answers_without_a_number_add_up() -> None:
     assert optimizer._record.answered == 2
 
 
+def test_answers_without_a_number_leave_no_duel_open() -> None:
+    optimizer = begun(Apohf, TABLE)
+    play(optimizer, UTILITY, 7)
+    assert len(optimizer._record.duels().wins) == 7
+
+
 @pytest.mark.parametrize("make", ALL)
 def test_the_start_stays_until_somebody_wins(make: Any) -> None:
     optimizer = begun(make, TABLE)
@@ -202,6 +209,8 @@ def test_late_answers_count_as_if_they_had_come_in_time(make: Any) -> None:
     np.testing.assert_allclose(late._utility().mean, optimizer._utility().mean, atol=1e-6)
     assert not np.isnan(late._record.duels().wins).any()
     assert late.best() == optimizer.best()
+    if make is not DoubleTS:  # whose ensemble is drawn anew after every answer
+        np.testing.assert_array_equal(late._utility().mean, optimizer._utility().mean)
 
 
 def test_fits_only_when_something_new_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +307,7 @@ def test_mutation_shows_the_best_and_worst_played_and_adds_what_is_written() -> 
 # ── How sure it is ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_confidence_grows_and_questions_shrink() -> None:
+def test_confidence_grows() -> None:
     """The best of 40 wins nine of ten duels against the next."""
     utility = 10 * TABLE @ TABLE[7]
     assert np.ptp(np.sort(utility)[-2:]) > 2
@@ -311,8 +320,7 @@ def test_confidence_grows_and_questions_shrink() -> None:
     assert beliefs[0].confidence < 0.1
     assert beliefs[0].confidence < beliefs[1].confidence < beliefs[-1].confidence
     assert beliefs[-1].confidence > 0.8
-    questions = [500 if belief.questions is None else belief.questions for belief in beliefs]
-    assert questions[0] > questions[-1] <= 10
+    assert all(belief.questions is None for belief in beliefs)  # a count would jump about, see belief.py
 
 
 def test_confidence_is_calibrated_within_reason() -> None:

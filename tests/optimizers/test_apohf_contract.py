@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,8 @@ from promptopt.optimizers.linear_duel import LinearDuel
 from promptopt.optimizers.pools import ListPool
 from promptopt.optimizers.proposers.lexical import LexicalProposer
 from promptopt.optimizers.random_duels import RandomDuels
+from promptopt.optimizers.responses import Responses
+from promptopt.testing import ScriptedModel
 from promptopt.testing.contracts import OptimizerContract
 
 WORDS = "small large blurry clean drawing painting toy plastic".split()
@@ -75,14 +78,46 @@ class TestApohfWithMutation(Suite):
         return Apohf(pool=ListPool(prompts=POOL), embedder=Letters(), proposer=proposer, mutate_every=10)
 
 
+class TestApohfOverQueries(Suite):
+    __test__ = True
+
+    def make(self) -> Any:
+        numbers = count()
+        model = ScriptedModel(lambda messages: f"{messages[0].text} {{}} {next(numbers)}")
+        return Apohf(pool=Responses(model=model, queries=["Who", "Why", "When"], per_query=5, per_call=2), batch=2)
+
+    def problem_with(self, text: str) -> str | None:
+        return None
+
+
 class TestLinearDuel(Suite):
     __test__ = True
     factory = LinearDuel
 
 
+class TestLinearReleased(Suite):
+    __test__ = True
+    questions = 10
+    factory = LinearDuel
+    options: ClassVar[Any] = {"fit": "released", "n_init": 3}
+
+
 class TestDoubleTS(Suite):
     __test__ = True
     factory = DoubleTS
+
+
+class TestDoubleTSReleased(Suite):
+    __test__ = True
+    questions = 10
+    factory = DoubleTS
+    options: ClassVar[Any] = {"fit": "released", "n_init": 3}
+
+
+class TestRandomReleased(Suite):
+    __test__ = True
+    factory = RandomDuels
+    options: ClassVar[Any] = {"fit": "released"}
 
 
 class TestRandomDuels(Suite):

@@ -144,6 +144,17 @@ def test_equal_embeddings_are_no_trouble() -> None:
     assert np.isfinite(process.spread(0, asked)).all()
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-17, 1e-9])
+def test_a_pool_whose_embeddings_are_all_the_same_is_no_trouble(noise: float) -> None:
+    """As where every prompt brings about the same outputs; rounding is no distance."""
+    table = np.repeat(rows(1, 30), 7, axis=0) + noise * np.random.default_rng(0).standard_normal((7, 30))
+    arms, asked = arms_of(table), duels(7, 20)
+    process = GaussianProcess(asked, kernels(arms))
+    assert np.isfinite(process.mean).all()
+    assert np.isfinite(process.spread(0, asked)).all()
+    assert np.ptp(process.mean) < 1e-2
+
+
 def test_kept_inner_products_follow_a_growing_pool() -> None:
     arms = Arms(Table(rows(6, 3)))
     arms.add([Prompt("0"), Prompt("1")])

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+import promptopt
 from promptopt import optimize
 from promptopt.core import Duel, Preference, Prompt, Rate, Rating, Winner
 from promptopt.errors import UserError
+from promptopt.optimizers.apohf import Apohf
+from promptopt.optimizers.pools import ListPool
 from promptopt.scorers import BradleyTerry, FunctionScorer, WinRate
-from promptopt.scorers.adapters import meet
+from promptopt.scorers.adapters import STANDARD, meet
 from promptopt.testing import FakeSetup
 
 A, B, C = Prompt("a"), Prompt("bb"), Prompt("ccc")
@@ -74,6 +79,88 @@ def test_each_prompt_of_a_batch_is_rated_once() -> None:
     scorer.begin(FakeSetup())
     scorer.answer([Duel(A, B, number=0), Duel(B, A, number=1), Duel(A, C, number=2)])
     assert asked == ["a", "bb", "ccc"]
+
+
+def test_standardised_ratings_are_in_standard_deviations() -> None:
+    """P(a beats b) as the paper's simulated annotator has it, from fifty prompts drawn with replacement."""
+    values = dict(zip("abcdefgh", np.random.default_rng(0).uniform(0.4, 0.5, 8), strict=True))
+    scorer = BradleyTerry(scorer=FunctionScorer(values.__getitem__), scale=2.0, standardise=50)
+    setup = FakeSetup()
+    scorer.begin(setup)
+    prompts = [Prompt(text) for text in values]
+    questions = scorer.calibration(prompts)
+    assert len(set(questions)) == len(questions) <= 8
+    scorer.calibrate(list(zip(questions, scorer.scorer.answer(questions), strict=True)))
+    drawn = setup.rng(STANDARD).choice(8, 50)
+    ratings = np.array(list(values.values()))
+    standardised = (ratings - ratings[drawn].mean()) / ratings[drawn].std()
+    best, worst = int(np.argmax(ratings)), int(np.argsort(ratings)[-3])
+    probability = 1 / (1 + math.exp(-2.0 * (standardised[best] - standardised[worst])))
+    assert 0.6 < probability < 0.98
+    wins = winners(scorer, [Duel(prompts[best], prompts[worst], number=i) for i in range(2_000)]).count("a")
+    assert stats.binomtest(wins, 2_000, probability).pvalue > 0.001
+
+
+def test_prompts_that_are_all_alike_are_not_divided_by_nothing() -> None:
+    scorer, setup = BradleyTerry(scorer=FunctionScorer(lambda text: 0.5), standardise=5), FakeSetup()
+    scorer.begin(setup)
+    questions = scorer.calibration([A, B, C])
+    scorer.calibrate([(question, Rating(math.nan if question.prompt == C else 0.5)) for question in questions])
+    assert "same rating" in setup.notes[0]
+    assert winners(scorer, [Duel(A, B, number=i) for i in range(20)]).count("a") in range(3, 18)
+
+
+def standardised_run(folder: Path, rated: list[str], *, budget: int) -> Any:
+    def score(text: str) -> float:
+        rated.append(text)
+        return len(text) / 7
+
+    optimizer = Apohf(pool=ListPool(prompts=["a" * n for n in range(2, 12)]))
+    scorer = BradleyTerry(scorer=FunctionScorer(score), standardise=50)
+    result = promptopt.optimize(start="a", optimizer=optimizer, scorer=scorer, budget=budget, run=folder)
+    return optimizer, result
+
+
+def test_standardising_is_recorded_apart_and_no_question_and_not_done_again(tmp_path: Path) -> None:
+    rated: list[str] = []
+    optimizer, result = standardised_run(tmp_path / "run", rated, budget=3)
+    stages = [step.stage for step in result.steps]
+    before = stages.count("calibration")
+    assert before == len(set(rated[:before])) > 5
+    assert stages.count("search") == result.costs.questions == 3
+    assert optimizer._record.asked == optimizer._record.answered == 3
+    assert not result.candidates  # what the search was told are duels
+    events = list(map(json.loads, (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()))
+    assert sum(event.get("stage") == "calibration" for event in events) == before
+    rated.clear()
+    _, longer = standardised_run(tmp_path / "run", rated, budget=8)
+    assert len(rated) == 2 * 5
+    assert longer.costs.questions == 8
+    whole = standardised_run(tmp_path / "whole", [], budget=8)[1]
+    assert longer.history() == whole.history()
+
+
+def test_standardising_needs_an_optimizer_that_knows_its_prompts() -> None:
+    class Pairs:
+        question = Duel
+
+        def begin(self, setup: Any, /) -> None: ...
+
+        def ask(self) -> list[Duel]:
+            return [Duel(A, B)]
+
+        def best(self) -> Prompt:
+            return A
+
+    scorer = BradleyTerry(scorer=FunctionScorer(len), standardise=10)
+    with pytest.raises(UserError, match="apohf"):
+        promptopt.optimize(start="a", optimizer=Pairs(), scorer=scorer, run=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [-1, 1])
+def test_what_is_standardised_on_is_two_prompts_or_more(number: int) -> None:
+    with pytest.raises(UserError, match="2 prompts or more"):
+        BradleyTerry(scorer=FunctionScorer(len), standardise=number)
 
 
 @pytest.mark.parametrize("scale", [0, -1, math.nan])

@@ -21,8 +21,10 @@ import pytest
 from rich.console import Console
 
 import promptopt
-from promptopt.core import Duel, Example, Picture, Preference, Prompt, Streams
+from promptopt.budget import Budget, Costs
+from promptopt.core import Belief, Duel, Example, Picture, Preference, Prompt, Streams
 from promptopt.errors import ModelError, UserError
+from promptopt.loop import Progress
 from promptopt.scorers import WinRate
 from promptopt.scorers.human import SAME, Human
 from promptopt.scorers.human_desk import Desk
@@ -217,6 +219,28 @@ def test_one_key_each() -> None:
     assert "The context." in said
 
 
+def test_the_terminal_tells_nothing_of_what_the_search_thinks() -> None:
+    """Whoever knows the best so far is led by it."""
+    desk, out = Desk(rng=np.random.default_rng), io.StringIO()
+    duel = Duel(Prompt("alpha"), Prompt("beta"), 0)
+    desk.ready(desk.put(duel), View.of_texts(duel))
+    now = Progress(Prompt("omega"), None, Costs(), Budget(questions=7), (), Belief(0.63, 12))
+    console = Console(file=out, width=100, color_system=None)
+    Terminal(desk, "Which?", "", lambda: now, read=lambda: "q", console=console).attend()
+    assert "0 answered of 7" in out.getvalue()
+    assert not {"omega", "best", "63", "12"} & set(out.getvalue().lower().replace("%", " ").split())
+
+
+def test_replies_to_a_query_stand_below_it() -> None:
+    origin = {"query": "Why is the sky blue?"}
+    a, b = (Prompt(f"Why is the sky blue?\n\n{reply}", origin) for reply in ("Because.", "Air\n\nscatters."))
+    (row,) = View.of_texts(Duel(a, b)).rows
+    assert row.given == (("Query", "Why is the sky blue?"),)
+    assert (row.a, row.b) == ((("Reply", "Because."),), (("Reply", "Air\n\nscatters."),))
+    (row,) = View.of_texts(Duel(a, Prompt("another"))).rows
+    assert row.given == ()
+
+
 def test_undo_at_the_terminal() -> None:
     recorded, _, said = sit("uttuu1")
     assert "nothing to undo" in said
@@ -258,15 +282,19 @@ def answers(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_stopped_session_goes_on_where_it_was(tmp_path: Path) -> None:
-    whole = run_piped(tmp_path / "whole", "1\nleft\n2\nt\ns\n1\n")
+    """The fifth duel is skipped, which costs nothing: a budget of six has a seventh."""
+    whole = run_piped(tmp_path / "whole", "1\nleft\n2\nt\ns\n1\n2\n")
     assert whole.stdout == "budget: questions 6\n", whole.stderr
     part = run_piped(tmp_path / "part", "1\nleft\nq\n")
     assert part.stdout == "stopped 2\n", part.stderr
-    rest = run_piped(tmp_path / "part", "2\nt\ns\n1\n")
+    rest = run_piped(tmp_path / "part", "2\nt\ns\nq\n")
+    assert rest.stdout == "stopped 4\n", rest.stderr
+    rest = run_piped(tmp_path / "part", "1\n2\n")
     assert rest.stdout == "budget: questions 6\n", rest.stderr
     keys = ("n", "a", "b", "winner")
     one, other = ([[event[k] for k in keys] for event in answers(tmp_path / name)] for name in ("whole", "part"))
     assert one == other
+    assert len(one) == 7
     assert answers(tmp_path / "part")[0]["details"]["by"].keys() == {"terminal"}
 
 
@@ -330,6 +358,31 @@ def test_a_run_ends_when_its_budget_does_and_closes_the_desk(tmp_path: Path) -> 
     assert result.best == "epsilon"
     assert human._desk.closed
     assert len(answers(tmp_path / "run")) == 10
+
+
+def test_a_desk_that_rates_is_closed_too(tmp_path: Path) -> None:
+    """``win-rate`` around people is no stream, and has to let go of the page all the same."""
+    human = longest(Human(second_opinions=0))
+    scorer = WinRate(scorer=human, repeats=2)
+    promptopt.optimize(
+        start="alpha",
+        optimizer={"name": "random-search", "pool": {"name": "list", "prompts": ["longest"]}},
+        scorer=scorer,
+        budget=2,
+        run=None,
+    )
+    assert human._desk.closed
+
+
+def test_a_desk_is_closed_when_the_optimizer_cannot_begin() -> None:
+    class Broken(Rounds):
+        def begin(self, setup: Any, /) -> None:
+            raise UserError("nothing to start from")
+
+    human = Human()
+    with pytest.raises(UserError, match="nothing to start from"):
+        promptopt.optimize(start="alpha", optimizer=Broken(), scorer=human, budget=2, run=None)
+    assert human._desk.closed
 
 
 def test_a_newcomer_wakes_the_run() -> None:

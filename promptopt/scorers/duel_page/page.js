@@ -178,14 +178,13 @@ function show(news, said) {
 
 function standing(news) {
   document.querySelector("aside").hidden = false;
-  const share = (number) => `${Math.round(100 * number)} %`;
   at("count").textContent = `${news.answered} answered${news.budget === null ? "" : ` of ${news.budget}`}`;
   at("bar").hidden = news.budget === null;
   at("bar").max = news.budget || 1;
   at("bar").value = Math.min(news.answered, news.budget || 1);
   const kappa = news.kappa === null ? "" : `, kappa ${news.kappa.toFixed(2)}`;
   at("agreement").textContent = news.doubled
-    ? `${share(news.agreed)} of ${news.doubled} duels with two opinions${kappa}`
+    ? `${Math.round(news.agreed * news.doubled)} of ${news.doubled} second opinions agree${kappa}`
     : "no second opinions yet";
   at("annotators").textContent = String(news.annotators);
 }
