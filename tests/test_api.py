@@ -624,7 +624,6 @@ def test_tokens_are_never_exceeded_and_a_missing_verdict_is_explained(tmp_path: 
         ({"optimizer": 5}, "optimizer is 5; give a name, a table"),
         ({"target": "run_parts:Nobody"}, "target: cannot load 'run_parts:Nobody'"),
         ({"metric": "acuracy"}, "metric: unknown metric 'acuracy'. Did you mean 'accuracy'"),
-        ({"scorer": "bradley-terry"}, "HillClimb asks Rate and BradleyTerry answers Duel"),
         ({"scorer": "win-rate"}, "MetricScorer decides no duels"),
     ],
 )

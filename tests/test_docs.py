@@ -317,7 +317,7 @@ def test_the_table_of_defaults_agrees_with_the_code() -> None:
         **inspect.signature(Greater).parameters,
         **inspect.signature(HillClimb).parameters,
         "temperature": inspect.signature(ChatProposer).parameters["temperature"],
-        "conversation": inspect.signature(ChatProposer).parameters["conversation"],
+        **{name: inspect.signature(ChatProposer).parameters[name] for name in ("conversation", "wording", "random")},
         "scale": inspect.signature(BradleyTerry).parameters["scale"],
     }
     assert len(rows) >= 10

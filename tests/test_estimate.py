@@ -131,7 +131,7 @@ def test_without_a_chat_model_nothing_is_rehearsed() -> None:
         return 0.0
 
     expected = estimate(
-        prepare({"start": "answer", "score": score, "optimizer": "hill-climb", "budget": 50, "run": None})
+        prepare({"start": "answer {}", "score": score, "optimizer": "hill-climb", "budget": 50, "run": None})
     )
     assert (expected.questions, dict(expected.shares), rated) == (50, {}, [])
     assert list(expected.lines()) == ["No chat model: 50 questions, no LLM calls, no dollars."]

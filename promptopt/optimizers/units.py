@@ -229,7 +229,9 @@ def _put_prose(units: list[str], place: int, new: str) -> None:
     if left and is_block(left) and right and not is_hard(right):
         before, after = after, ""
     if right and "\n" not in after:
-        between = "\n" if not left and _by_lines(units, place) else _between(new, right)
+        between = _between(new, right)
+        if not left and (is_hard(right) or _by_lines(units, place)):
+            between = "\n\n" if is_hard(right) else "\n"
         units[place] = between + right.lstrip()
     units.insert(place, before + new + _tail(units, place))
 
