@@ -33,7 +33,7 @@ from promptopt.core import Example, Prompt, Rating
 from promptopt.data.reasoning import reasoning
 from promptopt.optimizers.greater import Greater
 from promptopt.targets.lm_generate import Writer
-from promptopt.targets.local_lm import EXTRACTOR, LocalLM
+from promptopt.targets.local_lm import NUMBER_EXTRACTOR, LocalLM
 from promptopt.testing import FakeSetup
 
 EMBEDDED = Path(promptopt.__file__).parent / "embedded" / "lm"
@@ -190,8 +190,8 @@ class Loop:
 
     def tail(self, example: Example) -> tuple[torch.Tensor, int]:
         """Extractor and answer, and the answer's length."""
-        extractor = self.ids(EXTRACTOR, add_special_tokens=False)
-        whole = self.ids(f"{EXTRACTOR}{example.label}", add_special_tokens=False)
+        extractor = self.ids(NUMBER_EXTRACTOR, add_special_tokens=False)
+        whole = self.ids(f"{NUMBER_EXTRACTOR}{example.label}", add_special_tokens=False)
         return whole, whole.shape[1] - extractor.shape[1]
 
     def loss(self, reasoned: torch.Tensor, example: Example) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -15,17 +15,21 @@ from typing import Any, TypeAlias
 from .budget import Budget
 from .config import bind, override
 from .core import Dataset, HasBelief, Metric, Optimizer, Prompt, Rate, Rating, ScoreFunction, Scorer, Setup, Target
-from .errors import BudgetExhausted, UserError
+from .errors import BudgetExhausted, NothingUsable, UserError
 from .leaks import leaks
 from .ledger import FORMAT, TEST, TRANSFER, Ledger
 from .loop import Run, Watch
-from .manifest import freeze, manifest, thaw
+from .manifest import check_targets, freeze, manifest, thaw
 from .models.stack import wrap
 from .plan import Plan
+from .progress import asks_people, watching
 from .result import Candidate, Result
+from .scorers.marking import FailedRule
+from .usable import comparable, explain
 from .verdict import Verdict, compare
 
 Table: TypeAlias = Mapping[str, Any]
+OLD_RULE = "This run was begun by a version that left failed outputs out of the mean; it goes on that way."
 EXTENDS = ("budget", "patience", "goal", "verdict")  # what may differ when a run is taken up again
 
 
@@ -49,10 +53,12 @@ def optimize(
     seed: int = 0,
     cache: bool = True,
     per_example: bool = True,
+    cases: bool = False,
+    failed: FailedRule = "worst",
     reply_cache: bool = True,
     in_flight: int = 64,
     run: str | Path | None = "auto",
-    watch: Watch | None = None,
+    watch: Watch | bool | None = None,
 ) -> Result:
     """Search for a prompt that scores better than the one you have.
 
@@ -81,11 +87,16 @@ def optimize(
         seed: all randomness of the run derives from it.
         cache: answer repeated ratings from memory; turn it off for a noisy score whose repeats should count.
         per_example: keep per-example values in the ledger.
+        cases: write into the ledger what happened on each example of every rating: output, value, reason. The verdict's
+            ratings always have it.
+        failed: what an output counts as that came about but cannot be used, because it was refused, empty, cut off or
+            unreadable: ``worst``, the metric's worst value, or ``leave-out``, nothing.
         reply_cache: take replies of chat models from the cache on disk where an earlier run asked the same.
         in_flight: most LLM calls under way at once, per model; fewer where a provider throttles.
         run: the folder to record the run in; ``"auto"`` makes one under ``runs/``, None records nothing. A folder that
             holds this run already is taken up where it stopped.
-        watch: called with a :class:`promptopt.loop.Progress` after every answer.
+        watch: called with a :class:`promptopt.loop.Progress` after every answer. By default a line shows how the run is
+            going, on a terminal and in a notebook; False shows nothing, True a line now and then elsewhere too.
 
     Returns:
         The best prompt, everything tried, the verdict on the test split and what it cost.
@@ -93,11 +104,16 @@ def optimize(
     Raises:
         UserError: something in the call cannot work; nothing has been spent.
         ModelError: a chat model refused for good. The run is kept and can be resumed.
+        NothingUsable: nothing that came back could be rated or compared.
     """
-    return execute({key: value for key, value in locals().items() if key != "watch"}, watch=watch)
+    arguments = {key: value for key, value in locals().items() if key != "watch"}
+    with watching(watch, people=asks_people(scorer)) as watcher:
+        return execute(arguments, watch=watcher)
 
 
-def resume(run: str | Path, overrides: Sequence[str] = (), *, watch: Watch | None = None, **objects: Any) -> Result:
+def resume(
+    run: str | Path, overrides: Sequence[str] = (), *, watch: Watch | bool | None = None, **objects: Any
+) -> Result:
     """Take up a run where it stopped. What its ledger holds is not paid for again.
 
     Args:
@@ -121,7 +137,8 @@ def resume(run: str | Path, overrides: Sequence[str] = (), *, watch: Watch | Non
             if key.partition(".")[0].strip() not in EXTENDS:
                 raise UserError(f"{key!r} cannot change when a run is taken up again, only {', '.join(EXTENDS)} can.")
         recipe = override(thaw(_recipe(ledger), objects), overrides)
-        return _run(prepare(recipe), ledger, watch)
+        with watching(watch, people=asks_people(recipe.get("scorer"))) as watcher:
+            return _run(prepare({**recipe, **_old_rule(ledger)}), ledger, watcher)
 
 
 def prepare(arguments: Table, *, parts: Table | None = None) -> Plan:
@@ -149,6 +166,7 @@ def execute(arguments: Table, *, watch: Watch | None = None, parts: Table | None
     with _opened(folder or None) as ledger:
         if ledger.past:
             _check_same(ledger, plan)
+            plan = prepare({**arguments, **old}, parts=parts) if (old := _old_rule(ledger)) else plan
         return _run(plan, ledger, watch)
 
 
@@ -195,6 +213,8 @@ class Given:
 
 
 def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
+    if ledger.past:
+        check_targets(ledger.past[0], plan)
     run = Run(
         plan.optimizer,
         plan.scorer,
@@ -208,13 +228,18 @@ def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         problem_with=plan.problem_with,
         cache=plan.cache,
         per_example=plan.per_example,
+        cases=plan.cases,
         wrap=partial(wrap, cache=plan.reply_cache, most=plan.in_flight),
         ledger=ledger,
         watch=watch or (lambda progress: None),
     )
     ledger.append(_resumed(plan) if ledger.past else manifest(plan))
+    if ledger.past and _old_rule(ledger):
+        run.notes.append(OLD_RULE)
     try:
         reason = run.search()
+        if reason not in ("interrupted", "stopped") and not run.harvest.any:
+            run.harvest.end()
         best = run.optimizer.best()
         verdict, transfers = None, {}
         if reason not in ("interrupted", "stopped"):
@@ -229,7 +254,8 @@ def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
             except KeyboardInterrupt:
                 reason = "interrupted"
     except BaseException as error:
-        ledger.append({"event": "failed", "error": f"{type(error).__name__}: {error}", "time": _now()})
+        with suppress(OSError):  # a full disk holds no more lines
+            ledger.append({"event": "failed", "error": f"{type(error).__name__}: {error}", "time": _now()})
         if ledger.folder:
             error.add_note(f"What was paid for is kept; go on with: promptopt resume {quote(str(ledger.folder))}")
         raise
@@ -275,13 +301,18 @@ def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, s
 def _verdict(
     plan: Plan, run: Run, best: Prompt, scorer: Scorer[Rate, Rating] | None, *, stage: str = TEST
 ) -> Verdict | None:
-    """The held-out comparison, taken from the ledger if it stands there."""
+    """The held-out comparison, taken from the ledger if it stands there.
+
+    Raises:
+        NothingUsable: there is nothing to compare. On another target, that is a note.
+    """
     if scorer is None:
         return None
     start = plan.start[0]
     run.open(scorer, "test")
     try:
-        answers = list(run.answer([Rate(prompt) for prompt in dict.fromkeys([start, best])], scorer, stage=stage))
+        questions = [Rate(prompt, cases=True) for prompt in dict.fromkeys([start, best])]
+        answers = list(run.answer(questions, scorer, stage=stage))
     except BudgetExhausted as error:
         run.notes.append(f"No verdict: {error}. Raise it with: promptopt resume {run.ledger.folder} budget.…")
         return None
@@ -289,6 +320,12 @@ def _verdict(
         if (event.get("stage", TEST), event["start_prompt"], event["best_prompt"]) == (stage, start.text, best.text):
             return Verdict.from_json(event["verdict"])
     ratings = [answer for _, answer in answers if isinstance(answer, Rating)]
+    if not comparable(ratings[0], ratings[-1]):
+        problem = f"no verdict ({stage}): not one output on held-out examples could be used: {explain(ratings)}."
+        if stage == TEST:
+            raise NothingUsable(problem)
+        run.notes.append(problem)
+        return None
     verdict = compare(ratings[0], ratings[-1], rng=run.setup("test").rng())
     compared = {"stage": stage, "start_prompt": start.text, "best_prompt": best.text}
     run.ledger.append({"event": "verdict", **compared, "verdict": verdict.to_json()} | run.counted())
@@ -344,6 +381,11 @@ def _new_folder(plan: Plan) -> Path:
             folder.mkdir(parents=True)
         except FileExistsError:
             continue
+        except OSError as error:
+            raise UserError(
+                f"cannot make the folder {folder} for the run: {error.strerror}. Give another one with run = ..., or "
+                "start it where you may write."
+            ) from None
         return folder
     raise UserError("runs/ holds a thousand runs of this second; give a folder with run.")
 
@@ -382,6 +424,11 @@ def _recipe(ledger: Ledger) -> dict[str, Any]:
         raise UserError(f"{ledger.folder} holds no run that this version can take up; start a new one.")
     extended = [event["extended"] for event in ledger.past if event["event"] == "resume"]
     return {**first["recipe"], **(extended[-1] if extended else {})}
+
+
+def _old_rule(ledger: Ledger) -> dict[str, Any]:
+    """What a run that began before failed outputs counted goes on with, so that its ratings stay comparable."""
+    return {} if "failed" in ledger.past[0] else {"failed": "leave-out"}
 
 
 def _resumed(plan: Plan) -> dict[str, Any]:

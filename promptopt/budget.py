@@ -1,4 +1,11 @@
-"""One budget over everything a run spends, checked before each spend."""
+"""One budget over everything a run spends, checked before each spend.
+
+A call is bounded before it is made: ``max_tokens`` of output, a token a byte of input. It costs far less, and with many
+calls under way their bounds would fill a budget that their costs hardly touch. So a call for which there is no room
+waits for those under way, and is refused only when it could exceed the budget with none of them left. Calls of a
+:func:`promptopt.fanout.fan_out` are let through in the order of its items. Both together make what is bought the same
+for any number of threads.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextvars import ContextVar
+from dataclasses import asdict, astuple, dataclass, replace
 
 from .core import Usage
 from .errors import BudgetExhausted, UserError
+from .fanout import Turn, turn
 
 ROUNDING = 1e-9  # ten calls at $0.1 fit a budget of $1
+_MINE: ContextVar[frozenset[object]] = ContextVar("held", default=frozenset())
+"""The calls under way that this thread works for."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +82,10 @@ class Meter:
         self.kept = Usage()
         self.questions = 0
         self.usage = Usage()
-        self._held = Usage()  # upper bounds of the calls under way
-        self._lock = threading.Lock()
+        self._held: dict[object, Usage] = {}  # upper bounds of the calls under way
+        self._highest = Usage()  # bound of a call so far
+        self._waiting: list[frozenset[object]] = []  # of every thread that waits, the calls under way that wait with it
+        self._changed = threading.Condition()
         self._started = time.monotonic()
 
     @property
@@ -107,42 +120,104 @@ class Meter:
 
     def charge(self, usage: Usage) -> None:
         """Add what an LLM call cost."""
-        with self._lock:
+        with self._changed:
             self.usage += usage
+
+    def fit(self, cost: Usage) -> int | None:
+        """How many spends of this cost half of what is left has room for; None means no limit.
+
+        What the last call is bounded by is left, too: it cannot be spent.
+        """
+        gone = _amounts(self.usage + self.kept + self._highest)
+        room = [
+            (limit - gone[name]) / (2 * amount)
+            for name, amount in _amounts(cost).items()
+            if (limit := getattr(self.budget, name)) is not None and amount > 0
+        ]
+        return max(0, math.floor(min(room))) if room else None
 
     @contextmanager
     def hold(self, at_most: Usage) -> Iterator[Callable[[Usage], None]]:
         """Keep the most that a call can cost out of reach of other calls while it is under way.
 
+        Where there is no room, wait for calls under way. Those that wait themselves, such as the one that this one is
+        made for, are not waited for.
+
         Yields:
             A function that takes what the call did cost.
 
         Raises:
-            BudgetExhausted: the call could exceed the budget; nothing has been spent.
+            BudgetExhausted: the call could exceed the budget, whatever those under way cost; nothing has been spent.
         """
-        with self._lock:
-            self._refuse(self.usage + self._held + self.kept + at_most)
-            self._held += at_most
-        cost = Usage()
+        mine, hold, cost = _MINE.get(), object(), Usage()
+        self._let_through(hold, at_most, mine)
 
         def bill(usage: Usage) -> None:
             nonlocal cost
             cost = usage
 
+        inside = _MINE.set(mine | {hold})
         try:
             yield bill
         finally:
-            with self._lock:
-                self._held += -at_most
+            _MINE.reset(inside)
+            with self._changed:
+                del self._held[hold]
                 self.usage += cost
+                self._changed.notify_all()
 
-    def _refuse(self, total: Usage) -> None:
-        spent = {
-            "calls": total.calls,
-            "tokens": total.input_tokens + total.output_tokens,
-            "dollars": total.dollars,
-        }
-        for name, amount in spent.items():
+    def _let_through(self, hold: object, at_most: Usage, mine: frozenset[object]) -> None:
+        """Hold what a call may cost, in turn and when there is room."""
+        my_turn = turn() if self.limited else None
+        if my_turn:
+            my_turn.wait()
+        with self._changed:
+            self._wait_for_room(at_most, mine, my_turn)
+            if my_turn:
+                my_turn.check()
+            if limit := self._exceeded_with(at_most):
+                raise BudgetExhausted(limit)
+            self._held[hold] = at_most
+            self._highest = dearer(self._highest, at_most)
+        if my_turn:
+            my_turn.had()
+
+    def _wait_for_room(self, at_most: Usage, mine: frozenset[object], my_turn: Turn | None) -> None:
+        self._waiting.append(mine)
+        if mine:
+            self._changed.notify_all()  # whoever waits for these calls would wait in vain
+        try:
+            self._changed.wait_for(
+                lambda: not self._exceeded_with(at_most) or not self._moving() or (my_turn and my_turn.over)
+            )
+        finally:
+            self._waiting.remove(mine)
+
+    def _moving(self) -> bool:
+        """Whether a call is under way that waits for none here."""
+        return bool(self._held.keys() - frozenset().union(*self._waiting))
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit on calls, tokens or dollars."""
+        return any(getattr(self.budget, name) is not None for name in _amounts(Usage()))
+
+    def _exceeded_with(self, at_most: Usage) -> str | None:
+        """The limit that a call could exceed, on top of what is spent, held and kept back."""
+        total = sum(self._held.values(), self.usage + self.kept + at_most)
+        for name, amount in _amounts(total).items():
             limit = getattr(self.budget, name)
             if limit is not None and amount > limit * (1 + ROUNDING):
-                raise BudgetExhausted(name)
+                return name
+        return None
+
+
+def dearer(one: Usage, other: Usage) -> Usage:
+    """The higher of two costs, number by number."""
+    return Usage(*(max(pair) for pair in zip(astuple(one), astuple(other), strict=True)))
+
+
+def _amounts(usage: Usage) -> dict[str, float]:
+    """What limits are set on."""
+    tokens = usage.input_tokens + usage.output_tokens
+    return {"calls": usage.calls, "tokens": tokens, "dollars": usage.dollars}

@@ -1,7 +1,9 @@
-"""The command line: ``promptopt demo | run | duel | resume | sweep | show | report | compare | list | cache``."""
+"""The command line ``promptopt``: demo, run, duel, resume, sweep, show, report, compare, list, schema, cache."""
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -61,6 +63,23 @@ class Kind(StrEnum):
     embedders = "embedders"
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"promptopt {version('promptopt-toolkit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Search for better prompts."""
+
+
 @app.command()
 def demo(
     overrides: Overrides = None,
@@ -99,9 +118,8 @@ def duel(
 ) -> None:
     """Have people answer a recipe's duels, in the browser."""
     from .api import execute
-    from .config import read_recipe
 
-    arguments = read_recipe(recipe, overrides or ())
+    arguments = _read(recipe, overrides)
     scorer = arguments.get("scorer")
     table = scorer if isinstance(scorer, dict) and scorer.get("name") == "human" else {"name": "human"}
     given = {"host": host, "port": port, "public": public or None}
@@ -131,10 +149,16 @@ def show(
     folder: Folder,
     plot: Annotated[Path | None, typer.Option(help="Also draw the scores into this file (.png, .svg, .pdf).")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many of the best prompts to print.")] = 5,
+    cases: Annotated[bool, typer.Option("--cases", help="Print the replies beside the verdict's examples.")] = False,
+    on: Annotated[str | None, typer.Option(metavar="NAME", help="With --cases: on this target of [transfer].")] = None,
 ) -> None:
     """Show a run: its best prompts beside the start, the score curve, the verdict and the costs."""
     from . import show as showing
+    from .ledger import TEST, TRANSFER
 
+    if cases:
+        showing.show_cases(folder, _console(), stage=TRANSFER + on if on else TEST)
+        return
     showing.show(folder, _console(), top=top)
     if plot:
         showing.plot(folder, plot)
@@ -173,14 +197,33 @@ def compare(
 
 
 @app.command("list")
-def list_parts(kind: Annotated[Kind | None, typer.Argument(help="One kind of part; all by default.")] = None) -> None:
-    """List what recipes can name, and where each part comes from."""
-    from .registry import listed
+def list_parts(
+    kind: Annotated[Kind | None, typer.Argument(help="One kind of part; all by default.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One part of it: print its options.")] = None,
+) -> None:
+    """List what recipes can name, and where each part comes from; or the options of one part."""
+    from .registry import table
+
+    if kind and name:
+        from .options import part as described
+
+        typer.echo("\n".join(described(kind.value, name).lines()))
+        return
 
     for one in [kind] if kind else list(Kind):
         typer.echo(one.value)
-        for part in listed(one.value):
-            typer.echo(f"  {part.name:<18}{part.path}  ({part.distribution})")
+        for line in table(one.value):
+            typer.echo(f"  {line}")
+
+
+@app.command()
+def schema() -> None:
+    """Print a JSON schema of recipes, by which editors complete and check them."""
+    import json
+
+    from .options import schema as of_recipes
+
+    typer.echo(json.dumps(of_recipes(), indent=1))
 
 
 @cache.command("info")
@@ -201,21 +244,28 @@ def cache_clear() -> None:
 
 def _run(recipe: Path, overrides: list[str] | None, *, json: bool, track: list[str] | None = None) -> None:
     from .api import execute
-    from .config import read_recipe
 
-    arguments = read_recipe(recipe, overrides or ())
+    arguments = _read(recipe, overrides)
     _watched(arguments, lambda watch: execute(arguments, watch=watch), json=json, track=track)
+
+
+def _read(recipe: Path, overrides: list[str] | None) -> dict[str, Any]:
+    """A recipe with its overrides; what they drop of it is told on stderr."""
+    from .config import read_recipe
+    from .loading import heard
+
+    with heard(lambda text: typer.echo(text, err=True)):
+        return read_recipe(recipe, overrides or ())
 
 
 def _watched(
     recipe: Mapping[str, Any], work: Callable[[Watch], Result], *, json: bool, track: list[str] | None
 ) -> None:
     """Do a run with a live line on the terminal and in the trackers that were asked for, and print its result."""
-    from .progress import live
+    from .progress import asks_people, live
     from .trackers import tracking
 
-    scorer = recipe.get("scorer")
-    people = scorer == "human" or (isinstance(scorer, dict) and scorer.get("name") == "human")  # they use the terminal
+    people = asks_people(recipe.get("scorer"))  # they use the terminal
     with live(_console(stderr=True), show=not people) as bar, tracking(track or (), bar) as (watch, finish):
         result = work(watch)
         finish(result)
@@ -224,11 +274,15 @@ def _watched(
 
 def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> None:
     from .api import prepare
-    from .config import read_recipe
+    from .loading import without_downloads
 
-    plan = prepare(read_recipe(recipe, overrides or ()))
+    arguments = _read(recipe, overrides)
+    with without_downloads() as missing:
+        plan = prepare(arguments)
     sizes = f", {len(plan.data.train)} + {len(plan.data.dev)} + {len(plan.data.test)} examples" if plan.data else ""
     typer.echo(f"{recipe} is in order: {type(plan.optimizer).__name__}, {type(plan.scorer).__name__}{sizes}.")
+    if missing:
+        typer.echo(f"Not on this machine, and downloaded when it runs: {', '.join(missing)}.")
     if estimate:
         from .estimate import estimate as expect
 
@@ -249,13 +303,17 @@ def _finish(result: Result, *, json: bool) -> None:
 def _summarise(result: Result) -> None:
     from rich.text import Text
 
-    from .show import belief_line, changes, plain, verdict_line
+    from .show import belief_line, verdict_line
+    from .terminal import plain, print_changes, print_prompt
 
     console = _console()
     for note in result.notes:
         console.print(Text(plain(note), "dim"))
-    console.print("\nstart ", Text(plain(result.start)), sep="  ")
-    console.print("best  ", changes(result.start, result.best, lost=console.color_system is not None), sep="  ")
+    console.print()
+    print_prompt(console, "Start", result.start)
+    print_prompt(console, "Best", result.best)
+    print_changes(console, result.start, result.best)
+    console.print()
     console.print(verdict_line(result.verdict), highlight=False)
     for name, verdict in result.transfers.items():
         console.print(verdict_line(verdict, f"On {name}"), highlight=False)
@@ -279,16 +337,46 @@ def _console(*, stderr: bool = False) -> Any:
     return Console(stderr=stderr, soft_wrap=True)
 
 
+# ── How it ends ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+MACHINE = {  # errors of the machine, and what to do about them
+    errno.ENOSPC: "Make room",
+    errno.EDQUOT: "Make room",
+    errno.EROFS: "Choose another place",
+    errno.EACCES: "Change the permissions or choose another place",
+    errno.EPERM: "Change the permissions or choose another place",
+}
+
+
 def main() -> None:
     """Run the command line. A user's mistake prints one message and exits 2, a failed run exits 1."""
+    from .progress import quiet_bars
+
+    _encodable()
+    quiet_bars()
     try:
         app()
     except UserError as error:
         _die(error, code=2)
     except PromptoptError as error:
         _die(error, code=1)
+    except OSError as error:
+        if error.errno not in MACHINE:
+            raise
+        _die(error, code=1)
+
+
+def _encodable() -> None:
+    """Characters that the output's encoding lacks, as in ascii and cp1252, are written out instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _die(error: BaseException, *, code: int) -> None:
-    typer.echo("\n".join([f"promptopt: {error}", *getattr(error, "__notes__", [])]), err=True)
+    said = str(error)
+    if isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        said = f"{error.strerror}{place}. {MACHINE[error.errno or 0]}, and go on."
+    typer.echo("\n".join([f"promptopt: {said}", *getattr(error, "__notes__", [])]), err=True)
     sys.exit(code)

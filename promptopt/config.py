@@ -13,11 +13,13 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Union
 
 from .errors import UnknownName, UserError
-from .registry import load
+from .loading import say
+from .registry import TABLE, load
 
 KINDS = {  # the protocol that annotates a parameter, and the kind of part that fits it
     "Optimizer": "optimizers",
@@ -51,7 +53,8 @@ def build(kind: str, spec: Any, *, where: str, offered: Mapping[str, Any] | None
 
     Args:
         kind: a kind of the registry, for example ``optimizers``.
-        spec: a name, a mapping with ``name`` and options, or the part itself.
+        spec: a name, a mapping with ``name`` and options, or the part itself. A plain function stands for the part
+            ``function`` of its kind, a list of examples for the data set ``list``.
         where: where it stands, for errors.
         offered: values for parameters that the factory has and the table leaves out, for example ``classes``.
 
@@ -60,14 +63,33 @@ def build(kind: str, spec: Any, *, where: str, offered: Mapping[str, Any] | None
     """
     if isinstance(spec, str):
         spec = {"name": spec}
+    spec = _plain(kind, spec)
     if not isinstance(spec, Mapping):
         if spec is not None and (inspect.isclass(spec) or not hasattr(spec, NEEDS[kind])):
-            raise UserError(f"{where} is {spec!r}; give a name, a table with a name and options, or the object itself.")
+            hint = " A function of the prompt's text goes into score." if kind == "scorers" and callable(spec) else ""
+            raise UserError(
+                f"{where} is {spec!r}; give a name, a table with a name and options, or the object itself.{hint}"
+            )
         return spec
     if not isinstance(spec.get("name"), str):
         raise UserError(f"{where}: say which one with name = \"...\"; 'promptopt list {kind}' shows them.")
     options = {key: value for key, value in spec.items() if key != "name"}
+    say(f"building {where}: {spec['name']}")
     return call(load(kind, spec["name"], where=where), options, where=where, offered=offered)
+
+
+def _plain(kind: str, spec: Any) -> Any:
+    """What a plain function or list of examples stands for; anything else as it is.
+
+    A metric is called with all outputs and a plain function with one, so a function that is written as a metric is told
+    by the name of its first parameter, ``outputs``.
+    """
+    if kind == "datasets" and isinstance(spec, list | tuple):
+        return {"name": "list", "examples": spec}
+    if not (inspect.isroutine(spec) or isinstance(spec, partial)) or "function" not in TABLE[kind]:
+        return spec
+    whole = kind == "metrics" and next(iter(inspect.signature(spec).parameters), "") in ("outputs", "_outputs")
+    return spec if whole else {"name": "function", "function": spec}
 
 
 def accepts(kind: str, spec: Any, parameter: str) -> bool:
@@ -141,13 +163,26 @@ def check(value: Any, annotation: Any, *, where: str) -> Any:
     try:
         return adapter.validate_python(value)
     except pydantic.ValidationError as error:
-        reasons = "; ".join(dict.fromkeys(one["msg"] for one in error.errors()))
+        said = [
+            one for one in error.errors() if one["type"] != "is_instance_of"
+        ] or error.errors()  # a class is no hint
+        reasons = "; ".join(dict.fromkeys(one["msg"] for one in said))
         raise UserError(f"{where} is {value!r}. {reasons}.") from None
 
 
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
     function = factory.__init__ if inspect.isclass(factory) else factory
-    return typing.get_type_hints(function)
+    try:
+        return typing.get_type_hints(function)
+    except NameError:  # a name that is imported for type checkers alone; the other annotations still count
+        return {name: _resolved(written, function) for name, written in inspect.get_annotations(function).items()}
+
+
+def _resolved(written: Any, function: Any) -> Any:
+    try:
+        return eval(written, function.__globals__) if isinstance(written, str) else written
+    except NameError:
+        return Any
 
 
 def _kind(annotation: Any) -> str | None:
@@ -173,7 +208,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
     """
     path = Path(path)
     try:
-        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
+        recipe = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(
             f"there is no recipe {str(path)!r}. Recipes are TOML files; experiments/ holds examples."
@@ -186,9 +221,13 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
 def override(recipe: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Apply ``key=value`` overrides to a recipe, in place. A dotted key goes into a table.
 
+    Where the name of a part changes, the options that the recipe had for the old part and the new one lacks are
+    dropped, and :func:`promptopt.loading.say` tells which.
+
     Raises:
         UserError: an override is not ``key=value``.
     """
+    renamed: dict[tuple[str, ...], set[str]] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not (equals and key):
@@ -202,8 +241,36 @@ def override(recipe: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
             if not isinstance(inside, str | dict):
                 raise UserError(f"{text!r}: {table} is {inside!r}, which has nothing inside to set.")
             place[table] = place = {"name": inside} if isinstance(inside, str) else inside
+        if last == "name" and tables and place.get("name", _value(value)) != _value(value):
+            renamed[tuple(tables)] = {*place} - {"name"}
+        elif tuple(tables) in renamed:
+            renamed[tuple(tables)].discard(last)
         place[last] = _value(value)
+    for where in sorted(renamed, key=len):
+        _drop(recipe, where, renamed[where])
     return recipe
+
+
+def _drop(recipe: dict[str, Any], where: Sequence[str], old: set[str]) -> None:
+    """Remove the options of a part that has another name now, if the part of that name does not have them."""
+    factory, place = _optimize(), recipe
+    for key in where:
+        kind = _kind(_hints(factory).get(key, Any))
+        if kind is None or not isinstance(place.get(key), dict) or not isinstance(place[key].get("name"), str):
+            return
+        place = place[key]
+        factory = load(kind, place["name"], where=".".join(where))
+    dropped = sorted(key for key in old if key in place and key not in inspect.signature(factory).parameters)
+    for key in dropped:
+        del place[key]
+    if dropped:
+        say(f"{'.'.join(where)} is {place['name']} now, which has no {', '.join(dropped)}: left out.")
+
+
+def _optimize() -> Callable[..., Any]:
+    from .api import optimize
+
+    return optimize
 
 
 def _value(text: str) -> Any:

@@ -263,6 +263,29 @@ class ChatModel(Protocol):
         """The most that :meth:`complete` could cost with these arguments; the budget is checked against it."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """How likely each of some replies is: log-probabilities in nats, in the order asked, and what it cost to know."""
+
+    log_probabilities: tuple[float, ...]
+    usage: Usage = Usage(calls=1)
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """A chat model that can say how likely given replies are, without writing one."""
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        """The log-probability that a reply to a conversation begins with each of these texts.
+
+        Raises:
+            ModelError: as ``complete``.
+        """
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        """The most that :meth:`choose` could cost with these arguments; the budget is checked against it."""
+
+
 class Embedder(Protocol):
     """Turns texts into vectors, so that texts of like meaning lie close."""
 
@@ -295,7 +318,11 @@ class Setup(Protocol):
         """Why the target cannot take this prompt, or None. Free."""
 
     def model(self, model: ChatModel, *, role: str) -> ChatModel:
-        """The same chat model, billed to this run and recorded in its ledger. Roles: proposer, target, judge."""
+        """The same chat model, billed to this run and recorded in its ledger.
+
+        Roles: proposer, target, judge, and reference for calls of a scorer that it makes once a run and whose replies
+        it keeps, such as a judge's own answers.
+        """
 
     def count(self, what: str, n: int = 1) -> None:
         """Count something that the user should hear of at the end, for example ``unparsable replies``."""
@@ -362,7 +389,11 @@ class Target(Protocol):
         """Why this prompt cannot be run, or None. Free: called for every candidate before it is paid for."""
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[Any]:
-        """One output per example, in order; None where the target gave none. What an output is, its metrics know."""
+        """One output per example, in order. What an output is, its metrics know.
+
+        One that came about but cannot be used is :class:`Failed`; None where there is none for outside reasons, such as
+        a provider's error after all retries.
+        """
 
 
 @runtime_checkable
@@ -374,12 +405,30 @@ class BatchTarget(Protocol):
 
 
 @dataclass(frozen=True)
+class Failed:
+    """An output that came about but cannot be used, as a target returns it; it counts as the metric's worst value.
+
+    Attributes:
+        reason: why, in a few words: ``refused``, ``empty``, ``cut at max_tokens = 5``. Coverage counts by what stands
+            before the first colon; particulars of this one output stand behind it.
+        text: what there is of it, if anything, for the record.
+        cut: whether the text is the beginning of an output that would have gone on. A metric may find its answer in it;
+            then the output counts as any other.
+    """
+
+    reason: str
+    text: str | None = None
+    cut: bool = False
+
+
+@dataclass(frozen=True)
 class Mark:
     """A metric's number for one output, with a reason.
 
     Attributes:
         value: the number; None where there is none.
-        feedback: the reason, in short.
+        feedback: the reason, in short. Where the output failed, coverage counts by what stands before the first colon,
+            as in ``no number: 'quite a lot'``.
         failed: the output came about but cannot be used, for example because no answer can be found in it. It counts
             as the metric's worst value. Without it, a value of None means unscored for outside reasons.
     """
@@ -390,9 +439,24 @@ class Mark:
 
 
 class Metric(Protocol):
-    """One number per output, higher is better; None where the output could not be scored, a Mark to give a reason."""
+    """One number per output, higher is better; None where the output could not be scored, a Mark to give a reason.
+
+    An output may be None, and is then marked None. Of a :class:`Failed` output a metric is given the text if it was cut
+    off, and else None.
+    """
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> Sequence[float | Mark | None]: ...
+
+
+@runtime_checkable
+class HasWorst(Protocol):
+    """A metric that says its worst value, which failed outputs count as; no value is below it.
+
+    A metric without it, or with None, is taken to give 0 or more, and failed outputs count as 0.
+    """
+
+    @property
+    def worst(self) -> float | None: ...
 
 
 @runtime_checkable
@@ -400,6 +464,29 @@ class Begins(Protocol):
     """A scorer or target that wants the run's setup: random streams, billed models, counters."""
 
     def begin(self, setup: Setup, /) -> None: ...
+
+
+class Prompted(Protocol):
+    """What is known of a run's prompts before it begins; a setup knows it too."""
+
+    @property
+    def start(self) -> Sequence[Prompt]:
+        """As :attr:`Setup.start`."""
+
+    def problem_with(self, prompt: Prompt) -> str | None:
+        """As :meth:`Setup.problem_with`."""
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """An optimizer, proposer or pool that can tell, before anything is spent, that it does not suit the prompts."""
+
+    def check(self, run: Prompted, /) -> None:
+        """Free. Called once before the run, from Python and on the command line, also by ``--check``.
+
+        Raises:
+            UserError: it does not suit; the message says what to give instead.
+        """
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ PromptoptError
 │   ├── MissingExtra      a package that an optional part needs is not installed
 │   ├── LockedRun         another process works in the same run folder
 │   └── ReplayMismatch    a resumed run asks something else than what its ledger records
+├── NothingUsable         a run got nothing that could be rated or compared
 ├── BudgetExhausted       the next spend would exceed the budget; the run catches it and stops
 └── ModelError            a chat model refused for good: authentication, unknown model, bad request
 """
@@ -16,6 +17,8 @@ import difflib
 import importlib
 from collections.abc import Iterable
 from types import ModuleType
+
+CLOSE = 0.6  # how alike two names are at least for one to be taken for the other misspelt
 
 
 class PromptoptError(Exception):
@@ -38,7 +41,7 @@ class UnknownName(UserError):
 
     def __init__(self, what: str, given: str, allowed: Iterable[str], *, where: str = "") -> None:
         names = sorted(allowed)
-        close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(given, names, n=1, cutoff=CLOSE)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         place = f"{where}: " if where else ""
         super().__init__(f"{place}unknown {what} {given!r}.{hint} Allowed: {', '.join(names) or 'none'}.")
@@ -68,6 +71,10 @@ class BudgetExhausted(PromptoptError):
     def __init__(self, limit: str) -> None:
         super().__init__(f"the budget for {limit} is used up")
         self.limit = limit
+
+
+class NothingUsable(PromptoptError):
+    """A run got nothing that could be rated or compared; the message says why, and what to do."""
 
 
 class ModelError(PromptoptError):

@@ -26,6 +26,8 @@ from .core import (
     Begins,
     Calibrates,
     ChatModel,
+    Choice,
+    Chooses,
     Completion,
     Duel,
     Message,
@@ -77,7 +79,7 @@ class Estimate:
 
     Attributes:
         questions: ratings or duels in the search.
-        shares: by role: proposer, target, judge.
+        shares: by role: proposer, target, judge, reference.
         budget: what the run may not exceed whatever it does.
         notes: what the figures leave out.
     """
@@ -268,6 +270,15 @@ class _StandIn:
         first = self._tally.add(self._role, Share(expected, at_most), replies=n)
         replies = (Reply(self._made_up(PROPOSALS * number)) for number in range(first, first + n))
         return Completion(tuple(replies), Usage())
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        at_most = self.at_most_to_choose(messages, options)
+        self._tally.add(self._role, Share(at_most, at_most), replies=0)
+        return Choice((0.0,) * len(options), Usage())
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        assert isinstance(self._model, Chooses)
+        return self._model.at_most_to_choose(messages, options)
 
     def _made_up(self, first: int) -> str:
         return "\n".join(f"- {self._start} {number}" for number in range(first, first + PROPOSALS))

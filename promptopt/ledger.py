@@ -5,7 +5,8 @@ event      what the line holds
 ========== ==========================================================================================
 start      once: versions, seed, recipe, example ids (the manifest)
 resume     each time that the run is taken up again
-call       an LLM call: who made it, the hash of what was asked, the replies, usage, seconds so far
+call       an LLM call: who made it, the hash of what was asked, the replies (or how likely those given were), usage,
+           seconds so far
 answer     a question and its answer; ``n`` counts them within their stage (search, dev, final, test)
 turn       where answers come when they come: how many of them the optimizer was told, and asked after
 verdict    what the test split said about two prompts
@@ -35,7 +36,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from filelock import FileLock, Timeout
 
-from .core import Case, Completion, Coverage, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Usage
+from .attachments import attach, detach
+from .core import Case, Choice, Completion, Coverage, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Usage
 from .errors import LockedRun, ReplayMismatch, UserError
 
 Question: TypeAlias = Rate | Duel
@@ -246,18 +248,42 @@ def call_key(
     return hashlib.sha256(asked.encode()).hexdigest()[:32]
 
 
-def encode_completion(completion: Completion) -> dict[str, Any]:
-    """A completion as JSON values."""
-    usage = completion.usage
+def encode_completion(completion: Completion, folder: Path | None = None) -> dict[str, Any]:
+    """A completion as JSON values; in a run's folder, long replies are put into files."""
+    usage, replies = completion.usage, []
+    for reply in completion.replies:
+        text, *file = detach(reply.text, folder) if folder else [reply.text]
+        replies.append([text, reply.finish, *file])
     return {
-        "replies": [[reply.text, reply.finish] for reply in completion.replies],
+        "replies": replies,
         "usage": [usage.calls, usage.input_tokens, usage.output_tokens, usage.dollars],
     }
 
 
-def decode_completion(event: Event) -> Completion:
-    """The completion that a call event holds."""
-    return Completion(tuple(Reply(text, finish) for text, finish in event["replies"]), Usage(*event["usage"]))
+def decode_completion(event: Event, folder: Path | None = None) -> Completion:
+    """The completion that a call event holds; long replies are read from their files."""
+    replies = (Reply(attach([text, *file], folder), finish) for text, finish, *file in event["replies"])
+    return Completion(tuple(replies), Usage(*event["usage"]))
+
+
+def choice_key(model: str, messages: Sequence[Message], options: Sequence[str]) -> str:
+    """What makes two calls for the likelihood of replies the same call."""
+    return call_key(model, messages, n=0, temperature=0.0, seed=None, schema={"options": list(options)})
+
+
+def encode_choice(choice: Choice) -> dict[str, Any]:
+    """A choice as JSON values; null where a probability is 0."""
+    usage = choice.usage
+    return {
+        "log_probabilities": [_number(one) for one in choice.log_probabilities],
+        "usage": [usage.calls, usage.input_tokens, usage.output_tokens, usage.dollars],
+    }
+
+
+def decode_choice(event: Event) -> Choice:
+    """The choice that a call event holds."""
+    found = (-math.inf if one is None else float(one) for one in event["log_probabilities"])
+    return Choice(tuple(found), Usage(*event["usage"]))
 
 
 def held_out(stage: str) -> bool:
@@ -279,7 +305,11 @@ class Replay:
     """Hands a resumed run what its ledger already holds.
 
     Answers of the search come back in order, and the question must be the one recorded. LLM calls come back by what
-    was asked; those that a scorer made for an earlier batch never do.
+    was asked; those that a scorer made for an earlier batch never do, but for references, which hold for the whole run.
+
+    Args:
+        past: the ledger's events.
+        folder: the run's, where long replies lie in files.
 
     Attributes:
         manifest: the start event.
@@ -288,13 +318,15 @@ class Replay:
         skips: the numbers of the duels where people could not tell, in their latest answer.
         usage: what all calls cost.
         scorer_usage: what the scorer's calls cost.
+        unanswered_usage: what those cost that were made after the last answer.
         seconds: how long the run has worked.
         counts: what scorers counted.
         turns: the turn events.
         verdicts: the verdict events.
     """
 
-    def __init__(self, past: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, past: Sequence[dict[str, Any]], folder: Path | None = None) -> None:
+        self._folder = folder
         self.manifest: dict[str, Any] = past[0] if past else {}
         self.seconds = max((event.get("t", 0.0) for event in past), default=0.0)
         answers = [event for event in past if event["event"] == "answer"]
@@ -305,7 +337,8 @@ class Replay:
         self.questions = sum(not unpaid(event["stage"]) for event in first) - len(self.skips)
         calls = [event for event in past if event["event"] == "call"]
         self.usage = sum((Usage(*event["usage"]) for event in calls), Usage())
-        self.scorer_usage = sum((Usage(*event["usage"]) for event in calls if event["part"] == "scorer"), Usage())
+        answered = max((index for index, event in enumerate(past) if event["event"] == "answer"), default=-1)
+        self.scorer_usage, self.unanswered_usage = _scorer_usage(past), _scorer_usage(past[answered + 1 :])
         self.counts: Counter[str] = Counter()
         for event in past:
             self.counts.update(event.get("counts", {}))
@@ -339,7 +372,9 @@ class Replay:
         """
         if stage != "search":
             event = self._later.get((stage, question.prompt.text)) if isinstance(question, Rate) else None
-            return decode_answer(event) if event else None
+            if event is None or (event["value"] is None and not self.verdicts):  # it may come out better now
+                return None
+            return decode_answer(event)
         if not self._search:
             return None
         index, event = self._search.popleft()
@@ -365,12 +400,26 @@ class Replay:
 
     def call(self, part: str, key: str) -> Completion | None:
         """The recorded completion of a call, or None if it has to be made."""
+        event = self._call(part, key)
+        return decode_completion(event, self._folder) if event else None
+
+    def choice(self, part: str, key: str) -> Choice | None:
+        """The recorded choice of a call, or None if it has to be made."""
+        event = self._call(part, key)
+        return decode_choice(event) if event else None
+
+    def _call(self, part: str, key: str) -> Event | None:
         recorded = self._calls[part, key]
         while recorded:
             index, event = recorded.popleft()
-            if part == "optimizer" or index > self._batch_began:
-                return decode_completion(event)
+            if part == "optimizer" or index > self._batch_began or event["role"] == "reference":
+                return event
         return None
+
+
+def _scorer_usage(past: Sequence[Event]) -> Usage:
+    calls = (event for event in past if event["event"] == "call" and event["part"] == "scorer")
+    return sum((Usage(*event["usage"]) for event in calls), Usage())
 
 
 def _same(event: dict[str, Any], question: Question) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from .budget import Budget, Costs, Meter
+from .budget import Budget, Costs, Meter, dearer
 from .core import (
     Begins,
     Belief,
     Calibrates,
     ChatModel,
+    Choice,
+    Chooses,
     Closes,
     Completion,
     Duel,
@@ -44,13 +46,16 @@ from .ledger import (
     Question,
     Replay,
     call_key,
+    choice_key,
     encode,
+    encode_choice,
     encode_completion,
     held_out,
     skipped,
     unpaid,
 )
 from .stream import Stream
+from .usable import Harvest
 
 STREAMS = {"optimizer": 0, "scorer": 1, "dev": 2, "test": 3}
 MARGIN = 1.5  # the prompts that the verdict compares may be longer than those rated so far
@@ -104,6 +109,7 @@ class Run:
         cache: answer a ``Rate`` that was answered before from memory, at no cost. Turn it off for noisy scorers whose
             repeats should count.
         per_example: keep per-example values; without them the ledger of large data sets stays small.
+        cases: have all ratings tell what happened on each example.
         ledger: where everything is written down; what it holds already is replayed.
         watch: called after every answer.
     """
@@ -123,6 +129,7 @@ class Run:
         problem_with: Callable[[Prompt], str | None] = lambda prompt: None,
         cache: bool = True,
         per_example: bool = True,
+        cases: bool = False,
         ledger: Ledger | None = None,
         watch: Watch = lambda progress: None,
         wrap: Callable[[ChatModel], ChatModel] = lambda model: model,
@@ -136,11 +143,14 @@ class Run:
         self.problem_with = problem_with
         self.cache = cache
         self.per_example = per_example
+        self.cases = cases
         self.ledger = ledger or Ledger(None)
-        self.replay = Replay(self.ledger.past)
+        self.replay = Replay(self.ledger.past, self.ledger.folder)
         self.meter = Meter(budget, reserved=reserved)
         self.aftermath = aftermath
         self.scorer_usage = self.replay.scorer_usage
+        self._unanswered = self.replay.unanswered_usage
+        self._dearest: dict[tuple[str, int], Usage] = {}  # what a question has cost at the most, by stage and size
         self.meter.questions = self.replay.questions
         self.meter.charge(self.replay.usage)
         self.meter.resume_at(self.replay.seconds)
@@ -157,6 +167,7 @@ class Run:
         self._numbers: Counter[str] = Counter()
         self._places: dict[int, int] = {}  # of the search's questions, by number, in steps
         self.belief: Belief | None = None
+        self.harvest = Harvest()
         self._skips = set(self.replay.skips)  # duels of the search that cost nothing, since people could not tell
         self._begun: list[Scorer[Any, Any]] = []  # and not closed
 
@@ -168,6 +179,9 @@ class Run:
         Returns:
             Why it stopped: ``converged``, ``budget: ...``, ``patience: ...``, ``goal: ...``, ``interrupted``, or
             ``stopped`` where the people who answered said so.
+
+        Raises:
+            NothingUsable: prompt after prompt, not one output could be used.
         """
         self._improved_at = 0
         self._incumbent = self.start[0]
@@ -266,19 +280,56 @@ class Run:
 
         Raises:
             BudgetExhausted: the time is up, or an LLM call would exceed the budget.
+            NothingUsable: in the search, prompt after prompt, not one output could be used.
         """
         self.replay.next_batch()
         questions = [replace(q, number=self._numbers[stage] + i) for i, q in enumerate(questions)]
         recorded = {i: answer for i, q in enumerate(questions) if (answer := self.replay.answer(stage, q)) is not None}
         live = [q for i, q in enumerate(questions) if i not in recorded]
-        answers = self._ask(scorer, live, stage) if live else iter(())
+        answers = (answer for part in self._affordable(live, stage) for answer in self._ask(scorer, part, stage))
         for i, question in enumerate(questions):
-            yield question, self.keep(stage, question, recorded[i] if i in recorded else next(answers))
+            answer = self.keep(stage, question, recorded[i] if i in recorded else next(answers))
+            if stage == "search":
+                self.harvest.take(question, answer, live=i not in recorded)
+            yield question, answer
+        next(answers, None)  # the last part is over as well
+        self.keep_back(stage)
+
+    def _affordable(self, questions: Sequence[Question], stage: str) -> Iterator[Sequence[Question]]:
+        """Questions in parts that half of what is left of the budget pays for, by what their like has cost so far.
+
+        A scorer runs ahead: it has the target answer for later questions while its judge is at the first. Of what could
+        be bought for the last of a budget, that would leave questions half answered, and more of them the more threads.
+        """
+        rest = list(questions)
+        while rest:
+            self.keep_back(stage)
+            fit = self._fit(stage, rest) if self.meter.limited else len(rest)
+            part, before = rest[:fit], self.meter.usage
+            yield part
+            each = (self.meter.usage + -before).times(1 / len(part))
+            self._dearest[stage, _size(part[0])] = dearer(each, self._dearest.get((stage, _size(part[0])), each))
+            self._unanswered = Usage()
+            del rest[:fit]
+
+    def _fit(self, stage: str, questions: Sequence[Question]) -> int:
+        """How many of these questions, all of one size, are surely affordable; at least one, so that it is seen."""
+        size = _size(questions[0])
+        alike = next((i for i, question in enumerate(questions) if _size(question) != size), len(questions))
+        known = self._dearest.get((stage, size))
+        fit = self.meter.fit(known) if known else 1
+        return alike if fit is None else max(1, min(alike, fit))
+
+    def keep_back(self, stage: str) -> None:
+        """Keep back for what comes after the search, by what the answers have cost the scorer so far."""
+        if stage == "search" and self._numbers[stage]:
+            spent, answered = self.scorer_usage + -self._unanswered, self._numbers[stage] + self._numbers[CALIBRATION]
+            self.meter.kept = spent.times(MARGIN * self.aftermath / answered)
 
     def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
         """Live answers, each in the ledger before it is passed on."""
         self.meter.check_seconds()
-        given = scorer.answer(questions)
+        given = scorer.answer([replace(q, cases=True) if self.cases and isinstance(q, Rate) else q for q in questions])
         if isinstance(given, Sequence):
             pairs = _pair(questions, given, scorer)
             answers = [self._settle(answer, scorer, question, stage) for question, answer in pairs]
@@ -310,6 +361,8 @@ class Run:
             float(answer.tiebreak) if math.isfinite(answer.tiebreak) else 0.0,
             values,
             answer.feedback,
+            answer.coverage,
+            answer.cases,
         )
 
     def record_one(self, question: Question, answer: Answer, *, again: bool) -> Answer:
@@ -350,8 +403,6 @@ class Run:
             return answer
         self._numbers[stage] += 1
         if stage == "search":
-            asked = self._numbers[stage] + self._numbers[CALIBRATION]
-            self.meter.kept = self.scorer_usage.times(MARGIN * self.aftermath / asked)
             self._places[question.number] = len(self.steps)
         self.steps.append(step)
         if stage == "search" and isinstance(question, Rate) and isinstance(answer, Rating):
@@ -483,14 +534,33 @@ class BilledModel:
             with self._run.meter.hold(self._model.at_most(messages, n=n)) as bill:
                 completion = self._model.complete(messages, **asked)
                 bill(completion.usage)
+        self._write(key, encode_completion(completion, self._run.ledger.folder), completion.usage)
+        return completion
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        key, model = choice_key(self.name, messages, options), self._model
+        assert isinstance(model, Chooses)
+        with self._lock:
+            recorded = self._run.replay.choice(self._tags["part"], key)
+        if recorded is not None:
+            return recorded
+        self._run.meter.check_seconds()
+        with self._run.meter.hold(model.at_most_to_choose(messages, options)) as bill:
+            choice = model.choose(messages, options)
+            bill(choice.usage)
+        self._write(key, encode_choice(choice), choice.usage)
+        return choice
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        assert isinstance(self._model, Chooses)
+        return self._model.at_most_to_choose(messages, options)
+
+    def _write(self, key: str, given: Mapping[str, Any], usage: Usage) -> None:
         if self._tags["part"] == "scorer":
             with self._run.guard:
-                self._run.scorer_usage += completion.usage
+                self._run.scorer_usage += usage
         seconds = round(self._run.meter.seconds, 3)
-        self._run.ledger.append(
-            {"event": "call", **self._tags, "key": key, **encode_completion(completion), "t": seconds}
-        )
-        return completion
+        self._run.ledger.append({"event": "call", **self._tags, "key": key, **given, "t": seconds})
 
 
 def _pair(questions: Sequence[Question], answers: Any, scorer: Scorer[Any, Any]) -> Iterator[tuple[Question, Any]]:
@@ -502,6 +572,11 @@ def _pair(questions: Sequence[Question], answers: Any, scorer: Scorer[Any, Any])
         raise PromptoptError(
             f"{type(scorer).__name__} gave another number of answers than the {len(questions)} questions it was asked"
         ) from None
+
+
+def _size(question: Question) -> int:
+    """On how many examples a prompt is to be rated; 0 is all of them, or no rating."""
+    return len(question.on) if isinstance(question, Rate) else 0
 
 
 def check_match(optimizer: Optimizer[Any, Any], scorer: Scorer[Any, Any]) -> None:

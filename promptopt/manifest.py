@@ -22,7 +22,7 @@ OBJECT, NUMBER = "python object", "python number"
 
 
 def manifest(plan: Plan) -> dict[str, Any]:
-    """The start event: format, versions, git commit if any, seed, recipe, and the ids of the examples by split."""
+    """The start event: format, versions, git commit if any, seed, recipe, example ids by split, what targets tell."""
     splits = {"train": plan.data.train, "dev": plan.data.dev, "test": plan.data.test} if plan.data else {}
     return {
         "event": "start",
@@ -32,10 +32,38 @@ def manifest(plan: Plan) -> dict[str, Any]:
         "python": platform.python_version(),
         "git": _commit(),
         "seed": plan.seed,
+        "failed": plan.failed,
         "start": [prompt.text for prompt in plan.start],
         "recipe": freeze(plan.recipe),
         "examples": {split: [example.id for example in examples] for split, examples in splits.items()},
+        **({"targets": targets} if (targets := _targets(plan)) else {}),
     }
+
+
+def check_targets(first: Mapping[str, Any], plan: Plan) -> None:
+    """Make sure that a run's targets are what they were when its manifest was written.
+
+    Raises:
+        UserError: one is not, for example a CLIP that was built with another activation then. Ratings from before and
+            from now could not be compared.
+    """
+    then, now = first.get("targets", {}), _targets(plan)
+    for where, record in now.items():
+        changed = [key for key in record if where in then and record[key] != then[where].get(key)]
+        if where not in then and record.get("forced"):  # before this was recorded it was not looked after either
+            changed = ["activation"]
+        if changed:
+            raise UserError(
+                f"{where} is not what it was when this run began: {', '.join(changed)} differ, so its ratings from "
+                f"before and from now cannot be compared. Start a new run."
+            )
+
+
+def _targets(plan: Plan) -> dict[str, dict[str, Any]]:
+    """What the targets tell of themselves, by where they stand in the recipe; those that tell nothing are left out."""
+    others = {f"transfer.{name}": getattr(scorer, "target", None) for name, scorer in plan.transfer.items()}
+    every = {"target": plan.target, **others}
+    return {where: dict(record) for where, target in every.items() if (record := getattr(target, "record", None))}
 
 
 def freeze(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from typing import Any
 
 from .budget import Budget
 from .config import accepts, build, call
-from .core import Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from .core import Checks, Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from .errors import UserError
 from .loop import check_match
 from .scorers import FunctionScorer, MetricScorer
+from .scorers.adapters import meet
+from .scorers.marking import FailedRule
 
 SPLITS = ("train", "dev", "test")
 OPTIONS = (  # arguments that a plan holds as they are given
@@ -22,6 +24,8 @@ OPTIONS = (  # arguments that a plan holds as they are given
     "seed",
     "cache",
     "per_example",
+    "cases",
+    "failed",
     "reply_cache",
     "in_flight",
 )
@@ -51,6 +55,8 @@ class Plan:
     seed: int
     cache: bool
     per_example: bool
+    cases: bool
+    failed: FailedRule
     reply_cache: bool
     in_flight: int
     recipe: Mapping[str, Any]
@@ -69,7 +75,7 @@ class Plan:
         seed = given["seed"]
         _check_numbers(given)
         data = _part(given, "data", "datasets", {"seed": seed})
-        offered: dict[str, Any] = {"seed": seed, "data": data}
+        offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
         if data:
             offered |= {"classes": data.classes, "examples": data.train}
         target = _part(given, "target", "targets", offered)
@@ -78,6 +84,7 @@ class Plan:
             offered["target"] = target
         scorer, dev, test = _scorers(given, target, data, offered)
         optimizer = _part(given, "optimizer", "optimizers", offered)
+        scorer = meet(optimizer.question, scorer)
         check_match(optimizer, scorer)
         plan = cls(
             start=_start(given["start"], target),
@@ -116,6 +123,8 @@ class Plan:
         return self.target.problem_with(prompt) if self.target else None
 
     def _check(self) -> None:
+        if isinstance(self.optimizer, Checks):
+            self.optimizer.check(self)
         together = Prompt("\n".join([self.start[0].text] * 2))
         if self.ensemble > 1 and (problem := self.problem_with(together)):
             raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem}.")
@@ -213,7 +222,7 @@ def _metric_scorer(
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
     metric = build("metrics", names["metric"], where="metric", offered=offered)
     tiebreak = names["tiebreak"] and build("metrics", names["tiebreak"], where="tiebreak", offered=offered)
-    return MetricScorer(target=target, examples=examples, metric=metric, tiebreak=tiebreak)
+    return MetricScorer(target=target, examples=examples, metric=metric, tiebreak=tiebreak, failed=given["failed"])
 
 
 def _again(

@@ -14,6 +14,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from .errors import UnknownName, UserError
@@ -22,6 +23,7 @@ Factory: TypeAlias = Callable[..., Any]
 
 TABLE: dict[str, dict[str, str]] = {
     "optimizers": {
+        "bayes": "promptopt.optimizers.bayes:Bayes",
         "hill-climb": "promptopt.optimizers.hill_climb:HillClimb",
         "random-search": "promptopt.optimizers.random_search:RandomSearch",
         "racing": "promptopt.optimizers.racing:Racing",
@@ -104,6 +106,7 @@ TABLE: dict[str, dict[str, str]] = {
         "folder": "promptopt.data.folder:folder",
         "coop": "promptopt.data.coop:coop",
         "table": "promptopt.data.tables:table",
+        "list": "promptopt.data.listed:listed",
         "bbh": "promptopt.data.bbh:bbh",
         "induction": "promptopt.data.induction:induction",
         "gsm8k": "promptopt.data.gsm8k:gsm8k",
@@ -132,6 +135,17 @@ def listed(kind: str) -> list[Listed]:
         raise UnknownName("kind of part", kind, TABLE)
     own = [Listed(name, path, "promptopt-toolkit") for name, path in TABLE[kind].items()]
     return own + [Listed(e.name, e.value, e.dist.name if e.dist else "?") for e in _plugins(kind)]
+
+
+def table(kind: str) -> list[str]:
+    """The same as lines of aligned columns.
+
+    Raises:
+        UnknownName: there is no such kind.
+    """
+    rows = [(one.name, one.path, f"({one.distribution})") for one in listed(kind)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def load(kind: str, name: str, *, where: str = "") -> Factory:
@@ -170,7 +184,17 @@ def _import(path: str, *, where: str) -> Factory:
         if not callable(found):
             raise AttributeError(f"{attribute!r} is {found!r}, which makes no part")
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{where or 'a part'}: cannot load {path!r}: {error}. Write it as package.module:Name."
-        ) from error
+        raise UserError(f"{where or 'a part'}: cannot load {path!r}: {error}. {_remedy(module, attribute)}") from error
     return found
+
+
+def _remedy(module: str, attribute: str) -> str:
+    """What to do about a part that cannot be loaded."""
+    if not (module and attribute):
+        return "Write it as package.module:Name."
+    if (Path(*module.split(".")).with_suffix(".py")).is_file():
+        return (
+            f"{module}.py lies in this folder, where the command promptopt does not look by itself: run it as "
+            "PYTHONPATH=. promptopt ... or python -m promptopt ..., or install the module."
+        )
+    return "Check the spelling and that the module is installed or on PYTHONPATH."

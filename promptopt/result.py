@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .budget import Costs
-from .core import Belief, Prompt, Rating
+from .core import Belief, Coverage, Prompt, Rating
 from .ledger import encode
 from .loop import Step
 from .verdict import Verdict
@@ -75,6 +75,10 @@ class Result:
         found = (c.rating.value for c in self.candidates if c.prompt.text == prompt)
         return next((value for value in found if value == value), None)
 
+    def coverage(self, prompt: str) -> Coverage | None:
+        """On how many training examples a prompt's rating rests, how many outputs failed and why; None if unknown."""
+        return next((c.rating.coverage for c in self.candidates if c.prompt.text == prompt), None)
+
     def history(self) -> list[dict[str, Any]]:
         """One row per answered question: ``n``, ``stage``, the question and the answer, as in the ledger."""
         return [{"n": step.n, "stage": step.stage, **encode(step.question, step.answer)} for step in self.steps]
@@ -94,8 +98,8 @@ class Result:
         """The result as JSON values, scores as fractions of 1; what ``--json`` prints."""
         v = self.verdict
         return {
-            "start": {"prompt": self.start, "train": self.score(self.start), "test": v.start if v else None},
-            "best": {"prompt": self.best, "train": self.score(self.best), "test": v.best if v else None},
+            "start": self._told(self.start, v.start if v else None),
+            "best": self._told(self.best, v.best if v else None),
             "verdict": v and {**asdict(v), "significant": v.significant},
             "transfers": {name: {**asdict(v), "significant": v.significant} for name, v in self.transfers.items()},
             "belief": self.belief and asdict(self.belief),
@@ -108,6 +112,16 @@ class Result:
             "warnings": list(self.warnings),
             "seed": self.seed,
             "run": str(self.run) if self.run else None,
+        }
+
+    def _told(self, prompt: str, test: float | None) -> dict[str, Any]:
+        """A prompt, its scores and, where it is known, on how many training examples the first of them rests."""
+        covered = self.coverage(prompt)
+        return {
+            "prompt": prompt,
+            "train": self.score(prompt),
+            "test": test,
+            "coverage": covered and {**asdict(covered), "reasons": dict(covered.reasons)},
         }
 
     def to_json(self) -> str:

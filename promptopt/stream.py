@@ -98,6 +98,7 @@ class Stream:
         if told:
             for question, answer in told:
                 self.run.keep("search", question, answer)
+            self.run.keep_back("search")
             self.run.optimizer.tell(told)
             self.run.renew()
         if live:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core import Rating
+from .core import Coverage, Rating
 
 if TYPE_CHECKING:
     from .core import Array
@@ -29,6 +29,8 @@ class Verdict:
         low, high: 95% bootstrap confidence interval of the difference; None where examples are too few for one.
         examples: how many were compared.
         unscored: how many had to be left out.
+        start_coverage, best_coverage: how many of each prompt's outputs could be scored, how many failed, and why; None
+            where that is not known.
     """
 
     start: float
@@ -38,6 +40,8 @@ class Verdict:
     high: float | None
     examples: int
     unscored: int = 0
+    start_coverage: Coverage | None = None
+    best_coverage: Coverage | None = None
 
     @property
     def significant(self) -> bool:
@@ -52,10 +56,28 @@ class Verdict:
     def from_json(cls, fields: Mapping[str, Any]) -> Verdict:
         """What :meth:`to_json` gave."""
         means = {key: math.nan for key in ("start", "best", "difference") if fields[key] is None}
-        return cls(**{**fields, **means})
+        covered = {key: Coverage(**fields[key]) for key in ("start_coverage", "best_coverage") if fields.get(key)}
+        return cls(**{**fields, **means, **covered})
 
     def sentence(self) -> str:
-        """The verdict in words."""
+        """The verdict in words: on how much it rests where that is not everything, the comparison, what failed."""
+        return "".join([self._part(), self._comparison(), *self._failures()])
+
+    def _part(self) -> str:
+        total = self.examples + self.unscored
+        return (
+            f"on {self.examples} of {total} held-out examples only, {self.unscored} could not be scored: "
+            if self.unscored
+            else ""
+        )
+
+    def _failures(self) -> Iterator[str]:
+        for name, covered in (("best", self.best_coverage), ("starting", self.start_coverage)):
+            if covered and covered.failed:
+                told = ", ".join(f"{n} {reason}" for reason, n in covered.reasons.items())
+                yield f"; {covered.failed} of {covered.examples} outputs of the {name} prompt failed: {told}"
+
+    def _comparison(self) -> str:
         scores = f"{self.start:.3f} → {self.best:.3f} on {self.examples} held-out examples"
         if self.low is None or self.high is None:
             return f"{scores}: too few examples to tell a gain from chance"
@@ -73,7 +95,16 @@ def compare(start: Rating, best: Rating, *, rng: np.random.Generator) -> Verdict
     distributed. Ratings without per-example values give a verdict without an interval.
     """
     if start.per_example is None or best.per_example is None:
-        return Verdict(start.value, best.value, best.value - start.value, None, None, examples=1)
+        return Verdict(
+            start.value,
+            best.value,
+            best.value - start.value,
+            None,
+            None,
+            examples=1,
+            start_coverage=start.coverage,
+            best_coverage=best.coverage,
+        )
     both = np.isfinite(start.per_example) & np.isfinite(best.per_example)
     differences = best.per_example[both] - start.per_example[both]
     low, high = interval(differences, rng=rng)
@@ -85,6 +116,8 @@ def compare(start: Rating, best: Rating, *, rng: np.random.Generator) -> Verdict
         high=high,
         examples=int(both.sum()),
         unscored=int((~both).sum()),
+        start_coverage=start.coverage,
+        best_coverage=best.coverage,
     )
 
 

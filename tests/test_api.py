@@ -24,7 +24,7 @@ from run_parts import CLIMB, START, Counting, Right, ToyTarget, Words, Writer, l
 import promptopt
 from promptopt import Budget, Prompt, Rating, Result, UserError
 from promptopt.core import ChatModel, Dataset, Example, Message, Rate, Setup
-from promptopt.errors import LockedRun, UnknownName
+from promptopt.errors import LockedRun, NothingUsable, UnknownName
 from promptopt.ledger import Ledger, read
 from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
 from promptopt.optimizers.pools import ListPool
@@ -144,14 +144,10 @@ def test_a_function_that_returns_nothing_is_told_so() -> None:
         promptopt.optimize(start="a", score=lambda text: None, optimizer=climber(), budget=5, run=None)  # type: ignore[arg-type, return-value]
 
 
-def test_nothing_scored_still_ends_well(tmp_path: Path) -> None:
-    result = promptopt.optimize(
-        start="a", score=lambda text: math.nan, optimizer=climber(), budget=5, run=tmp_path / "run"
-    )
-    assert result.best == "a"
-    assert result.score("a") is None
-    assert json.loads(result.to_json())["best"] == {"prompt": "a", "train": None, "test": None}
-    assert result.counts == {"answers without a score": 1}
+def test_nothing_scored_ends_as_failed(tmp_path: Path) -> None:
+    with pytest.raises(NothingUsable, match="not one output of the only prompt rated could be used: 1 of 1 no value"):
+        promptopt.optimize(start="a", score=lambda text: math.nan, optimizer=climber(), budget=5, run=tmp_path / "run")
+    assert read(tmp_path / "run" / "ledger.jsonl")[-1]["event"] == "failed"
 
 
 # ── Folders ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -521,14 +517,34 @@ class Unscored:
         return [None if example.id.startswith("test") else one for one, example in zip(right, examples, strict=True)]
 
 
-def test_a_verdict_on_nothing_is_still_a_verdict(tmp_path: Path) -> None:
-    first = promptopt.optimize(**toy(tmp_path, metric=Unscored()))
-    assert first.verdict is not None
-    assert math.isnan(first.verdict.difference)
-    assert not first.verdict.significant
-    again = promptopt.resume(tmp_path, metric=Unscored())
+def test_a_verdict_is_never_computed_from_nothing_and_asked_for_again(tmp_path: Path) -> None:
+    """The outage is over when the run is taken up again."""
+    with pytest.raises(NothingUsable, match=r"no verdict \(test\): not one output on held-out examples"):
+        promptopt.optimize(**toy(tmp_path, metric=Unscored()))
+    assert not any(event["event"] in ("verdict", "stop") for event in read(tmp_path / "ledger.jsonl"))
+    again = promptopt.resume(tmp_path, metric=Right())
     assert again.verdict is not None
-    assert repr(again.verdict) == repr(first.verdict)
+    assert again.verdict.examples == 40
+
+
+def test_a_verdict_from_nothing_of_an_older_ledger_is_kept(tmp_path: Path) -> None:
+    first = promptopt.optimize(**toy(tmp_path, metric=Right()))
+    ledger = tmp_path / "ledger.jsonl"
+    events = read(ledger)
+    for event in events:
+        if event["event"] == "answer" and event["stage"] == "test":
+            event["value"], event["per_example"] = None, [None] * 40
+            event.pop("coverage")
+            event.pop("cases")
+        if event["event"] == "verdict":
+            numbers = dict.fromkeys(("start", "best", "difference", "low", "high"))
+            event["verdict"] = {**numbers, "examples": 0, "unscored": 40}
+    events[0].pop("failed")
+    ledger.write_text("".join(json.dumps(event) + "\n" for event in events))
+    again = promptopt.resume(tmp_path, metric=Right())
+    assert again.best == first.best
+    assert again.verdict is not None
+    assert (again.verdict.examples, again.verdict.start_coverage) == (0, None)
     assert json.loads(again.to_json())["verdict"]["difference"] is None
 
 

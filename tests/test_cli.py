@@ -16,6 +16,7 @@ from run_parts import lines
 from typer.testing import CliRunner
 
 from promptopt import cli
+from promptopt.errors import UserError
 from promptopt.ledger import Ledger, read
 
 RECIPE = """
@@ -133,6 +134,27 @@ def test_check_builds_and_spends_nothing(folder: Path) -> None:
     code, out, _ = invoke("run", "recipe.toml", f"target.log={log}", "--check")
     assert (code, out) == (0, "recipe.toml is in order: HillClimb, MetricScorer, 12 + 12 + 40 examples.\n")
     assert not log.exists()
+    assert not (folder / "runs").exists()
+
+
+def test_check_says_what_would_be_downloaded_and_does_not(folder: Path) -> None:
+    pytest.importorskip("open_clip")
+    recipe = RECIPE.replace("answer {}", "a photo of a {}").replace("finalists = 3", "")
+    recipe = recipe.replace(
+        'target = "run_parts:ToyTarget"', 'target = {name = "clip", model = "RN50", pretrained = "openai"}'
+    )
+    (folder / "clip.toml").write_text(recipe.replace('"run_parts:toy_data"', '{name = "digits", shots = 1}'))
+    began = time.monotonic()
+    code, out, err = invoke("run", "clip.toml", "--check")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "clip.toml is in order: HillClimb, MetricScorer, 10 + 0 + 1787 examples.",
+        "Not on this machine, and downloaded when it runs: "
+        "the weights timm/resnet50_clip.openai from the Hugging Face hub.",
+    ]
+    with pytest.raises(UserError, match="huggingface"):
+        invoke("run", "clip.toml")
+    assert time.monotonic() - began < 30
     assert not (folder / "runs").exists()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from run_parts import CLIMB, Words, quality
+from run_parts import CLIMB, ToyTarget, Words, quality
 
 import promptopt
 from promptopt.budget import Budget
@@ -94,3 +94,39 @@ def test_nan_and_infinity_come_back() -> None:
     again = thaw(json.loads(written), {})
     assert again["a"] == [math.inf, -math.inf]
     assert math.isnan(again["b"]["c"])
+
+
+# ── What targets tell of themselves ───────────────────────────────────────────────────────────────────────────────
+
+
+class Telling(ToyTarget):
+    """A target whose record says how it was built."""
+
+    def __init__(self, **record: Any) -> None:
+        super().__init__()
+        self.record = record
+
+
+def search(folder: Path, target: Any, **changes: Any) -> Any:
+    recipe = {"start": "answer {}", "data": "run_parts:toy_data", "optimizer": CLIMB, "budget": 8, "finalists": 1}
+    return promptopt.optimize(**{**recipe, "target": target, "run": folder, **changes})
+
+
+def test_the_manifest_holds_what_targets_tell(tmp_path: Path) -> None:
+    search(tmp_path / "run", Telling(activation="gelu"), transfer={"other": Telling(activation="quick_gelu")})
+    event = json.loads((tmp_path / "run" / "ledger.jsonl").read_text().splitlines()[0])
+    assert event["targets"] == {"target": {"activation": "gelu"}, "transfer.other": {"activation": "quick_gelu"}}
+
+
+def test_a_run_is_not_taken_up_with_another_target(tmp_path: Path) -> None:
+    search(tmp_path, Telling(activation="gelu"))
+    assert promptopt.resume(tmp_path, target=Telling(activation="gelu")).best
+    with pytest.raises(UserError, match="target is not what it was when this run began: activation differ"):
+        promptopt.resume(tmp_path, target=Telling(activation="quick_gelu"))
+
+
+def test_a_run_from_before_activations_were_looked_after_is_not_taken_up_with_another(tmp_path: Path) -> None:
+    search(tmp_path, ToyTarget())
+    assert promptopt.resume(tmp_path, target=Telling(activation="gelu")).best
+    with pytest.raises(UserError, match="Start a new run"):
+        promptopt.resume(tmp_path, target=Telling(activation="quick_gelu", forced=True))

@@ -12,7 +12,7 @@ import pytest
 
 import promptopt
 from promptopt.errors import UnknownName, UserError
-from promptopt.registry import TABLE, listed, load
+from promptopt.registry import TABLE, listed, load, table
 
 OURS = [(kind, name) for kind, names in TABLE.items() for name in names]
 
@@ -191,3 +191,11 @@ def test_a_missing_package_is_one_line_that_installs_it(tmp_path: Path, lines: s
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert f'pip install "promptopt-toolkit[{extra}]"' in done.stderr
+
+
+@pytest.mark.parametrize("kind", TABLE)
+def test_the_columns_of_a_listing_never_run_together(kind: str) -> None:
+    lines = table(kind)
+    assert [line.split()[:2] for line in lines] == [[one.name, one.path] for one in listed(kind)]
+    starts = {(line.index(one.path), line.index("(")) for line, one in zip(lines, listed(kind), strict=True)}
+    assert len(starts) == 1

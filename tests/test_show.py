@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,13 @@ from rich.console import Console
 from run_parts import CLIMB
 
 import promptopt
-from promptopt.budget import Budget, Costs
-from promptopt.core import Prompt, Rating
+from promptopt.core import Coverage, Rating
 from promptopt.errors import UserError
 from promptopt.ledger import Ledger, read
-from promptopt.loop import Progress
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools import ListPool
-from promptopt.progress import live
-from promptopt.show import Story, best_so_far, changes, plain, plot, show
+from promptopt.show import Story, best_so_far, plain, plot, score, show, show_cases
+from promptopt.terminal import changes, print_changes, print_prompt
 
 NASTY = [
     "[bold]loud[/bold] {}",
@@ -36,6 +35,12 @@ def output(folder: Path, **options: Any) -> str:
     stream = io.StringIO()
     show(folder, Console(file=stream, width=200, soft_wrap=True), **options)
     return stream.getvalue()
+
+
+def prompts(text: str) -> list[str]:
+    """The lines below ``Start`` and ``Best``."""
+    rows = text.splitlines()
+    return [rows[i + 1] for i, row in enumerate(rows) if row.startswith(("Start", "Best"))]
 
 
 def search(folder: Path, start: str, pool: list[str], score: Any = len) -> promptopt.Result:
@@ -62,10 +67,11 @@ def test_a_finished_run(tmp_path: Path) -> None:
     assert result.verdict.sentence() in text
     assert f"Costs: {result.costs.questions} questions" in text
     assert "after 35 ratings" in text
-    rows = [line for line in text.splitlines() if line.startswith(("start", "best"))]
-    assert [row.split()[0] for row in rows] == ["start", "best"]
-    assert f"{result.score('answer {}'):.3f}" in rows[0]
-    assert f"{result.score(result.best):.3f}" in rows[1]
+    rows = text.splitlines()
+    start, best = (next(i for i, row in enumerate(rows) if row.startswith(title)) for title in ("Start", "Best"))
+    assert rows[start].startswith(f"Start, rated {result.score('answer {}'):.3f}")
+    assert rows[best].startswith(f"Best, rated {result.score(result.best):.3f}")
+    assert (rows[start + 1], rows[best + 1]) == ("answer {}", result.best)
 
 
 @pytest.mark.parametrize("top", [1, 3])
@@ -78,10 +84,7 @@ def test_as_many_prompts_as_asked_for(tmp_path: Path, top: int) -> None:
 @pytest.mark.parametrize("nasty", NASTY)
 def test_prompts_are_shown_literally(tmp_path: Path, nasty: str) -> None:
     search(tmp_path, nasty, [nasty + " more"])
-    text = output(tmp_path)
-    start, best = (line for line in text.splitlines() if line.startswith(("start", "best")))
-    assert start.rstrip().endswith(nasty)
-    assert best.rstrip().endswith(nasty + " more")
+    assert prompts(output(tmp_path)) == [nasty, nasty + " more"]
 
 
 def test_what_a_terminal_would_act_upon_is_written_out(tmp_path: Path) -> None:
@@ -89,6 +92,7 @@ def test_what_a_terminal_would_act_upon_is_written_out(tmp_path: Path) -> None:
     text = output(tmp_path)
     assert "\x1b" not in text
     assert "\\x1b[31mred\\x1b]0;title\\x07 \\u2028 {}\\x00\\x9b" in text
+    assert "best.txt has them" in text
 
 
 def test_a_folder_with_brackets_in_its_name(tmp_path: Path) -> None:
@@ -160,7 +164,7 @@ def test_no_run(tmp_path: Path) -> None:
 
 def test_unscored_prompts_have_a_dash(tmp_path: Path) -> None:
     search(tmp_path, "start", ["b"], lambda text: math.nan if text == "start" else 0.5)
-    [start] = [line for line in output(tmp_path).splitlines() if line.startswith("start")]
+    [start] = [line for line in output(tmp_path).splitlines() if line.startswith("Start")]
     assert "–" in start
 
 
@@ -180,14 +184,148 @@ def test_llm_calls_are_among_the_costs(tmp_path: Path) -> None:
 # ── Parts of it ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_changes_marks_new_words_and_strikes_lost_ones() -> None:
-    text = changes("a photo of a {}", "a blurry drawing of a {}", lost=True)
+def test_changes_mark_new_words_and_lost_ones() -> None:
+    text = changes("a photo of a {}", "a blurry drawing of a {}", styled=True)
     assert text.plain == "a photo blurry drawing of a {}"
     styles = {text.plain[span.start : span.end].strip(): str(span.style) for span in text.spans if span.style}
     assert styles == {"photo": "strike dim", "blurry drawing": "bold green"}
-    assert changes("a photo of a {}", "a drawing of a {}", lost=False).plain == "a drawing of a {}"
-    assert changes("", "x", lost=True).plain == "x"
-    assert changes("x", "", lost=False).plain == ""
+    assert changes("a photo of a {}", "a drawing of a {}", styled=False).plain == "a [-photo-] {+drawing+} of a {}"
+    assert changes("", "x", styled=True).plain == "x"
+    assert changes("x", "", styled=False).plain == "[-x-]"
+    long = " ".join(f"word{i}" for i in range(40))
+    assert changes(f"{long} old", f"{long} new", styled=False).plain == (
+        "word0 word1 word2 word3 word4 word5 … word34 word35 word36 word37 word38 word39 [-old-] {+new+}"
+    )
+
+
+EXACT = [
+    "a\tb {}",
+    "tight\u00a0space {}",
+    "👩\u200d💻 ❤\ufe0f {}",
+    "  spaces at both ends {} ",
+    "x" * 300 + " {}",
+    "two\nlines {}",
+]
+
+
+@pytest.mark.parametrize("prompt", EXACT)
+@pytest.mark.parametrize("colour", [None, "truecolor"])
+def test_what_is_copied_is_the_prompt(prompt: str, colour: Any) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, soft_wrap=True, force_terminal=bool(colour), color_system=colour)
+    print_prompt(console, "Best", prompt)
+    shown = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue())
+    assert shown == f"Best:\n{prompt}\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "styled"), [({}, True), ({"no_color": True}, False), ({"color_system": None}, False)]
+)
+def test_without_colours_what_changed_is_marked_by_characters(options: dict[str, Any], styled: bool) -> None:
+    stream = io.StringIO()
+    settings: dict[str, Any] = {"force_terminal": True, "color_system": "truecolor", **options}
+    print_changes(Console(file=stream, width=80, **settings), "a photo of {}", "a drawing of {}")
+    assert ("[-photo-]" in stream.getvalue()) is not styled
+    assert ("\x1b[9m" in stream.getvalue() or "\x1b[2;9m" in stream.getvalue()) is styled
+
+
+@pytest.mark.parametrize("start", ["x", "quite another"])
+def test_no_changes_are_shown_where_none_or_all_is_new(start: str) -> None:
+    stream = io.StringIO()
+    print_changes(Console(file=stream), start, "x")
+    assert stream.getvalue() == ""
+
+
+# ── Coverage and cases ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("rating", "shown"),
+    [
+        (None, "–"),
+        (Rating(0.5), "0.500"),
+        (Rating(math.nan, coverage=Coverage(3, 0)), "– (0 of 3 examples)"),
+        (Rating(0.8, coverage=Coverage(50, 50)), "0.800 (50 examples)"),
+        (Rating(0.8, coverage=Coverage(50, 45, 3)), "0.800 (45 of 50 examples, 3 failed)"),
+        (Rating(0.1, coverage=Coverage(50, 50, 45)), "0.100 (50 examples, 45 failed)"),
+    ],
+)
+def test_coverage_stands_beside_a_score(rating: Rating | None, shown: str) -> None:
+    assert score(rating) == shown
+
+
+def recorded(folder: Path, *cases: tuple[str, str, float, list[list[Any]]]) -> Path:
+    """A run whose ledger holds ratings: stage, prompt, value and cases."""
+    ledger = Ledger(folder)
+    start = {"event": "start", "format": 1, "seed": 0, "start": ["start"], "recipe": {}, "examples": {"train": ["a"]}}
+    answers = [
+        {"event": "answer", "stage": stage, "n": n, "ask": "rate", "prompt": prompt, "origin": {}, "value": value}
+        | {"tiebreak": 0, "coverage": {"examples": 4, "scored": 3, "failed": 1, "reasons": {"cut": 1}}, "cases": cases}
+        for n, (stage, prompt, value, cases) in enumerate(cases)
+    ]
+    ledger.append(start, *answers, {"event": "stop", "reason": "converged", "best": "best"})
+    ledger.close()
+    return folder
+
+
+def shown_cases(folder: Path, **options: Any) -> list[str]:
+    stream = io.StringIO()
+    show_cases(folder, Console(file=stream, width=300, soft_wrap=True), **options)
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_replies_stand_beside_their_examples(tmp_path: Path) -> None:
+    before = [
+        ["e1", "no [b]", 0.0, "not right"],
+        ["e2", "yes", 1.0, ""],
+        ["e3", None, None, "HTTP 500"],
+        ["e4", "x", 1, ""],
+    ]
+    after = [
+        ["e1", "two\nlines\x1b[31m", 1.0, ""],
+        ["e2", "oh", 0.0, "wrong"],
+        ["e3", "y", 1.0, ""],
+        ["e4", "x", 1, ""],
+    ]
+    folder = recorded(tmp_path, ("test", "start", 0.5, before), ("test", "best", 0.5, after))
+    assert shown_cases(folder) == [
+        "e2",
+        "  start  1         yes",
+        "  best   0         oh  [wrong]",
+        "e1",
+        "  start  0         no [b]  [not right]",
+        "  best   1         two / lines\\x1b[31m",
+        "e3",
+        "  start  unscored  (no output)  [HTTP 500]",
+        "  best   1         y",
+        "e4",
+        "  start  1         x",
+        "  best   1         x",
+    ]
+    with pytest.raises(UserError, match="holds no outputs of its prompts"):
+        shown_cases(folder, stage="transfer:other")
+
+
+def test_coverage_and_reasons_are_among_what_is_shown(tmp_path: Path) -> None:
+    text = output(recorded(tmp_path, ("search", "start", 0.5, []), ("search", "best", 0.75, [])))
+    assert "Best, rated 0.750 (3 of 4 examples, 1 failed):" in text
+    assert "2 outputs over all prompts: cut" in text
+
+
+def test_what_targets_tell_is_shown(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    file = tmp_path / "ledger.jsonl"
+    targets = '"targets": {"target": {"model": "ViT-B-32", "pretrained": "openai", "activation": "quick_gelu"}}, '
+    file.write_text(file.read_text().replace('"seed"', targets + '"seed"'))
+    assert "target: model ViT-B-32, pretrained openai, activation quick_gelu" in output(tmp_path)
+
+
+def test_a_run_that_rated_on_parts_shows_its_ratings(tmp_path: Path) -> None:
+    optimizer = {"name": "racing", "optimizer": CLIMB, "minibatch": 3}
+    result = toy(tmp_path, optimizer=optimizer, budget=60)
+    text = output(tmp_path)
+    assert f"Best, rated {result.score(result.best):.3f}" in text
+    assert "ratings" in text
 
 
 def test_best_so_far() -> None:
@@ -228,37 +366,6 @@ def test_no_ratings_no_picture(tmp_path: Path) -> None:
     (tmp_path / "ledger.jsonl").write_bytes(rows[0])
     with pytest.raises(UserError, match="holds no ratings to draw"):
         plot(tmp_path, tmp_path / "x.png")
-
-
-# ── The live line ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def progress_line(now: Progress, *, terminal: bool) -> str:
-    stream = io.StringIO()
-    with live(Console(file=stream, force_terminal=terminal, width=200, color_system=None)) as watch:
-        watch(now)
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize("nasty", NASTY)
-def test_the_live_line_shows_prompts_literally(nasty: str) -> None:
-    costs = Costs(questions=7, calls=2, dollars=0.5)
-    now = Progress(Prompt(nasty), Rating(0.625), costs, Budget(questions=20), ())
-    text = progress_line(now, terminal=True)
-    assert f"0.625 {nasty}" in text
-    assert "7/20 questions, 2 LLM calls, $0.5000" in text
-
-
-def test_the_live_line_is_quiet_elsewhere() -> None:
-    assert progress_line(Progress(Prompt("p"), None, Costs(), Budget(), ()), terminal=False) == ""
-
-
-def test_the_live_line_without_any_limit_and_with_a_long_prompt() -> None:
-    now = Progress(Prompt("\x1b[31m long\nprompt " * 20), None, Costs(questions=3), Budget(), ())
-    text = progress_line(now, terminal=True)
-    assert "\\x1b[31m long / prompt" in text
-    assert "…" in text
-    assert "3 questions" in text
 
 
 def test_the_ledger_of_a_nasty_run_is_whole(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@
     python experiments/greater/run.py --report runs.jsonl part.jsonl
 
 For every task, arm and seed one run with ``recipe.toml``, and for every task and seed one look at how well the
-gradient tells which candidate has the least loss. Appends one JSON line per run to ``--out``, and prints the tables of
-README.md.
+gradient tells which candidate has the least loss. Appends one JSON line per run to ``--out``, leaving out those that it
+holds, and prints the tables of README.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +33,49 @@ from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
 from promptopt.optimizers.gcg import Gcg
 from promptopt.optimizers.greater import Greater
 from promptopt.optimizers.token_search import ALLOWED, directions, likeliest, pattern, takeable, usable_tokens
+from promptopt.scorers.task_loss import TaskLoss
 from promptopt.targets.local_lm import LocalLM
 from promptopt.testing import FakeSetup
 from promptopt.verdict import interval
 
 HERE = Path(__file__).parent
 EMBEDDED = Path(promptopt.__file__).parent / "embedded" / "lm"
-ARMS = ("greater", "greater without reasoning", "random proposals", "gcg", "random search", "hill-climb")
+UPHILL = {"downhill": False, "stay": False, "again": False}
+OPTIONS: dict[str, dict[str, Any]] = {  # of greater
+    "greater": {},
+    "uphill, unit": {**UPHILL, "average": "unit"},
+    "uphill": UPHILL,
+    "unit": {"average": "unit"},
+    "not downhill": {"downhill": False},
+    "not stay": {"stay": False},
+    "not again": {"again": False},
+    "without reasoning": {"reasoning": False},
+    "random proposals": {"shortlist": "random"},
+}
+GCGS: dict[str, dict[str, Any]] = {"gcg": {}, "gcg uphill": {"downhill": False}}
+ARMS = (*OPTIONS, *GCGS, "random search", "hill-climb")
+COMPARED = [
+    *(("greater", other) for other in ARMS[1:]),
+    ("uphill, unit", "random search"),
+    ("uphill, unit", "hill-climb"),
+    ("gcg", "gcg uphill"),
+    ("gcg", "hill-climb"),
+    ("gcg", "random search"),
+]
 CORRELATION = "correlation"
 RATINGS = 100  # a search may make as many forward passes as it takes to rate so many prompts
 BACKWARD = 2  # a backward pass counts as so many forward passes
-LOOKS = ("rank", "rank without", "regret", "regret without", "chance")
+WAYS: dict[str, dict[str, Any]] = {"": {}, " unit": {"average": "unit"}, " without": {}}
+LOOKS = (*(f"{name}{way}" for name in ("rank", "regret") for way in WAYS), "chance")
 CASES = 8  # positions at which gradient and loss are compared, for a task and seed
 SHOWN = 20  # candidates compared at each
 
 
 # ── Forward passes, counted ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class Spent(Exception):
+    """The forward passes are used up."""
 
 
 class Metered(LocalLM):
@@ -57,9 +86,9 @@ class Metered(LocalLM):
     of all positions, for which one pass would do, so they count as one.
     """
 
-    def meter(self, *, backward: bool, once: bool) -> None:
+    def meter(self, *, backward: bool, once: bool, limit: int) -> None:
         """Begin to count."""
-        self.spent, self.known = 0, set[str]()
+        self.spent, self.limit, self.known = 0, limit, set[str]()
         self.price, self.once = 1 + BACKWARD * backward, once
 
     def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Any:
@@ -68,6 +97,8 @@ class Metered(LocalLM):
         return super().run_batch(prompts, examples)
 
     def step(self, text: str, position: int, examples: Sequence[Example], **options: Any) -> Any:
+        if self.spent >= self.limit:
+            raise Spent
         if not (self.once and position):
             self.spent += self.price * len(examples)
         if options["with_reasoning"] and text not in self.known:
@@ -80,14 +111,20 @@ class Until:
 
     question = Rate
 
-    def __init__(self, optimizer: Any, target: Metered, *, limit: int) -> None:
-        self.optimizer, self.target, self.limit = optimizer, target, limit
+    def __init__(self, optimizer: Any, target: Metered) -> None:
+        self.optimizer, self.target = optimizer, target
+        self.used = 0
 
     def begin(self, setup: Setup, /) -> None:
         self.optimizer.begin(setup)
 
     def ask(self) -> Sequence[Rate]:
-        return () if self.target.spent >= self.limit else self.optimizer.ask()
+        try:
+            questions: Sequence[Rate] = () if self.target.spent >= self.target.limit else self.optimizer.ask()
+        except Spent:
+            questions = ()
+        self.used = self.target.spent if not questions else self.used
+        return questions
 
     def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
         self.optimizer.tell(answered)
@@ -120,21 +157,16 @@ class Words:
 
 def optimizer(arm: str, lm: Metered, data: Dataset, options: dict[str, Any]) -> Any:
     """What searches in an arm."""
-    lm.meter(backward=arm != "random proposals", once=arm == "gcg")
+    lm.meter(backward=arm != "random proposals", once=arm in GCGS, limit=RATINGS * len(data.train))
     given: dict[str, Any] = {"target": lm, "examples": data.train}
-    if arm == "gcg":
-        return Gcg(**given, steps=10_000, k=64, candidates=8)
+    if arm in GCGS:
+        return Gcg(**given, steps=10_000, k=64, candidates=8, **GCGS[arm])
     if arm == "random search":
         return RandomSearch(pool=Words(words(lm), longest=options["longest"]), batch=5)
     if arm == "hill-climb":
         proposer = LexicalProposer(phrases=words(lm))
         return HillClimb(proposer=proposer, restarts=1, resets=1, iterations=10_000, k=5, per_call=5)
-    more = {
-        "greater": {},
-        "greater without reasoning": {"reasoning": False},
-        "random proposals": {"shortlist": "random"},
-    }
-    return Greater(**given, **options, **more[arm])
+    return Greater(**given, **options, **OPTIONS[arm])
 
 
 def recipe(seed: int) -> dict[str, Any]:
@@ -142,26 +174,42 @@ def recipe(seed: int) -> dict[str, Any]:
     return read_recipe(HERE / "recipe.toml") | {"seed": seed, "run": None}
 
 
+@cache
+def told(task: str, seed: int) -> Dataset:
+    """The examples of a task and seed."""
+    sizes = {key: value for key, value in recipe(seed)["data"].items() if key in ("train", "dev", "test")}
+    return reasoning(task=task, seed=seed, **sizes)
+
+
+@lru_cache(maxsize=1)
+def target(task: str, seed: int, model: str) -> Metered:
+    """The arms of a task and seed share what it has written, which saves work and changes no token."""
+    options = {key: value for key, value in recipe(seed)["target"].items() if key != "name"}
+    return Metered(**options | {"model": model})
+
+
+@cache
+def accuracy(text: str, task: str, seed: int, model: str) -> float:
+    """On the held-out examples."""
+    lm, test = target(task, seed, model), told(task, seed).test
+    (rating,) = TaskLoss(target=lm, examples=test, select="accuracy").answer([Rate(Prompt(text))])
+    return rating.value
+
+
 def one_run(task: str, arm: str, seed: int, *, model: str) -> dict[str, Any]:
     """Search once, then open the test split."""
-    began, arguments = time.monotonic(), recipe(seed)
-    sizes = {key: value for key, value in arguments["data"].items() if key in ("train", "dev", "test")}
-    data = reasoning(task=task, seed=seed, **sizes)
+    began, arguments = time.process_time(), recipe(seed)
+    data, lm = told(task, seed), target(task, seed, model)
     options = {key: value for key, value in arguments["optimizer"].items() if key != "name"} | {"steps": 10_000}
-    lm = Metered(**{key: value for key, value in arguments["target"].items() if key != "name"} | {"model": model})
-    searching = Until(optimizer(arm, lm, data, options), lm, limit=RATINGS * len(data.train))
-    spent: list[int] = []
+    searching = Until(optimizer(arm, lm, data, options), lm)
     result = execute(
-        {**arguments, "optimizer": searching, "target": lm, "data": data, "budget": 100_000},
-        watch=lambda progress: spent.append(lm.spent),
+        {**arguments, "optimizer": searching, "target": lm, "data": data, "budget": 100_000, "verdict": False}
     )
-    assert result.verdict is not None
-    rating = result.score(result.best)
-    questions = sum(step.stage == "search" for step in result.steps)
     return {
-        "task": task, "arm": arm, "seed": seed, "forwards": spent[questions - 1], "ratings": questions, "train": rating,
-        "start": result.verdict.start, "test": result.verdict.best, "best": result.best,
-        "seconds": round(time.monotonic() - began, 1),
+        "task": task, "arm": arm, "seed": seed, "forwards": searching.used, "train": result.score(result.best),
+        "ratings": sum(step.stage == "search" for step in result.steps),
+        "start": accuracy(arguments["start"], task, seed, model), "test": accuracy(result.best, task, seed, model),
+        "best": result.best, "seconds": round(time.process_time() - began, 1),
     }  # fmt: skip
 
 
@@ -171,20 +219,19 @@ def one_run(task: str, arm: str, seed: int, *, model: str) -> dict[str, Any]:
 def correlation(task: str, seed: int, *, model: str) -> dict[str, Any]:
     """Over random prompts and positions: gradient of candidates against the loss they come to.
 
-    ``rank``: Spearman's correlation of gradient and loss, with reasoning in the gradient and without; ``regret``: how
-    far the best of the three most negative is above the best of all; ``chance``: the same for three at random.
+    ``rank``: Spearman's correlation of gradient and loss, also with each example's gradient at length 1, and without
+    reasoning in the gradient; ``regret``: how far the best of the three most negative is above the best of all;
+    ``chance``: the same for three at random.
     """
-    began, arguments = time.monotonic(), recipe(seed)
-    lm = LocalLM(**{key: value for key, value in arguments["target"].items() if key != "name"} | {"model": model})
-    examples = reasoning(task=task, seed=seed, train=arguments["data"]["train"], dev=0, test=0).train
+    began, arguments = time.process_time(), recipe(seed)
+    lm, examples = target(task, seed, model), told(task, seed).train
+    lm.meter(backward=True, once=False, limit=10**9)
     rng = np.random.default_rng([seed, 55])
     setup = FakeSetup(problem_with=lambda text: lm.problem_with(Prompt(text)))
     usable = usable_tokens(lm.vocabulary, pattern(ALLOWED))
     pool = Words(words(lm), longest=9).draw(rng)
     weight = arguments["optimizer"]["perplexity_weight"]
-    found: dict[str, list[float]] = {
-        name: [] for name in ("rank", "rank without", "regret", "regret without", "chance")
-    }
+    found: dict[str, list[float]] = {name: [] for name in LOOKS}
     for case in range(CASES):
         text = arguments["start"] if case < 3 else next(pool)
         tokens = lm.tokens(text)
@@ -198,13 +245,13 @@ def correlation(task: str, seed: int, *, model: str) -> dict[str, Any]:
         losses = lm.losses([*new.values()], examples).mean(axis=1)
         if len(new) < 6 or np.ptp(losses) == 0:
             continue
-        for on, name in ((True, ""), (False, " without")):
-            slopes = directions(seen[on], [*new])
+        for name, how in WAYS.items():
+            slopes = directions(seen[name != " without"], [*new], **how)
             found[f"rank{name}"].append(float(spearmanr(slopes, losses).statistic))
             found[f"regret{name}"].append(float(losses[np.argsort(slopes)[:3]].min() - losses.min()))
         drawn = [losses[rng.permutation(len(losses))[:3]].min() - losses.min() for _ in range(200)]
         found["chance"].append(float(np.mean(drawn)))
-    seconds = round(time.monotonic() - began, 1)
+    seconds = round(time.process_time() - began, 1)
     return {"task": task, "arm": CORRELATION, "seed": seed, **found, "seconds": seconds}
 
 
@@ -239,11 +286,13 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
             rows.append([task, f"{100 * np.mean(starts):.1f}", *(shown(values(runs, arm, [task])) for arm in arms)])
         rows.append(["**all**", "", *(shown(values(runs, arm, tasks)) for arm in arms)])
         tables.append(table(rows))
-    pairs = [["comparison", "difference in points"]]
-    for other in arms[1:] if arms[:1] == ["greater"] else []:
-        keys = [key for key in runs if key[0] == other and ("greater", *key[1:]) in runs]
-        gaps = [runs[("greater", *key[1:])]["test"] - runs[key]["test"] for key in keys]
-        pairs.append([f"greater against {other}", shown(gaps)])
+    pairs = [["comparison", "difference in points", "wins and losses"]]
+    for one, other in COMPARED:
+        keys = [key[1:] for key in runs if key[0] == other and (one, *key[1:]) in runs]
+        gaps = [runs[(one, *key)]["test"] - runs[(other, *key)]["test"] for key in keys]
+        if gaps:
+            wins, losses = sum(gap > 0 for gap in gaps), sum(gap < 0 for gap in gaps)
+            pairs.append([f"{one} against {other}", shown(gaps), f"{wins} and {losses} of {len(gaps)}"])
     tables += [table(pairs)] if len(pairs) > 1 else []
     looks = {task: [run for key, run in runs.items() if key[:2] == (CORRELATION, task)] for task in tasks}
     looks["**all**"] = [run for found in looks.values() for run in found]
@@ -268,24 +317,28 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=list(range(5)))
     parser.add_argument("--model", default=str(EMBEDDED))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="a file to append every run to, as JSON lines")
+    parser.add_argument("--out", type=Path, help="a file to append every run to, as JSON lines; what it holds stays")
     parser.add_argument("--report", nargs="*", type=Path, help="run nothing; print the tables of these files")
     options = parser.parse_args()
     if options.report:
-        lines = [json.loads(line) for path in options.report for line in path.read_text(encoding="utf-8").splitlines()]
-        print(report(lines))
+        print(report([line for path in options.report for line in read(path)]))
         return
     torch.set_num_threads(options.threads)
-    lines = []
-    for seed in options.seeds:
-        for task in options.tasks:
-            for arm in options.arms:
-                look = correlation(task, seed, model=options.model) if arm == CORRELATION else None
-                lines.append(look or one_run(task, arm, seed, model=options.model))
-                if options.out:
-                    with options.out.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(lines[-1]) + "\n")
+    lines = read(options.out) if options.out and options.out.exists() else []
+    done = {(line["task"], line["arm"], line["seed"]) for line in lines}
+    for seed, task, arm in product(options.seeds, options.tasks, options.arms):
+        if (task, arm, seed) not in done:
+            one = correlation if arm == CORRELATION else partial(one_run, arm=arm)
+            lines.append(one(task=task, seed=seed, model=options.model))
+            if options.out:
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(lines[-1]) + "\n")
     print(report(lines))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The runs in a file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":

@@ -86,6 +86,8 @@ def read_json(path: str | Path, *, expected: str) -> Any:
 def read_records(path: str | Path, *, expected: str = "") -> list[Record]:
     """The records of a file, by its suffix: JSON lines (``.jsonl``, ``.json``), ``.csv`` or ``.tsv``, also ``.gz``.
 
+    A ``.json`` file may also be one array of objects.
+
     Raises:
         UserError: the file is missing, empty, of another kind or broken; the message names the line.
     """
@@ -95,7 +97,10 @@ def read_records(path: str | Path, *, expected: str = "") -> list[Record]:
         raise UserError(f"{path}: cannot tell the format. Allowed are {', '.join(SUFFIXES)}, each also with .gz.")
     text = read_text(path, expected=expected or f"Give a file that ends in {', '.join(SUFFIXES)}.")
     is_json = suffix in (".jsonl", ".json")
-    records = list(_json_lines(text, path) if is_json else _csv(text, path, "\t" if suffix == ".tsv" else ","))
+    if suffix == ".json" and text.lstrip().startswith("["):
+        records = list(_json_array(text, path))
+    else:
+        records = list(_json_lines(text, path) if is_json else _csv(text, path, "\t" if suffix == ".tsv" else ","))
     if not records:
         raise UserError(f"{path} holds no records. {expected}".rstrip())
     return records
@@ -112,6 +117,18 @@ def _json_lines(text: str, path: Path) -> Iterator[Record]:
             raise UserError(f"{where}: not JSON ({error.msg}). Write one JSON object a line.") from None
         if not isinstance(fields, dict):
             raise UserError(f"{where}: {_short(fields)} is no JSON object. Write one JSON object a line.")
+        yield Record(where, fields)
+
+
+def _json_array(text: str, path: Path) -> Iterator[Record]:
+    try:
+        items = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg}). Write an array of objects.") from None
+    for number, fields in enumerate(items, start=1):
+        where = f"{path}, item {number}"
+        if not isinstance(fields, dict):
+            raise UserError(f"{where}: {_short(fields)} is no JSON object. Write an array of objects.")
         yield Record(where, fields)
 
 

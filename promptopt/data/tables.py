@@ -24,7 +24,7 @@ def table(
     test: int | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Rows of a file: ``.jsonl`` or ``.json`` with one object a line, ``.csv`` or ``.tsv`` with a header; also ``.gz``.
+    """Rows of a file: JSON lines, a JSON array of objects, ``.csv`` or ``.tsv`` with a header; each also ``.gz``.
 
     Dev and test examples are drawn from ``path`` where they have no file of their own. Rows with equal inputs go into
     the same split, and rows whose input stands in the test file are left out of the other splits.

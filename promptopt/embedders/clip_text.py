@@ -31,6 +31,7 @@ class ClipText:
         classes: the class names, as they stand in the prompts.
         model: an open_clip model, as of the target ``clip``; ``embedded`` comes with the package.
         pretrained: likewise.
+        like: likewise.
         device: likewise.
         cache: folder for the vectors; True is the user's cache folder, False or None keeps none.
 
@@ -46,6 +47,7 @@ class ClipText:
         classes: Sequence[str],
         model: str = "embedded",
         pretrained: str | None = None,
+        like: str | None = None,
         device: str = "auto",
         cache: str | Path | bool | None = True,
     ) -> None:
@@ -53,14 +55,15 @@ class ClipText:
             raise UserError(f"classes must be one or more names, not {classes!r}.")
         for package in ("torch", "open_clip"):
             require(package, extra="clip")
-        from ..targets.clip import load
+        from ..targets.clip_models import load
         from ..targets.clip_text import TextEncoder
 
         self._classes = tuple(classes)
         self._called = model
-        self._model, self._tokenizer, self._config = load(model, pretrained, device=device)
-        self._encoder = TextEncoder(self._model, self._tokenizer)
         self._stored = Stored(cache)
+        if loaded := load(model, pretrained, like=like, device=device):  # else it only helps to check a recipe
+            self._model, self._tokenizer, self._config = loaded.model, loaded.tokenizer, loaded.config
+            self._encoder = TextEncoder(self._model, self._tokenizer)
 
     @cached_property
     def name(self) -> str:
@@ -72,7 +75,13 @@ class ClipText:
         return f"clip-text:{Path(self._called).name}:{digest(settings, weights)}"
 
     def embed(self, texts: Sequence[str], /) -> Array:
-        """``(n_texts, dim)`` float64, each row of length 1; each template is encoded by itself."""
+        """``(n_texts, dim)`` float64, each row of length 1; each template is encoded by itself.
+
+        Raises:
+            UserError: it was built to check a recipe, without its weights.
+        """
+        if not hasattr(self, "_encoder"):
+            raise UserError(f"the weights of the CLIP model {self._called!r} are not on this machine yet.")
         return self._stored.rows(texts, self._encode, name=lambda: self.name)
 
     def _encode(self, texts: Sequence[str]) -> Array:

@@ -1,7 +1,7 @@
 """Metrics that first have to find an answer in a reply: a number, or the letter of an option.
 
-A reply in which no answer can be found, or several that differ, stays unscored, with a reason. It is not a wrong
-answer: whoever compares prompts should also look at how many of their replies were scored.
+A reply in which no answer can be found, or several that differ, has failed: it counts as a wrong one, and coverage
+tells the two apart.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Numeric(TextMetric):
             if reference is None:
                 raise UserError(f"example {example.id!r} has the label {one!r}, in which there is no number.")
         if (number := number_in(output)) is None:
-            return Mark(None, f"no number in {shown(output)}")
+            return Mark(None, f"no number: {shown(output)}", failed=True)
         hit = any(abs(number - reference) <= self.tolerance for reference in wanted.values() if reference is not None)
         return missed(float(hit), [f"{one:f}" for one in wanted.values() if one is not None], f"{number:f}")
 
@@ -104,7 +104,7 @@ class MultipleChoice(TextMetric):
     What counts as the pick, the first that applies: the last statement such as "the answer is (B)", "Answer: B", "the
     correct option is B" or ``\\boxed{B}``; a last line that is nothing but a letter; the one letter with which lines
     begin, as in "B. Paris"; the one letter in brackets or bold; the one capital that stands alone ("A" and "I" as words
-    aside). Where the letters found differ, or there is none, the output stays unscored.
+    aside). Where the letters found differ, or there is none, the output has failed.
 
     A label is a letter, also written "(B)", "B." or "B) Paris". An example with another label stays unscored: BIG-Bench
     Hard has a few.
@@ -117,8 +117,8 @@ class MultipleChoice(TextMetric):
             return Mark(None, f"the label {shown(wanted[0])} is no option's letter")
         picked = picks(output)
         if len(picked) != 1:
-            what = f"several options, {', '.join(sorted(picked)[:5])}," if picked else "no option"
-            return Mark(None, f"{what} in {shown(output)}")
+            what = f"several options: {', '.join(sorted(picked)[:5])} in" if picked else "no option:"
+            return Mark(None, f"{what} {shown(output)}", failed=True)
         return missed(float(picked <= set(letters)), letters, next(iter(picked)))
 
 

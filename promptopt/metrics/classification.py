@@ -3,6 +3,9 @@
 An output is the row ``(n_classes,)`` of a target's log-probabilities, in the order of ``classes``; all outputs together
 may be one array ``(n_examples, n_classes)``. None and NaN are outputs that could not be had, and stay unscored. The
 label of an example is a class name.
+
+A probability of 0 has no logarithm, and a failed output no probability. What is below -100 nats counts as -100, and
+so do failed outputs.
 """
 
 from __future__ import annotations
@@ -14,8 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Example
+from ..core import Example, Mark
 from ..errors import UserError
+from .text import shown
+
+FLOOR = -100.0
+"""Nats; lower than what a model that works gives a class."""
 
 
 class _Classification:
@@ -69,15 +76,16 @@ class _Classification:
 class Accuracy(_Classification):
     """1 where the most likely class is the true one, else 0; the first of equally likely classes counts.
 
-    Outputs may also be texts, compared to the label without regard to case and surrounding space: a text that names
-    another class or none is wrong.
+    Outputs may also be texts, compared to the label without regard to case and surrounding space. A text that is none
+    of the classes has failed, which is 0 as well.
     """
 
-    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
         true = self._true(examples)
         if not isinstance(outputs, np.ndarray) and any(isinstance(output, str) for output in outputs):
+            known = {_plain(name) for name in self.classes}
             return [
-                None if output is None else float(_plain(output) == _plain(example.label))
+                None if output is None else _compared(output, example.label, known)
                 for output, example in zip(outputs, examples, strict=True)
             ]
         rows = self._rows(outputs)
@@ -87,33 +95,48 @@ class Accuracy(_Classification):
 
 
 class LogProbability(_Classification):
-    """Log-probability of the true class, in nats."""
+    """Log-probability of the true class, in nats; at least -100."""
 
-    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
+    worst = FLOOR
+
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
         true, rows = self._true(examples), self._rows(outputs)
-        return _numbers(rows[np.arange(len(rows)), true])
+        return _numbers(np.maximum(rows[np.arange(len(rows)), true], FLOOR))
 
 
 class Margin(_Classification):
-    """Log-probability of the true class minus that of the most likely other one; positive where accuracy is 1."""
+    """Log-probability of the true class minus that of the most likely other one, from -100 to 100; positive where
+    accuracy is 1.
+    """
+
+    worst = FLOOR
 
     def __init__(self, *, classes: Sequence[str]) -> None:
         super().__init__(classes=classes)
         if len(self.classes) < 2:
             raise UserError("a margin needs at least two classes.")
 
-    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
         true, rows = self._true(examples), self._rows(outputs)
         each = np.arange(len(rows))
         others = rows.copy()
         others[each, true] = -np.inf
         others[np.isnan(rows).any(axis=1)] = np.nan
-        return _numbers(rows[each, true] - others.max(axis=1))
+        with np.errstate(invalid="ignore"):
+            return _numbers(np.clip(rows[each, true] - others.max(axis=1), FLOOR, -FLOOR))
+
+
+def _compared(output: Any, label: Any, known: set[Any]) -> float | Mark:
+    """1 or 0; of a text that is no class, that it failed."""
+    said = _plain(output)
+    if said == _plain(label):
+        return 1.0
+    return 0.0 if said in known else Mark(0.0, f"no class: {shown(str(output))}", failed=True)
 
 
 def _plain(text: Any) -> Any:
     return text.strip().casefold() if isinstance(text, str) else text
 
 
-def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+def _numbers(values: NDArray[np.float64]) -> list[float | Mark | None]:
     return [None if math.isnan(value) else value for value in values.tolist()]

@@ -14,6 +14,7 @@ from .sandbox import Limits, check, run_tests
 from .text import REASON, shown, text_of
 
 _FENCED = re.compile(r"```[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_NO_PYTHON = re.compile(r"line \d+: (Syntax|Indentation|Tab)Error")
 _PYTHON = ("", "python", "python3", "py")
 
 
@@ -23,7 +24,7 @@ class Code:
     The code is the longest fenced block that is marked as Python or not marked at all; without one, the whole output.
     It runs once, then the tests one after another in the same process and namespace. A test passes when it runs to its
     end and raises nothing: an exit, a crash, too much memory or time fail it and those behind it that did not run. The
-    feedback is the error of the first test that failed.
+    feedback is the error of the first test that failed. An output that is no Python has failed, which is 0 as well.
 
     A list of texts is a test each. One text is parted after each ``assert`` at its top level: what stands before an
     assert belongs to its test, what stands behind the last one is a test too.
@@ -76,6 +77,8 @@ class Code:
         if not failed:
             return 1.0
         test, error = failed[0]
+        if len(failed) == len(tests) and (wrong := _NO_PYTHON.match(error)):
+            return Mark(0.0, f"no Python: {' '.join(wrong.string.split())}"[:REASON], failed=True)
         reason = (
             f"{len(failed)} of {len(tests)} tests failed; {shown(test.splitlines()[-1])}: {' '.join(error.split())}"
         )

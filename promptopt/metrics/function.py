@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -17,19 +18,27 @@ class FunctionMetric:
 
     Args:
         function: a callable ``(output, example) -> number, Mark or None``, or ``package.module:Name`` of one. It is not
-            called where the output is None. NaN counts as None: unscored.
+            called where the output is None. NaN counts as None: unscored for outside reasons; where the output itself
+            is to blame, return ``Mark(None, reason, failed=True)``.
+        worst: its worst value, which failed outputs count as; by default the function's own attribute ``worst``, or
+            else 0. A function that gives less has to name one.
 
     Raises:
         UserError: the name cannot be imported, or stands for something that cannot be called.
     """
 
-    def __init__(self, *, function: str | Callable[[Any, Example], float | Mark | None]) -> None:
+    def __init__(
+        self, *, function: str | Callable[[Any, Example], float | Mark | None], worst: float | None = None
+    ) -> None:
         if isinstance(function, str) and ":" not in function:
             raise UserError(f"function is {function!r}; write it as package.module:Name.")
         found = load("metrics", function, where="function") if isinstance(function, str) else function
         if not callable(found):
             raise UserError(f"function {function!r} is {type(found).__name__}, which cannot be called.")
         self.function: Callable[[Any, Example], Any] = found
+        self.worst: float | None = getattr(found, "worst", None) if worst is None else worst
+        if self.worst is not None and not math.isfinite(self.worst):
+            raise UserError(f"worst is {self.worst}; give the least number that the function returns.")
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
         """One mark per output.
@@ -50,4 +59,4 @@ class FunctionMetric:
                 "it must return a number, a Mark or None."
             )
         number = None if value is None or math.isnan(value) else float(value)
-        return Mark(number, mark.feedback) if isinstance(mark, Mark) else number
+        return replace(mark, value=number) if isinstance(mark, Mark) else number

@@ -22,7 +22,7 @@ class JsonSchema:
     """1 where the output holds JSON that is valid under a JSON schema, else 0; the label plays no part.
 
     The JSON may be the whole output, stand in a fenced block, or within prose, where the longest object or array
-    counts. An output without JSON does not fit the schema: 0. NaN and Infinity are no JSON. The feedback names the
+    counts. An output without JSON has failed, which is 0 as well. NaN and Infinity are no JSON. The feedback names the
     first violations and where they are.
 
     Args:
@@ -59,7 +59,7 @@ class JsonSchema:
             value = output if isinstance(output, dict | list) else json_in(text_of(output))
             errors = [f"{error.json_path}: {error.message}" for error in self._errors(value)]
         except ValueError as error:
-            return Mark(0.0, str(error))
+            return Mark(0.0, str(error), failed=True)
         return Mark(0.0, _cut("; ".join(errors[:ERRORS]))) if errors else 1.0
 
     def _errors(self, value: Any) -> list[Any]:
@@ -82,7 +82,7 @@ def json_in(text: str) -> Any:
             continue
     found = max(_within(text), key=lambda one: one[0], default=None)
     if found is None:
-        raise ValueError(f"no JSON in {shown(text)}")
+        raise ValueError(f"no JSON: {shown(text)}")
     return found[1]
 
 

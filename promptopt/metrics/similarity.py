@@ -13,14 +13,14 @@ from ..core import Example, Mark
 from ..embedders.rows import as_rows
 from ..embedders.sentence import load_sentence_transformer
 from ..registry import load
-from .text import references, text_of
+from .text import references, shown, text_of
 
 
 class Similarity:
     """Cosine similarity of output and reference in an encoder's space, in [-1, 1]; the closest reference counts.
 
-    All different texts of a call are encoded together. An output stays unscored where its embedding is zero or not
-    finite, or that of every reference is.
+    All different texts of a call are encoded together. An output that is blank, or whose embedding is zero or not
+    finite, has failed: -1. Where that of every reference is, the output stays unscored.
 
     Args:
         encoder: the name or folder of a sentence-transformers model, loaded from safetensors; ``package.module:Name``
@@ -30,6 +30,8 @@ class Similarity:
         UserError: the encoder cannot be loaded.
         MissingExtra: ``sentence-transformers`` is needed and not installed.
     """
+
+    worst = -1.0
 
     def __init__(self, *, encoder: str | Path | Callable[[Sequence[str]], Any]) -> None:
         self._encode = encoder if callable(encoder) else _loaded(encoder)
@@ -45,7 +47,7 @@ class Similarity:
             for output, example in zip(outputs, examples, strict=True)
         ]
         units = self._units(list(dict.fromkeys(text for pair in pairs if pair for text in (pair[0], *pair[1]))))
-        return [pair and _closest(units[pair[0]], [units[one] for one in pair[1]]) for pair in pairs]
+        return [pair and _mark(pair[0], units[pair[0]], [units[one] for one in pair[1]]) for pair in pairs]
 
     def _units(self, texts: list[str]) -> dict[str, NDArray[np.float64]]:
         """Embeddings of length 1, each ``(d,)``; NaN where the encoder's is zero or not finite."""
@@ -57,9 +59,10 @@ class Similarity:
         return dict(zip(texts, rows, strict=True))
 
 
-def _closest(output: NDArray[np.float64], wanted: Sequence[NDArray[np.float64]]) -> float | None:
-    cosines = [float(output @ one) for one in wanted]
-    found = [cosine for cosine in cosines if cosine == cosine]
+def _mark(text: str, output: NDArray[np.float64], wanted: Sequence[NDArray[np.float64]]) -> float | Mark | None:
+    if not text.strip() or np.isnan(output).any():
+        return Mark(None, f"no meaning that the encoder sees: {shown(text)}", failed=True)
+    found = [float(output @ one) for one in wanted if not np.isnan(one).any()]
     return min(1.0, max(-1.0, *found)) if found else None
 
 

@@ -1,6 +1,6 @@
 """Metrics of text: exact match, normalised match, contains, F1 of words, regular expression.
 
-An output is a text (a number is taken as its text); None is an output that could not be had and stays unscored. The
+An output is a text (a number is taken as its text); None is an output that could not be had and is marked None. The
 label of an example is a reference answer or a list of acceptable ones, texts or numbers; the best of them counts.
 
 Two ways to reduce a text to its words:
@@ -238,7 +238,7 @@ class Regex(TextMetric):
     Args:
         pattern: in the syntax of the ``regex`` package, a superset of Python's ``re``; ``(?i)`` in front ignores case.
         group: a group's number or name. What it holds is then the answer, surrounding white space aside, and an
-            output in which the pattern is not found has no answer and stays unscored.
+            output in which the pattern is not found has no answer and has failed.
         seconds: a search that takes longer is given up; the output stays unscored.
 
     Raises:
@@ -266,6 +266,6 @@ class Regex(TextMetric):
         if self.group is None:
             return 1.0 if found else Mark(0.0, f"{shown(self.pattern)} is not found in {shown(output)}")
         if not found or (answer := found.group(self.group)) is None:
-            return Mark(None, f"no answer: {shown(self.pattern)} is not found in {shown(output)}")
+            return Mark(None, f"no answer: {shown(self.pattern)} is not found in {shown(output)}", failed=True)
         wanted = references(example)
         return missed(float(answer.strip() in {one.strip() for one in wanted}), wanted, answer)

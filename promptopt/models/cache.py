@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core import ChatModel, Completion, Message, Reply, Usage
+from ..core import ChatModel, Choice, Completion, Message, Reply, Usage
 from ..errors import UserError
 from ..ledger import call_key
 from ..store import Store, cache_folder
+from .choices import chooser
 
 __all__ = ["CachedModel", "clear", "info"]
 
@@ -133,6 +134,14 @@ class CachedModel:
         asked = self._asked(messages, temperature=temperature, seed=seed, schema=schema)
         with self._lock:
             self._advance(asked, n, temperature=temperature, seed=seed)
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        """What the model says; not cached, since models that choose compute on this machine."""
+        return chooser(self._model).choose(messages, options)
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        """The model's own bound."""
+        return chooser(self._model).at_most_to_choose(messages, options)
 
     def _advance(self, asked: str, n: int, *, temperature: float, seed: int | None) -> None:
         if seed is None and temperature > 0:

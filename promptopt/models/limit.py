@@ -17,12 +17,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from ..core import ChatModel, Completion, Message, Usage
+from ..core import ChatModel, Choice, Completion, Message, Usage
 from ..errors import ModelError, UserError
+from .choices import chooser
 
 __all__ = ["LimitedModel", "Pace"]
+
+R = TypeVar("R")
 
 CUT = 0.85
 """What a refusal leaves of the rate where it came as expected, at the top of a cycle."""
@@ -184,6 +187,15 @@ class LimitedModel:
 
         return self._gate.through(ask)
 
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        """What the model returns, as soon as it may be asked; for models that choose."""
+        model = chooser(self._model)
+        return self._gate.through(lambda: model.choose(messages, options))
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        """The model's own bound."""
+        return chooser(self._model).at_most_to_choose(messages, options)
+
 
 class _Gate:
     """What the callers of one model wait at."""
@@ -197,7 +209,7 @@ class _Gate:
         self._succeeded = 0
         self._mine = threading.local()
 
-    def through(self, ask: Callable[[], Completion]) -> Completion:
+    def through(self, ask: Callable[[], R]) -> R:
         """Ask in turn."""
         with self._places:
             while True:
@@ -206,7 +218,7 @@ class _Gate:
                     self._mine.start = self._wait()
                 self._mine.refused = False
                 try:
-                    completion = ask()
+                    answer = ask()
                 except ModelError:
                     if self._mine.refused and self._succeeded > succeeded:
                         continue
@@ -216,7 +228,7 @@ class _Gate:
                 with self._guard:
                     self._succeeded += 1
                     self.pace.succeeded(start)
-                return completion
+                return answer
 
     def throttled(self, retry_after: float | None) -> None:
         """Take note of a refusal and, in the thread of the call that was refused, wait for its next turn."""

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..core import Completion, Message, Reply, Usage
+from ..core import Choice, Completion, Message, Reply, Usage
 from ..errors import ModelError, UserError
 from .local_reader import Reader, located
+from .local_weights import files_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .local_batches import Batches
 
 __all__ = ["Local"]
@@ -59,12 +62,12 @@ class Local:
             if value < 1:
                 raise UserError(f"{argument} is {value}; allowed is 1 or more.")
         self._model, called = located(model)
-        self._folder = Path(self._model)
         self._name = f"local:{called}"
         self._device, self._dtype, self._max_tokens, self._batch_size = device, dtype, max_tokens, batch_size
         self._chat_template, self._template_options = chat_template, dict(template_options or {})
         self._lock = threading.Lock()
         self._loaded_reader: Reader | None = None
+        self._loaded_weights: Any = None
         self._loaded_batches: Batches | None = None
 
     @property
@@ -75,9 +78,8 @@ class Local:
     @property
     def identity(self) -> dict[str, Any]:
         """What besides the name makes the replies differ, as JSON values; a folder's files count by size and time."""
-        files = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
         return {
-            "files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+            "files": [list(file) for file in files_of(self._model)],
             "dtype": self._dtype,
             "max_tokens": self._max_tokens,
             "chat_template": self._chat_template,
@@ -121,6 +123,47 @@ class Local:
         """Exact in the tokens that are read, ``max_tokens`` a reply in those that are written."""
         return Usage(1, self._reader.encode(messages)["input_ids"].shape[1], n * self._max_tokens)
 
+    # ── How likely replies are ────────────────────────────────────────────────────────────────────────────────────
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        """The log-probability that a reply begins with each of these texts, nats, exact, from one forward pass.
+
+        Each is read where it would stand, behind the conversation as :meth:`complete` puts it (without a chat template,
+        behind a blank line), and may have several tokens. Nothing is drawn or written. Input tokens are counted once,
+        those of the options with them.
+
+        Raises:
+            ModelError, UserError, MissingExtra: as :meth:`complete`; UserError also where an option is empty.
+        """
+        inputs, tails = self._continued(messages, options)
+        weights = self._weights
+        from .local_choices import likelihoods
+
+        return Choice(tuple(likelihoods(weights, inputs, tails)), self._to_choose(inputs, tails))
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        """Exact."""
+        return self._to_choose(*self._continued(messages, options))
+
+    def _continued(
+        self, messages: Sequence[Message], options: Sequence[str]
+    ) -> tuple[dict[str, Tensor], list[tuple[int, ...]]]:
+        reader = self._reader
+        inputs, tails = reader.continued(messages, options)
+        if not tails or not all(tails):
+            raise UserError(f"the options are {list(options)!r}; give texts, none of them empty.")
+        length = inputs["input_ids"].shape[1] + max(map(len, tails))
+        if reader.context is not None and length > reader.context:
+            raise ModelError(
+                f"{self.name}: a conversation and a reply of {length} tokens are more than the {reader.context} tokens "
+                "that the model can hold."
+            )
+        return inputs, tails
+
+    @staticmethod
+    def _to_choose(inputs: Mapping[str, Tensor], tails: Sequence[tuple[int, ...]]) -> Usage:
+        return Usage(1, inputs["input_ids"].shape[1] + sum(map(len, tails)), 0)
+
     # ── Loading ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -135,12 +178,20 @@ class Local:
     @property
     def _batches(self) -> Batches:
         """The weights' side, loaded once."""
-        reader = self._reader
+        reader, weights = self._reader, self._weights
         with self._lock:
             if self._loaded_batches is None:
-                weights = reader.load_weights(dtype=self._dtype, device=self._device)
                 from .local_batches import Batches, Writer
 
                 writer = Writer(weights, pad=reader.pad, max_tokens=self._max_tokens)
                 self._loaded_batches = Batches(writer, size=self._batch_size)
             return self._loaded_batches
+
+    @property
+    def _weights(self) -> Any:
+        """The model itself, shared with whoever names the same."""
+        reader = self._reader
+        with self._lock:
+            if self._loaded_weights is None:
+                self._loaded_weights = reader.load_weights(dtype=self._dtype, device=self._device)
+            return self._loaded_weights

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
 
 from ..errors import ModelError
+from .local_weights import sampling
 
 __all__ = ["Batches", "Row", "Writer", "stream"]
 
@@ -139,7 +140,7 @@ class Batches:
 
 
 class Writer:
-    """Writes batches. For one thread at a time.
+    """Writes batches. For one thread at a time; several writers may share a model.
 
     Args:
         model: a model of transformers that generates.
@@ -149,13 +150,12 @@ class Writer:
 
     def __init__(self, model: Any, *, pad: int, max_tokens: int) -> None:
         self._model, self._pad, self._max_tokens = model, pad, max_tokens
-        settings = model.generation_config
+        self._sampling = sampling(model)
+        settings = self._sampling.settings
         end = settings.eos_token_id
         self._ends = frozenset([end] if isinstance(end, int) else end or ())
         self._cuts: list[Any] = [TopKLogitsWarper(settings.top_k)] if settings.top_k else []
         self._cuts += [TopPLogitsWarper(settings.top_p)] if (settings.top_p or 1.0) < 1.0 else []
-        for name in ("temperature", "top_k", "top_p", "max_length"):  # ours, and not for greedy search
-            setattr(settings, name, None)
 
     def ended(self, ids: Sequence[int]) -> bool:
         """Whether the model ended a reply by itself."""
@@ -164,7 +164,7 @@ class Writer:
     def write(self, batch: Sequence[Row]) -> list[list[int]]:
         """The ids of each reply, up to the one that ends it."""
         inputs = {name: self._moved(tensor) for name, tensor in _together(batch, pad=self._pad).items()}
-        with torch.inference_mode():
+        with self._sampling.turn, torch.inference_mode():
             ids = self._model.generate(
                 **inputs,
                 max_new_tokens=self._max_tokens,

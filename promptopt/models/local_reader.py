@@ -6,10 +6,11 @@ import io
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..core import Message
 from ..errors import ModelError, UserError, require
+from .local_weights import files_of, once
 from .wire import clean
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader", "located"]
 
+Ids: TypeAlias = tuple[int, ...]
 EMBEDDED = Path(__file__).parent.parent / "embedded" / "lm"
 
 
@@ -78,7 +80,7 @@ class Reader:
             raise UserError(f"chat_template is true, but {model} has none.")
 
     def load_weights(self, *, dtype: str, device: str, device_map: str | None = None) -> Any:
-        """The model, from safetensors, in eval mode.
+        """The model, from safetensors, in eval mode and frozen; one for all who ask for the same, so not to be changed.
 
         Args:
             device_map: how accelerate spreads it over several devices, for example ``balanced``; in place of device.
@@ -87,17 +89,23 @@ class Reader:
             UserError: it cannot be loaded, or there is no such device.
             MissingExtra: a device map needs accelerate, which is not installed.
         """
-        torch, transformers = require("torch", extra="local"), require("transformers", extra="local")
-        auto = transformers.AutoModelForImageTextToText if self._sees else transformers.AutoModelForCausalLM
+        torch = require("torch", extra="local")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        where = device if device_map is None else f"device_map {device_map}"
+        key = (self._model, files_of(self._model), self._sees, dtype, where)
+        return once(key, lambda: self._load(dtype=dtype, device=device, device_map=device_map))
+
+    def _load(self, *, dtype: str, device: str, device_map: str | None) -> Any:
+        transformers = require("transformers", extra="local")
+        auto = transformers.AutoModelForImageTextToText if self._sees else transformers.AutoModelForCausalLM
         if device_map is not None:
             require("accelerate", extra="local")
         try:
             model = auto.from_pretrained(
                 self._model, dtype=dtype, use_safetensors=True, trust_remote_code=False, device_map=device_map
             )
-            return (model if device_map else model.to(device)).eval()
+            return (model if device_map else model.to(device)).eval().requires_grad_(False)
         except (OSError, ValueError, ImportError, RuntimeError) as error:
             raise self._unloadable(error) from None
 
@@ -126,6 +134,29 @@ class Reader:
             raise ModelError(f"{self._model}: the conversation is empty.")
         return inputs
 
+    def continued(self, messages: Sequence[Message], options: Sequence[str]) -> tuple[dict[str, Tensor], list[Ids]]:
+        """A conversation as :meth:`encode` gives it, and each option's tokens behind it, as they stand in one text.
+
+        Where the tokenizer merges an option's beginning with what stands before it, the conversation ends earlier: what
+        is left of it is the same before every option. Without a chat template a blank line stands between.
+
+        Raises:
+            ModelError, UserError: as :meth:`encode`.
+        """
+        inputs = self.encode(messages)
+        if self._sees and self.templated:
+            with self._lock:
+                return inputs, [tuple(self.tokenizer(one, add_special_tokens=False).input_ids) for one in options]
+        with self._lock:
+            text = self._text(messages) + ("" if self.templated else "\n\n")
+            rows = [self._ids(text + option) for option in ("", *options)]
+        shared = next((i for i, column in enumerate(zip(*rows, strict=False)) if len(set(column)) > 1), None)
+        shared = min(map(len, rows)) if shared is None else shared
+        if not shared:
+            raise ModelError(f"{self._model}: nothing stands before the options.")
+        ids = require("torch", extra="local").tensor([rows[0][:shared]])
+        return {"input_ids": ids, "attention_mask": ids.new_ones(ids.shape)}, [row[shared:] for row in rows[1:]]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text, without special tokens."""
         with self._lock:
@@ -140,13 +171,17 @@ class Reader:
         text: str = self._fill([{"role": role, "content": content} for role, content in turns], tokenize=False)
         return text
 
-    def _read(self, messages: Sequence[Message]) -> dict[str, Tensor]:
+    def _text(self, messages: Sequence[Message]) -> str:
         texts = [clean(message.text) for message in messages]
-        if self.templated:
-            text = self.framed([(message.role, text) for message, text in zip(messages, texts, strict=True)])
-        else:
-            text = "\n\n".join(texts)
-        encoded = self.tokenizer(text, add_special_tokens=not self.templated, return_tensors="pt")
+        if not self.templated:
+            return "\n\n".join(texts)
+        return self.framed([(message.role, text) for message, text in zip(messages, texts, strict=True)])
+
+    def _ids(self, text: str) -> Ids:
+        return tuple(self.tokenizer(text, add_special_tokens=not self.templated).input_ids)
+
+    def _read(self, messages: Sequence[Message]) -> dict[str, Tensor]:
+        encoded = self.tokenizer(self._text(messages), add_special_tokens=not self.templated, return_tensors="pt")
         return {name: encoded[name].long() for name in ("input_ids", "attention_mask")}
 
     def _seen(self, messages: Sequence[Message]) -> dict[str, Tensor]:

@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeAlias
 
+from ..core import Prompted
 from ..errors import UserError
+from .vocabulary import need_templates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +88,14 @@ class Captions:
         self._find = _finder(objects)
         if not self.path.is_file():
             raise UserError(f"there is no file of captions {str(path)!r}. Give a text file with one caption per line.")
+
+    def check(self, run: Prompted, /) -> None:
+        """Whether the prompts are templates.
+
+        Raises:
+            UserError: they are texts.
+        """
+        need_templates(run, "the pool captions")
 
     def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
         """Distinct templates in random order; ends when every caption was looked at."""

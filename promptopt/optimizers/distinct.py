@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import Begins, Embedder, Setup
+from ..core import Begins, Embedder, Prompted, Setup
 from ..embedders.ngrams import Ngrams
 from ..errors import UserError
 from .pools import Pool
+from .vocabulary import check
 
 if TYPE_CHECKING:
     from ..core import Array
@@ -41,6 +42,14 @@ class Distinct:
         self.pool = pool
         self.embedder = embedder or Ngrams()
         self.threshold = threshold
+
+    def check(self, run: Prompted, /) -> None:
+        """Whether the inner pool suits the prompts.
+
+        Raises:
+            UserError: it does not.
+        """
+        check(self.pool, run)
 
     def begin(self, setup: Setup, /) -> None:
         """Hand the setup to the inner pool and to the embedder, where they want it."""

@@ -12,9 +12,8 @@ k          256       256
 candidates 512       32           a rating has the target reason on every training example
 ========== ========= ============ ==================================================================
 
-We differ in two ways. The paper goes on from the best of a step's candidates even if it is worse than what it had; here
-the current prompt stays unless one is rated higher. And each example's gradient has length 1 before they are averaged,
-as in ``greater``.
+As in the paper, the search goes on from the best of a step's candidates even if that is worse than what it had, and the
+gradient is that of the mean loss; the answer is the best rated of all.
 """
 
 from __future__ import annotations
@@ -26,7 +25,18 @@ import numpy as np
 
 from ..core import Example, Prompt, Rate, Rating, Setup, Target
 from .steps import Ratings, Search
-from .token_search import ALLOWED, at_least, directions, drawn, pattern, takeable, usable_tokens, white_box
+from .token_search import (
+    ALLOWED,
+    Average,
+    above_zero,
+    at_least,
+    directions,
+    drawn,
+    pattern,
+    takeable,
+    usable_tokens,
+    white_box,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +47,7 @@ class Gcg:
 
     Every step takes the gradient at every position over all tokens allowed; the ``k`` most negative of each position
     are its pool. A candidate takes a random token from the pool of a random position. The best of a step's candidates
-    is the next prompt if it is rated higher than the current one.
+    is the next prompt, even where it is worse than the current one.
 
     Gradients are counted as ``gradient passes``: one forward and one backward pass on one example and position each.
 
@@ -48,7 +58,10 @@ class Gcg:
         k: tokens in the pool of a position.
         candidates: prompts that are rated at each step.
         perplexity_weight: what the prompt's own mean negative log-likelihood counts in the gradient; 0 in the paper.
+        answer_temperature: what the answer's logits are divided by in the gradient's loss.
+        average: how examples' gradients are put together: as they are, or each at length 1.
         reasoning: take the gradient through the reasoning.
+        downhill: go on from the best of a step's candidates even where it is worse; else from the best of all.
         allowed: a regular expression that all of a token's text must match.
         batch: training examples that a gradient is taken on, drawn anew at each step; all by default.
 
@@ -67,7 +80,10 @@ class Gcg:
         k: int = 256,
         candidates: int = 32,
         perplexity_weight: float = 0.0,
+        answer_temperature: float = 1.0,
+        average: Average = "summed",
         reasoning: bool = True,
+        downhill: bool = True,
         allowed: str = ALLOWED,
         batch: int | None = None,
     ) -> None:
@@ -78,7 +94,10 @@ class Gcg:
         self.k = k
         self.candidates = candidates
         self.perplexity_weight = perplexity_weight
+        self.answer_temperature = above_zero("answer_temperature", answer_temperature)
+        self.average = average
         self.reasoning = reasoning
+        self.downhill = downhill
         self.allowed = pattern(allowed)
         self.batch = batch
 
@@ -106,11 +125,19 @@ class Gcg:
     def _descend(self) -> Search:
         """The search of the paper; a yield asks, and resumes when the answers are in."""
         yield from self._rate(self._setup.start)
+        current = self._ratings.best.text
         for step in range(self.steps):
             rng = self._setup.rng(step)
-            current = self._ratings.best.text
             texts = self._substituted(current, self._pools(current, rng), rng)
             yield from self._rate([Prompt(text, {"parents": [current], "step": step}) for text in texts])
+            current = self._next(current, texts)
+
+    def _next(self, current: str, texts: Sequence[str]) -> str:
+        """The prompt that the search goes on from."""
+        if not self.downhill:
+            return self._ratings.best.text
+        ranked = self._ratings.ranked(map(Prompt, texts))
+        return ranked[0].text if ranked else current
 
     def _rate(self, prompts: Sequence[Prompt]) -> Search:
         if questions := self._ratings.missing(prompts):
@@ -123,10 +150,17 @@ class Gcg:
 
     def _pool(self, text: str, position: int, examples: Sequence[Example]) -> NDArray[np.intp]:
         seen = self.target.step(
-            text, position, examples, with_reasoning=self.reasoning, perplexity_weight=self.perplexity_weight
+            text,
+            position,
+            examples,
+            with_reasoning=self.reasoning,
+            perplexity_weight=self.perplexity_weight,
+            answer_temperature=self.answer_temperature,
         )
         self._setup.count("gradient passes", len(examples))
-        order = np.argsort(directions(seen, [int(token) for token in self._usable]), kind="stable")
+        order = np.argsort(
+            directions(seen, [int(token) for token in self._usable], average=self.average), kind="stable"
+        )
         return self._usable[order[: self.k]]
 
     def _substituted(self, text: str, pools: Sequence[NDArray[np.intp]], rng: np.random.Generator) -> list[str]:

@@ -7,22 +7,32 @@ A prompt is improved token by token. The target, a local LM, proposes tokens for
 loss, taken through the reasoning that it writes itself, says which of them are promising; those are rated, and the
 best takes the place.
 
-================= ============= ============ ==========================================================
-parameter         paper         default here why it differs
-================= ============= ============ ==========================================================
-steps             105 (code)    105
-k                 10-11 (code)  10
-groups            3-5 (code)    3
-group_size        5 (code)      5
-mu                3 (code)      3
-perplexity_weight 0.2 (code)    0.2
-longest           none          64           a prompt that never comes to a full stop would grow for ever
-================= ============= ============ ==========================================================
+================== ================== ============ ==========================================================
+parameter          released code      default here why it differs
+================== ================== ============ ==========================================================
+steps              105, 106, 125      105
+k                  10; scripts 11, 40 10
+k_step             2                  2
+groups             5; scripts 6       5
+group_size         5                  5
+mu                 3                  3
+perplexity_weight  0.2                0.2
+answer_temperature 0.2                1.0          measured here on one small model alone
+average            summed             summed
+downhill           yes                yes
+stay               yes                yes
+again              yes                yes
+stop_wins          yes                no           it takes a full stop whatever its rating
+placeholder        "_"                "."          a prompt that grows stays one that a person would write
+fixed              "Use"              none         it is a part of that code's start
+longest            none               64           a prompt that never comes to a full stop would grow for ever
+================== ================== ============ ==========================================================
 
 We differ from the released code, which goes through examples one by one and hands a cached candidate the loss of the
-one before: here the choice is made by ordinary ratings, so that it is billed, recorded and made on the decoded text.
-And nothing is exchanged for something worse: the current token stays unless a candidate is rated higher. So what was
-rated before is known not to be better, and new candidates take its place on the shortlist.
+one before: here the choice is made by ordinary ratings, so that it is billed, recorded and made on the decoded text,
+and a prompt that comes again is not paid for again. Of equal ratings the steeper gradient wins, there the flatter.
+The groups are drawn once a step, there anew whenever ``k`` grows. And the answer is the best rated of all prompts, not
+the last one.
 """
 
 from __future__ import annotations
@@ -33,10 +43,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..core import Example, Prompt, Rate, Rating, Setup, Target
+from ..errors import UserError
 from .steps import Ratings, Search
 from .token_search import (
     ALLOWED,
+    Average,
     Insight,
+    above_zero,
     at_least,
     directions,
     drawn,
@@ -57,12 +70,14 @@ class Greater:
     """Descends on a prompt, token by token, by the gradient of a local LM's task loss.
 
     At a position, every training example's ``k`` likeliest next tokens are looked at. Those that all examples of a
-    group have in common are candidates, over several random groups; ``k`` grows until there are enough. Of the
-    candidates, the ``mu`` with the most negative gradient are rated on the whole training split: by loss, accuracy or
-    both, as the scorer says.
+    group have in common are candidates, over several random groups; ``k`` grows until there are two for each place on
+    the shortlist. The token that stands there is a candidate like the others. The ``mu`` with the most negative
+    gradient are the shortlist, which is rated on the whole training split: by loss, accuracy or both, as the scorer
+    says. The best of them takes the place, even where it is worse than what stood there: so the search leaves a dead
+    end.
 
     Positions are taken from left to right. Behind the last one, a prompt that ends in a full stop is begun again;
-    another one may first grow by a token. The prompt that is descended on is always the best rated one.
+    another one grows by a token.
 
     Gradients are counted as ``gradient passes``: one forward and one backward pass on one example each.
 
@@ -71,20 +86,32 @@ class Greater:
         examples: the training examples; those of the run.
         steps: positions that are looked at, one after another.
         k: likeliest tokens of each example.
+        k_step: by how much ``k`` grows.
         groups: groups of examples whose common tokens are united.
         group_size: examples in a group.
-        mu: candidates that are rated at each step.
+        mu: candidates on the shortlist.
         perplexity_weight: the paper's lambda: what the prompt's own mean negative log-likelihood counts beside the task
             loss in the gradient. What it counts in the choice is the scorer's to say.
+        answer_temperature: what the answer's logits are divided by in the gradient's loss.
+        average: how examples' gradients are put together: as they are, or each at length 1.
         reasoning: take the gradient through the reasoning; without it, through the bare answer (the paper's ablation).
         shortlist: choose the rated candidates by gradient, or at random, to see what the gradient is good for.
+        downhill: the shortlist's best takes the place even where it is worse; else only a prompt that is better than
+            all before. With all three switches off, the search only ever climbs.
+        stay: the current token competes for a place on the shortlist.
+        again: prompts that were rated before may be on the shortlist; else new ones take their place.
+        stop_wins: in the second half of the starting prompt's length, a full stop on the shortlist takes the place
+            whatever the ratings, and what is behind it on the shortlist is not rated.
+        placeholder: what is put behind a prompt that grows, for another token to take its place.
+        fixed: what all prompts begin with, and what stays. The starting prompts have to begin with it.
         order: of the positions.
         longest: a prompt of so many tokens does not grow; 0 keeps the length.
         allowed: a regular expression that all of a token's text must match.
         batch: training examples that a step looks at, drawn anew each time; all by default.
 
     Raises:
-        UserError: the target shows no gradient, there are no examples, or a number is out of range.
+        UserError: the target shows no gradient, there are no examples, or a number is out of range; at the beginning,
+            a starting prompt does not begin with ``fixed``, or is no longer than that.
     """
 
     question = Rate
@@ -96,44 +123,80 @@ class Greater:
         examples: Sequence[Example],
         steps: int = 105,
         k: int = 10,
-        groups: int = 3,
+        k_step: int = 2,
+        groups: int = 5,
         group_size: int = 5,
         mu: int = 3,
         perplexity_weight: float = 0.2,
+        answer_temperature: float = 1.0,
+        average: Average = "summed",
         reasoning: bool = True,
         shortlist: Literal["gradient", "random"] = "gradient",
+        downhill: bool = True,
+        stay: bool = True,
+        again: bool = True,
+        stop_wins: bool = False,
+        placeholder: str = ".",
+        fixed: str = "",
         order: Literal["forward", "random"] = "forward",
         longest: int = 64,
         allowed: str = ALLOWED,
         batch: int | None = None,
     ) -> None:
-        at_least(1, steps=steps, k=k, groups=groups, group_size=group_size, mu=mu, batch=batch, examples=len(examples))
+        at_least(1, steps=steps, k=k, k_step=k_step, groups=groups, group_size=group_size, mu=mu, batch=batch)
+        at_least(1, examples=len(examples))
         at_least(0, longest=longest)
         self.target = white_box(target, needed_by="greater")
         self.examples = tuple(examples)
         self.steps = steps
         self.k = k
+        self.k_step = k_step
         self.groups = groups
         self.group_size = group_size
         self.mu = mu
         self.perplexity_weight = perplexity_weight
+        self.answer_temperature = above_zero("answer_temperature", answer_temperature)
+        self.average = average
         self.reasoning = reasoning
         self.shortlist = shortlist
+        self.downhill = downhill
+        self.stay = stay
+        self.again = again
+        self.stop_wins = stop_wins
+        self.placeholder = placeholder
+        self.fixed = fixed
         self.order = order
         self.longest = longest
         self.allowed = pattern(allowed)
         self.batch = batch
 
     def begin(self, setup: Setup, /) -> None:
-        """Start afresh."""
+        """Start afresh.
+
+        Raises:
+            UserError: a starting prompt does not begin with what is fixed, or is no longer than that.
+        """
         self._setup = setup
         self._ratings = Ratings(setup.start[0])
         self._vocabulary = self.target.vocabulary
         self._usable = usable_tokens(self._vocabulary, self.allowed)
+        self._first = self._behind_fixed()
         self._search = self._descend()
 
+    def _behind_fixed(self) -> int:
+        """The first position that may change."""
+        kept = self.target.tokens(self.fixed) if self.fixed else []
+        for prompt in self._setup.start:
+            tokens = self.target.tokens(prompt.text)
+            if tokens[: len(kept)] != kept or len(tokens) == len(kept):
+                raise UserError(
+                    f"fixed is {self.fixed!r}, so a starting prompt has to begin with it, in whole tokens, and go on; "
+                    f"given is {prompt.text!r}."
+                )
+        return len(kept)
+
     def ask(self) -> Sequence[Rate]:
-        """The starting prompts, then each step's shortlist; empty after the last step."""
+        """The starting prompts, then what is new on each step's shortlist; empty after the last step."""
         return next(self._search, [])
 
     def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
@@ -149,46 +212,60 @@ class Greater:
     def _descend(self) -> Search:
         """The search of the paper; a yield asks, and resumes when the answers are in."""
         yield from self._rate(self._setup.start)
-        position = 0
+        current, position = self._ratings.best.text, self._first
+        half = (len(self.target.tokens(current)) + self._first) / 2
         for step in range(self.steps):
             rng = self._setup.rng(step)
-            current = self._ratings.best.text
             text, position = self._place(current, position, rng)
+            shortlist = self._shortlisted(text, position, rng)
+            texts = [*shortlist]
+            if ended := self.stop_wins and position >= half and "." in "".join(shortlist.values()):
+                texts = texts[: 1 + next(i for i, said in enumerate(shortlist.values()) if "." in said)]
+            elif text != current and not self.stay:  # a prompt that has grown is rated even so
+                texts.append(text)
             origin = {"parents": [current], "step": step, "position": position}
-            texts = self._shortlisted(text, position, rng)
-            texts += [text] if text != current else []
             yield from self._rate([Prompt(one, origin) for one in texts])
+            current = self._next(current, texts[-1:] if ended else texts)
             position += 1
 
     def _rate(self, prompts: Sequence[Prompt]) -> Search:
         if questions := self._ratings.missing(prompts):
             yield questions
 
+    def _next(self, current: str, contenders: Sequence[str]) -> str:
+        """The prompt that the search goes on from."""
+        if not self.downhill:
+            return self._ratings.best.text
+        ranked = self._ratings.ranked(map(Prompt, contenders))
+        return ranked[0].text if ranked else current
+
     def _place(self, text: str, position: int, rng: np.random.Generator) -> tuple[str, int]:
         """The position whose token is chosen next, and the prompt, one token longer if that is behind its end."""
         size = len(self.target.tokens(text))
         grown = self._grown(text, size) if position == size or self.order == "random" else None
         if self.order == "random":
-            position = int(rng.integers(size + (grown is not None)))
+            position = int(rng.integers(self._first, size + (grown is not None)))
         if position < size:
             return text, position
-        return (grown, size) if grown else (text, 0)
+        return (grown, size) if grown else (text, self._first)
 
     def _grown(self, text: str, size: int) -> str | None:
-        """The prompt with a full stop put behind it, whose place another token may take; None if it is to end here."""
+        """The prompt with the placeholder behind it; None if it is to end here."""
         if text.endswith(".") or size >= self.longest:
             return None
-        stops = [token for token, said in enumerate(self._vocabulary) if said == "."]
-        return next(iter(takeable(self.target, self._setup, text, size, stops).values()), None)
+        said = (self.placeholder, f" {self.placeholder}")
+        tokens = [token for one in said for token, text in enumerate(self._vocabulary) if text == one]
+        return next(iter(takeable(self.target, self._setup, text, size, tokens).values()), None)
 
-    def _shortlisted(self, text: str, position: int, rng: np.random.Generator) -> list[str]:
-        """The prompts with the most promising tokens at a position."""
+    def _shortlisted(self, text: str, position: int, rng: np.random.Generator) -> dict[str, str]:
+        """The prompts with the most promising tokens at a position, most promising first, and what each token says."""
         seen = self.target.step(
             text,
             position,
             examples := drawn(self.examples, self.batch, rng),
             with_reasoning=self.reasoning,
             perplexity_weight=self.perplexity_weight,
+            answer_temperature=self.answer_temperature,
         )
         self._setup.count("gradient passes", len(examples))
         candidates = self._candidates(seen, text, position, rng)
@@ -196,11 +273,11 @@ class Greater:
         if self.shortlist == "random":
             chosen = rng.permutation(len(tokens))
         else:
-            chosen = np.argsort(directions(seen, tokens), kind="stable")
-        return [candidates[tokens[i]] for i in chosen[: self.mu]]
+            chosen = np.argsort(directions(seen, tokens, average=self.average), kind="stable")
+        return {candidates[tokens[i]]: self._vocabulary[tokens[i]] for i in chosen[: self.mu]}
 
     def _candidates(self, seen: Insight, text: str, position: int, rng: np.random.Generator) -> dict[int, str]:
-        """New prompts by their token at the position, which all examples of some group propose."""
+        """Prompts by their token at the position, which all examples of some group propose, or which stands there."""
         tokens = self.target.tokens(text)
         usable = self._usable.copy()
         usable[tokens[position]] = False
@@ -213,10 +290,12 @@ class Greater:
             new = [token for token in proposed if token not in checked]
             survivors = takeable(self.target, self._setup, text, position, new)
             checked |= {token: survivors.get(token) for token in new}
-            found = {t: one for t in proposed if (one := checked[t]) and Prompt(one) not in self._ratings}
+            found = {
+                t: one for t in proposed if (one := checked[t]) and (self.again or Prompt(one) not in self._ratings)
+            }
             if len(found) >= ENOUGH * self.mu or k >= usable.sum():
-                return found
-            k += k // 2 + 1
+                return {**found, tokens[position]: text} if self.stay and groups else found
+            k += self.k_step
 
     def _groups(self, n: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
         """Random groups of the examples that have the position."""

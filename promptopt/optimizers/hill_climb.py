@@ -28,12 +28,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Literal
 
-from ..core import Begins, Prompt, Rate, Rating, Setup
+from ..core import Begins, Prompt, Prompted, Rate, Rating, Setup
 from ..errors import UserError
 from .pools import Pool
-from .proposers import Proposer, Scored
+from .proposers import Looks, Proposer, Scored
 from .proposers.lexical import LexicalProposer
 from .steps import Ratings, Search
+from .vocabulary import check
 
 
 class HillClimb:
@@ -88,11 +89,26 @@ class HillClimb:
         """Start afresh."""
         self._setup = setup
         self._ratings = Ratings(setup.start[0])
+        check(self.pool, setup)
         if isinstance(self.pool, Begins):
             self.pool.begin(setup)
         self._pool = self._draws()
         self._search = self._climb()
         self.proposer.begin(setup)
+
+    def check(self, run: Prompted, /) -> None:
+        """Whether the proposer and the pool suit the prompts.
+
+        Raises:
+            UserError: they do not; for example there are no phrases for texts.
+        """
+        check(self.proposer, run)
+        check(self.pool, run)
+
+    @property
+    def most(self) -> int:
+        """The most ratings that a whole search asks for; fewer where prompts come again or the pool is used up."""
+        return self.restarts * (self.sample + self.resets * self.iterations * self.per_call)
 
     def ask(self) -> Sequence[Rate]:
         """The next sample or the proposer's next prompts; empty when all restarts are done."""
@@ -116,6 +132,8 @@ class HillClimb:
                 seen = list(sample)
                 for iteration in range(self.iterations):
                     good, bad = self._extremes(seen)
+                    if isinstance(self.proposer, Looks):
+                        self.proposer.look(self._scored(self._ratings.ranked(seen)))
                     new = self._propose(good, bad, step=f"{restart}.{reset}.{iteration}")
                     yield from self._rate(new)
                     seen += new

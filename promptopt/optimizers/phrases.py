@@ -1,4 +1,4 @@
-"""Prompts as sequences of phrases from a vocabulary."""
+"""Templates as sequences of phrases from a vocabulary."""
 
 from __future__ import annotations
 
@@ -82,6 +82,29 @@ class Phrases:
             phrases.append(join(words[:length]))
             words = words[length:]
         return phrases
+
+    def join(self, phrases: Sequence[str]) -> str:
+        """The prompt that phrases spell."""
+        return join(phrases)
+
+    def content(self, part: str) -> str:
+        """The phrase itself."""
+        return part
+
+    def contents(self, text: str) -> list[str]:
+        """The phrases of a prompt but for the placeholder, each once."""
+        return [phrase for phrase in dict.fromkeys(self.split(text)) if phrase != PLACEHOLDER]
+
+    def free(self, phrases: Sequence[str]) -> list[int]:
+        """The places of what may go: everything but the placeholder."""
+        return [place for place, phrase in enumerate(phrases) if phrase != PLACEHOLDER]
+
+    def drop(self, phrases: list[str], place: int) -> None:
+        """Take a phrase out, in place."""
+        del phrases[place]
+
+    def move(self, phrases: list[str], rng: np.random.Generator) -> None:
+        """Nothing: a phrase's slot says where it stands."""
 
     def insert(self, phrases: list[str], new: str, rng: np.random.Generator) -> None:
         """Put a phrase in its place, in place: a frame replaces a frame, the rest goes where its slot stands."""

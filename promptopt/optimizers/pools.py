@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ..core import Prompted
 from ..errors import UserError, require
 from .phrases import PLACEHOLDER, SLOTS, read_slots
+from .vocabulary import need_templates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,6 +75,14 @@ class ImagenetTemplates(ListPool):
         templates = require("open_clip", extra="clip").OPENAI_IMAGENET_TEMPLATES
         super().__init__(prompts=[template("{}") for template in templates])
 
+    def check(self, run: Prompted, /) -> None:
+        """Whether the prompts are templates.
+
+        Raises:
+            UserError: they are texts.
+        """
+        need_templates(run, "the pool imagenet")
+
 
 class Grammar:
     """Random templates ``frame + adjectives + noun + {} + suffix`` from lists of phrases.
@@ -109,6 +119,14 @@ class Grammar:
         self.adjectives = min(adjectives, len(self.phrases["adjectives"]))
         if not any(self.phrases.values()):
             raise UserError("the grammar has no phrases left. Give some, or exclude less.")
+
+    def check(self, run: Prompted, /) -> None:
+        """Whether the prompts are templates.
+
+        Raises:
+            UserError: they are texts.
+        """
+        need_templates(run, "the pool grammar")
 
     def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
         """See :class:`Pool`."""

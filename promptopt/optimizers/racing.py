@@ -9,14 +9,16 @@ rated on, by a paired rank test. And what was dropped is given an estimate, sinc
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ..core import Example, Optimizer, Prompt, Rate, Rating, Setup
+from ..core import Case, Coverage, Example, Optimizer, Prompt, Prompted, Rate, Rating, Setup
 from ..errors import UserError
+from .vocabulary import check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +49,8 @@ class Racing:
     The inner optimizer is told one rating a prompt. For one that finished it is the rating on all examples, the same as
     without racing. For one that was dropped it is ``rating(leader) + mean difference to the leader`` over the examples
     that both were rated on: an estimate of the rating that it would have had, and always below the leader's. A mean
-    over the easy half of the examples could come out above. Its ``per_example`` is NaN where it was not rated.
+    over the easy half of the examples could come out above. Its ``per_example`` is NaN where it was not rated,
+    and its coverage is that of the examples it was rated on.
 
     Each minibatch is a question of its own, so a budget of questions counts minibatches, several to a prompt. What was
     saved is counted as ``examples not rated: race lost``. A scorer that gives no values per example leaves nothing to
@@ -86,6 +89,14 @@ class Racing:
         self.optimizer = optimizer
         self.minibatch = minibatch
         self.error = error
+
+    def check(self, run: Prompted, /) -> None:
+        """Whether the inner optimizer suits the prompts.
+
+        Raises:
+            UserError: it does not.
+        """
+        check(self.optimizer, run)
 
     def begin(self, setup: Setup, /) -> None:
         """Start afresh."""
@@ -182,6 +193,8 @@ class Runner:
         self.spared = n_examples
         self._tiebreaks: list[tuple[float, int]] = []
         self._feedback: dict[str, None] = {}
+        self._coverage: list[Coverage | None] = []
+        self._cases: dict[int, Case] = {}
 
     def take(self, part: Places, rating: Rating) -> bool:
         """Take a rating on some examples; whether it has a value for each of them.
@@ -199,13 +212,22 @@ class Runner:
         self.spared -= len(part)
         self._tiebreaks.append((rating.tiebreak, len(part)))
         self._feedback |= dict.fromkeys(rating.feedback.splitlines())
+        self._coverage.append(rating.coverage)
+        self._cases |= dict(zip(part.tolist(), rating.cases, strict=False))
         return given is not None or math.isnan(rating.value)
 
     def rating(self, value: float, *, per_example: bool) -> Rating:
         """What the inner optimizer is told."""
         total = sum(tiebreak * n for tiebreak, n in self._tiebreaks)
         tiebreak = round(total / sum(n for _, n in self._tiebreaks), DECIMALS)
-        return Rating(value, tiebreak, self.values if per_example else None, "\n".join([*self._feedback][:REASONS]))
+        return Rating(
+            value,
+            tiebreak,
+            self.values if per_example else None,
+            "\n".join([*self._feedback][:REASONS]),
+            _together(self._coverage),
+            tuple(self._cases[place] for place in sorted(self._cases)),
+        )
 
 
 class Race:
@@ -296,6 +318,18 @@ def clearly_worse(differences: Array, *, level: float) -> bool:
     if np.ptp(np.abs(changed)) < 1e-12:
         return bool(stats.binomtest(int((changed > 0).sum()), len(changed), alternative="less").pvalue <= level)
     return bool(stats.wilcoxon(changed, alternative="less").pvalue <= level)
+
+
+def _together(parts: Sequence[Coverage | None]) -> Coverage | None:
+    """The coverage of minibatches as one; None where it is not known of all."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    reasons = sum((Counter(part.reasons) for part in known), Counter[str]())
+    examples, scored, failed = (
+        sum(numbers) for numbers in zip(*((p.examples, p.scored, p.failed) for p in known), strict=True)
+    )
+    return Coverage(examples, scored, failed, dict(reasons))
 
 
 def _mean(values: Array) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from ..core import Begins, Prompt, Rate, Rating, Setup
+from ..core import Begins, Prompt, Prompted, Rate, Rating, Setup
 from .pools import Pool
 from .steps import Ratings
+from .vocabulary import check
 
 
 class RandomSearch:
@@ -27,12 +28,21 @@ class RandomSearch:
     def begin(self, setup: Setup, /) -> None:
         """Start afresh."""
         self._ratings = Ratings(setup.start[0])
+        check(self.pool, setup)
         if isinstance(self.pool, Begins):
             self.pool.begin(setup)
         drawn = (Prompt(text, {"step": "pool"}) for text in self.pool.draw(setup.rng()))
         usable = (p for p in drawn if p not in self._ratings and setup.problem_with(p) is None)
         self._batches = iter(lambda: list(islice(usable, self.batch)), [])
         self._start: list[Prompt] | None = list(setup.start)
+
+    def check(self, run: Prompted, /) -> None:
+        """Whether the pool suits the prompts.
+
+        Raises:
+            UserError: it does not.
+        """
+        check(self.pool, run)
 
     def ask(self) -> Sequence[Rate]:
         """The starting prompts first, then a batch from the pool."""

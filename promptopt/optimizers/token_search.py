@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..core import Array
+
+Average: TypeAlias = Literal["summed", "unit"]
+"""How the examples' gradients are put together: as they are, or each at length 1."""
 
 ALLOWED = "[A-Za-z ,.]+"
 """What a token may say, as in [Das2025]: plain letters, space, comma and full stop."""
@@ -59,8 +63,13 @@ class WhiteBox(Protocol):
         *,
         with_reasoning: bool,
         perplexity_weight: float,
+        answer_temperature: float,
     ) -> Insight:
-        """Proposals and gradient for one position."""
+        """Proposals and gradient for one position.
+
+        Args:
+            answer_temperature: what the logits are divided by in the differentiated loss of the answer.
+        """
 
 
 def white_box(target: Target, *, needed_by: str) -> WhiteBox:
@@ -87,6 +96,17 @@ def at_least(least: int, **numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < least:
             raise UserError(f"{name} is {number}; give at least {least}.")
+
+
+def above_zero(name: str, number: float) -> float:
+    """The number.
+
+    Raises:
+        UserError: it is not above 0, or no number.
+    """
+    if not (math.isfinite(number) and number > 0):
+        raise UserError(f"{name} is {number}; allowed is a number above 0.")
+    return number
 
 
 def pattern(allowed: str) -> re.Pattern[str]:
@@ -124,16 +144,19 @@ def likeliest(seen: Insight, usable: NDArray[np.bool_], k: int) -> list[list[int
         width = min(2 * width, len(usable))
 
 
-def directions(seen: Insight, tokens: Sequence[int]) -> Array:
-    """``(n_tokens,)`` the gradient for each token, that of each example at length 1, averaged over examples.
+def directions(seen: Insight, tokens: Sequence[int], *, average: Average = "summed") -> Array:
+    """``(n_tokens,)`` the gradient for each token, averaged over examples. Of no tokens if no example has the position.
 
-    Of no tokens if no example has the position.
+    ``summed`` is the gradient of the mean loss: an example whose loss hangs on the token counts for more, as in the
+    released code of [Das2025], which scales only the sum. ``unit`` gives each example's gradient length 1 first.
     """
     rows = seen.gradient(tokens)[~np.isnan(seen.loss)]
     if not rows.size:
         return np.empty(0)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    mean: Array = (rows / np.where(lengths > 0, lengths, 1)).mean(axis=0)
+    if average == "unit":
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows = rows / np.where(lengths > 0, lengths, 1)
+    mean: Array = rows.mean(axis=0)
     return mean
 
 

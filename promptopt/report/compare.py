@@ -191,6 +191,8 @@ def _sentence(pair: Pair) -> str:
         return f"{pair.a} and {pair.b} cannot be compared: {pair.why}."
     if pair.why:
         return f"{pair.b} minus {pair.a}: {pair.difference:+.3f}, not paired and not tested; {pair.why}."
+    if pair.difference == 0:
+        return f"{pair.a} and {pair.b} tie: the same mean score on {pair.examples} held-out examples."
     if pair.p_holm is None or pair.low is None:
         return (
             f"{pair.b} minus {pair.a}: {pair.difference:+.3f} on {pair.examples} examples, too few to tell from chance."

@@ -8,21 +8,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core import Duel, Preference
-from ..ledger import decode_answer, decode_question
+from .. import reading
+from ..reading import Contest, Lead, leads
 from ..show import Story
-from .ratings import answers
 
-
-@dataclass(frozen=True)
-class Contest:
-    """One answered duel; ``details`` as of :class:`promptopt.core.Preference`."""
-
-    n: int
-    a: str
-    b: str
-    winner: str
-    details: Mapping[str, Any]
+__all__ = [
+    "Agreement",
+    "Annotator",
+    "Contest",
+    "Lead",
+    "Record",
+    "agreement",
+    "annotators",
+    "changes_of_hands",
+    "contests",
+    "leads",
+    "records",
+]
 
 
 @dataclass
@@ -37,15 +39,6 @@ class Record:
     @property
     def duels(self) -> int:
         return self.wins + self.losses + self.ties
-
-
-@dataclass(frozen=True)
-class Lead:
-    """The prompt that led after question ``n``, with ``net`` more duels won than lost."""
-
-    n: int
-    prompt: str
-    net: int
 
 
 @dataclass
@@ -73,13 +66,8 @@ class Agreement:
 
 
 def contests(story: Story) -> list[Contest]:
-    """The duels of the search in the order of the questions; where an answer was changed, the last counts."""
-    found = []
-    for event in answers(story, "search"):
-        question, answer = decode_question(event), decode_answer(event)
-        if isinstance(question, Duel) and isinstance(answer, Preference):
-            found.append(Contest(event["n"], question.a.text, question.b.text, answer.winner, answer.details))
-    return found
+    """The duels of the search, as of :func:`promptopt.reading.contests`."""
+    return reading.contests(story.events)
 
 
 def records(duels: Sequence[Contest]) -> list[Record]:
@@ -93,25 +81,6 @@ def records(duels: Sequence[Contest]) -> list[Record]:
             winner, loser = (a, b) if duel.winner == "a" else (b, a)
             winner.wins, loser.losses = winner.wins + 1, loser.losses + 1
     return sorted(found.values(), key=lambda one: (one.losses - one.wins, one.losses))
-
-
-def leads(duels: Sequence[Contest]) -> list[Lead]:
-    """Who had the most net wins after each duel that was won. A tie does not displace the leader.
-
-    The ledger does not hold what the optimizer itself thought after each answer, so this is counted, not modelled.
-    """
-    net: Counter[str] = Counter()
-    found: list[Lead] = []
-    for duel in duels:
-        if duel.winner not in ("a", "b"):
-            continue
-        winner, loser = (duel.a, duel.b) if duel.winner == "a" else (duel.b, duel.a)
-        net[winner] += 1
-        net[loser] -= 1
-        leader, best = found[-1].prompt if found else winner, max(net, key=lambda prompt: net[prompt])
-        leader = best if net[best] > net[leader] else leader
-        found.append(Lead(duel.n, leader, net[leader]))
-    return found
 
 
 def changes_of_hands(leads: Sequence[Lead]) -> list[Lead]:

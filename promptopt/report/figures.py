@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from xml.etree import ElementTree as Xml
 
-WIDTH, HEIGHT, ROW = 680.0, 320.0, 30.0
+WIDTH, HEIGHT, ROW = 680.0, 290.0, 30.0
 TOP, RIGHT, BOTTOM, LEFT = 14.0, 18.0, 52.0, 64.0
 NAMES = 190.0  # left margin of a chart with names on the left
 SERIES = 8  # as many colours are there
@@ -29,12 +29,14 @@ class Axis:
 
     @classmethod
     def over(cls, label: str, values: Sequence[float], *, log: bool = False) -> Axis:
-        """An axis on which all values have room; a little more than they need."""
+        """An axis on which all values have room; a little more than they need, but not beyond 0 and 1 for shares."""
         finite = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
         low, high = min(finite), max(finite)
         if log and low > 0:
             return cls(label, low / 1.2, high * 1.2, log=True)
         room = (high - low) * 0.06 or abs(high) * 0.1 or 0.5
+        if low >= 0 and high <= 1:
+            return cls(label, max(0.0, low - room), min(1.0, high + room))
         return cls(label, low - room, high + room)
 
     @classmethod
@@ -95,8 +97,9 @@ class Chart:
         return self
 
     def band(self, lows: Sequence[Point], highs: Sequence[Point], kind: str, *, steps: bool = False) -> Chart:
-        """The area between two lines."""
-        low, high = (_stairs(one) if steps else _finite(one) for one in (lows, highs))
+        """The area between two lines, as far as the axis goes."""
+        inside = ([(x, min(max(y, self.y.low), self.y.high)) for x, y in one] for one in (lows, highs))
+        low, high = (_stairs(one) if steps else _finite(one) for one in inside)
         if low and high:
             self._add("path", {"class": f"band {kind}", "d": self._path([*low, *reversed(high)]) + "Z"})
         return self

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import require
 from .page import Page
 from .ratings import Change, changes
+from .told import covered
 
 if TYPE_CHECKING:
     import jinja2
+
+PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {127: 0x2421}
 
 
 def html(page: Page) -> str:
@@ -41,10 +44,19 @@ def _templates() -> jinja2.Environment:
         undefined=jinja.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_visible,
     )
     templates.filters["marked"] = _marked
+    templates.filters["covered"] = covered
     templates.globals["markup"] = require("markupsafe", extra="report").Markup
     return templates
+
+
+def _visible(value: Any) -> Any:
+    """Text with control characters as pictures of them: HTML holds none but tab and line feed. Markup stays."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return value.translate(PICTURES)
 
 
 def _marked(prompt: str, start: str) -> list[tuple[Change, str]]:

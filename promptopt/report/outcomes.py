@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ..config import build
-from ..core import Dataset, Example
+from ..core import Case, Dataset, Example, Rating
 from ..errors import UserError
 from ..ledger import decode_answer
 from ..manifest import OBJECT
@@ -32,12 +32,17 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 
 @dataclass(frozen=True)
 class Outcome:
-    """One test example; ``start`` and ``best`` are NaN where it could not be scored."""
+    """One test example; ``start`` and ``best`` are NaN where it could not be scored.
+
+    ``start_case`` and ``best_case`` say what the target made of it, where the ledger holds that.
+    """
 
     id: str
     start: float
     best: float
     example: Example | None
+    start_case: Case | None = None
+    best_case: Case | None = None
 
     @property
     def change(self) -> Change:
@@ -54,6 +59,26 @@ class Outcome:
         """The example's input as text, cut; empty for an image."""
         return "" if self.example is None or is_image(self.example) else _text(self.example.input)
 
+    @property
+    def start_output(self) -> str | None:
+        """What came of the starting prompt; None where nothing did, or nothing is known."""
+        return self.start_case and self.start_case.output
+
+    @property
+    def best_output(self) -> str | None:
+        """What came of the best prompt, likewise."""
+        return self.best_case and self.best_case.output
+
+    @property
+    def start_reason(self) -> str:
+        """What the metric said of the one, or why it failed."""
+        return self.start_case.reason if self.start_case else ""
+
+    @property
+    def best_reason(self) -> str:
+        """What the metric said of the other, likewise."""
+        return self.best_case.reason if self.best_case else ""
+
 
 def outcomes(story: Story, data: Dataset | None) -> list[Outcome]:
     """Every test example in the order of the manifest; none where the ledger has no values per example of both."""
@@ -62,15 +87,27 @@ def outcomes(story: Story, data: Dataset | None) -> list[Outcome]:
     if start is None or best is None or not len(start) == len(best) == len(ids):
         return []
     examples = {example.id: example for example in data.test} if data else {}
-    return [Outcome(i, float(a), float(b), examples.get(i)) for i, a, b in zip(ids, start, best, strict=True)]
+    was, now = (_cases(judged(story, prompt)) for prompt in (story.start, story.best))
+    return [
+        Outcome(i, float(a), float(b), examples.get(i), was.get(i), now.get(i))
+        for i, a, b in zip(ids, start, best, strict=True)
+    ]
 
 
 def tested(story: Story, prompt: str) -> Array | None:
     """A prompt's values on the test examples, or None where the ledger has none."""
-    for event in answers(story, "test"):
-        if event["prompt"] == prompt and "per_example" in event:
-            return getattr(decode_answer(event), "per_example", None)
-    return None
+    rating = judged(story, prompt)
+    return rating.per_example if rating else None
+
+
+def judged(story: Story, prompt: str) -> Rating | None:
+    """A prompt's rating on the test split, or None where it was not rated there."""
+    found = (decode_answer(event) for event in answers(story, "test") if event["prompt"] == prompt)
+    return next((answer for answer in found if isinstance(answer, Rating)), None)
+
+
+def _cases(rating: Rating | None) -> dict[str, Case]:
+    return {case.example: case for case in rating.cases} if rating else {}
 
 
 def changed_first(found: Sequence[Outcome]) -> list[Outcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeAlias
@@ -33,10 +34,10 @@ class Headline:
 
 @dataclass(frozen=True)
 class Facts:
-    """Short values with their names."""
+    """Short values with their names, and for scores what they rest on."""
 
     kind: ClassVar[str] = "facts"
-    facts: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[str, str] | tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,12 @@ class Code:
     id: str
     name: str
     text: str
+
+    @property
+    def exact(self) -> str | None:
+        """The text as JSON, where a page cannot hold it as it is: HTML has no control characters and no CR."""
+        whole = all(c in "\n\t" or (ord(c) >= 32 and not 0xD800 <= ord(c) < 0xE000) for c in self.text)
+        return None if whole else json.dumps(self.text)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,16 @@ class Gallery:
     images: Sequence[tuple[Outcome, str]]
 
 
-Block: TypeAlias = Text | Headline | Facts | Code | Differences | Figure | Grid | Descent | Gallery
+@dataclass(frozen=True)
+class Replies:
+    """Test examples with what each of the two prompts made of them."""
+
+    kind: ClassVar[str] = "replies"
+    name: str
+    examples: Sequence[Outcome]
+
+
+Block: TypeAlias = Text | Headline | Facts | Code | Differences | Figure | Grid | Descent | Gallery | Replies
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from .. import reading
 from ..core import Rate, Rating
-from ..ledger import decode_answer, decode_question
+from ..ledger import decode_question
+from ..reading import Rated
 from ..show import Story
 from ..verdict import interval
 
@@ -20,26 +22,6 @@ if TYPE_CHECKING:
 
 Change: TypeAlias = Literal["same", "new", "lost"]
 WORD = re.compile(r"\s*\S+|\s+$")
-
-
-@dataclass(frozen=True)
-class Rated:
-    """A prompt and its rating.
-
-    Attributes:
-        prompt, origin: its text and where it came from.
-        rating: on the whole training split, or on the examples that it was tried on.
-        examples: how many it was tried on; None where the ledger does not say.
-        whole: whether that is the whole split.
-        n: the number of the question that settled it.
-    """
-
-    prompt: str
-    origin: Mapping[str, Any]
-    rating: Rating
-    examples: int | None
-    whole: bool
-    n: int
 
 
 @dataclass(frozen=True)
@@ -62,42 +44,14 @@ class Ancestor:
     changes: Sequence[tuple[Change, str]]
 
 
-def answers(story: Story, stage: str) -> Iterator[dict[str, Any]]:
-    """The answers of a stage in the order of the questions; one that was given again stands in the earlier's place."""
-    key = "n" if stage == "search" else "prompt"  # a resumed run numbers its other stages anew
-    return iter({e[key]: e for e in story.events if e["event"] == "answer" and e["stage"] == stage}.values())
+def answers(story: Story, stage: str) -> Iterator[Mapping[str, Any]]:
+    """The answers of a stage, as of :func:`promptopt.reading.answers`."""
+    return reading.answers(story.events, stage)
 
 
 def rated(story: Story) -> list[Rated]:
-    """Every rating of the search in the order of the questions.
-
-    Where prompts were rated on parts of the training split, a prompt stands where its last part was answered, with the
-    mean over all examples that it was tried on.
-    """
-    ids: list[str] = story.manifest["examples"].get("train", [])
-    parts: dict[str, dict[str, float]] = {}
-    found: list[Rated] = []
-    for event in answers(story, "search"):
-        question, answer = decode_question(event), decode_answer(event)
-        if not (isinstance(question, Rate) and isinstance(answer, Rating)):
-            continue
-        prompt = question.prompt
-        if question.on and answer.per_example is not None:
-            seen = parts.setdefault(prompt.text, {})
-            seen.update(zip(question.on, answer.per_example.tolist(), strict=True))
-            found = [one for one in found if one.prompt != prompt.text]
-            answer = _together(seen, ids)
-        count = len(answer.per_example) if answer.per_example is not None else len(question.on) or None
-        whole = not question.on or count == len(ids)
-        found.append(Rated(prompt.text, prompt.origin, answer, count, whole, event["n"]))
-    return found
-
-
-def _together(seen: Mapping[str, float], ids: Sequence[str]) -> Rating:
-    """The rating that parts come to; values in the order of the split once they are complete."""
-    values = np.array([seen[i] for i in ids] if len(seen) == len(ids) else [*seen.values()])
-    scored = values[np.isfinite(values)]
-    return Rating(float(scored.mean()) if len(scored) else float("nan"), per_example=values)
+    """Every rating of the search, as of :func:`promptopt.reading.rated`."""
+    return reading.rated(story.events)
 
 
 def improvements(ratings: Sequence[Rated]) -> list[Improvement]:

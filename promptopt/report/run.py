@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..core import Dataset
+from ..core import Dataset, Rating
 from ..ledger import Replay
 from ..manifest import OBJECT
 from ..show import Story
 from ..verdict import Verdict
 from . import duels as duelling
 from .figures import Axis, Chart, forest
-from .outcomes import Outcome, changed_first, thumbnail
+from .outcomes import Outcome, changed_first, judged, thumbnail
 from .page import (
     Block,
     Code,
@@ -25,6 +25,7 @@ from .page import (
     Grid,
     Headline,
     Page,
+    Replies,
     Section,
     Text,
     Tone,
@@ -38,6 +39,7 @@ from .told import (
     annotators_table,
     calls_table,
     counts_table,
+    covered,
     duels_table,
     improvements_table,
     labels_table,
@@ -52,6 +54,7 @@ from .told import (
 
 ROWS = 100
 IMAGES = 48
+REPLIES = 24
 OTHERS = ["not scored", "same"]
 
 
@@ -81,7 +84,8 @@ def _verdict(told: Told) -> Section:
     if verdict:
         text, tone = judgement(verdict)
         details = verdict.sentence().removeprefix(f"{text}: ")
-        blocks += [Headline(text[:1].upper() + text[1:], details, tone), Facts(_numbers(told, verdict))]
+        blocks += [Headline(text[:1].upper() + text[1:], details, tone), *_missing(verdict)]
+        blocks += [Facts(_numbers(told, verdict))]
         if verdict.low is not None:
             row = ("best − start", verdict.difference, verdict.low, verdict.high)
             caption = f"The difference on {verdict.examples} held-out examples with its 95% interval."
@@ -100,8 +104,19 @@ def _verdict(told: Told) -> Section:
     return Section("verdict", "Verdict", blocks + [Text(f"Care: {one}") for one in told.summary.get("warnings", [])])
 
 
+def _missing(verdict: Verdict) -> list[Block]:
+    """That the verdict rests on fewer than all test examples, where it does."""
+    if not verdict.unscored:
+        return []
+    whole = verdict.examples + verdict.unscored
+    text = f"Care: it rests on {verdict.examples} of {whole} test examples. The others could not be scored for one of "
+    return [Text(text + "the two prompts and were left out of both means.")]
+
+
 def judgement(verdict: Verdict) -> tuple[str, Tone]:
-    """The verdict in a few words, as its sentence begins."""
+    """The verdict in a few words, as its sentence begins, or that it is a tie."""
+    if verdict.difference == 0:
+        return "a tie", "unsure"
     if verdict.low is None or verdict.high is None:
         return "too few examples to tell a gain from chance", "unsure"
     if verdict.significant:
@@ -109,14 +124,21 @@ def judgement(verdict: Verdict) -> tuple[str, Tone]:
     return ("significantly worse", "loss") if verdict.high < 0 else ("no significant gain", "unsure")
 
 
-def _numbers(told: Told, verdict: Verdict | None) -> list[tuple[str, str]]:
+def _rests(rating: Rating | None) -> str:
+    return covered(rating.coverage) if rating and rating.coverage else ""
+
+
+def _numbers(told: Told, verdict: Verdict | None) -> list[tuple[str, str] | tuple[str, str, str]]:
     costs = Replay(told.story.events)
-    facts = []
-    if verdict:
-        facts += [("start, held out", f"{verdict.start:.3f}"), ("best, held out", f"{verdict.best:.3f}")]
-    for name, prompt in (("start, training", told.story.start), ("best, training", told.story.best)):
+    facts: list[tuple[str, str] | tuple[str, str, str]] = []
+    prompts = (("start", told.story.start), ("best", told.story.best))
+    for name, prompt in prompts if verdict else ():
+        mean = verdict.start if name == "start" else verdict.best
+        facts += [(f"{name}, held out", f"{mean:.3f}", _rests(judged(told.story, prompt)))]
+    for name, prompt in prompts:
         rating = told.scores.get(prompt)
-        facts += [(name, f"{rating.value:.3f}")] if rating and rating.value == rating.value else []
+        if rating and rating.value == rating.value:
+            facts += [(f"{name}, training", f"{rating.value:.3f}", _rests(rating))]
     facts += [("questions", f"{costs.questions:,}")]
     facts += [("LLM calls", f"{costs.usage.calls:,}")] if costs.usage.calls else []
     facts += [("dollars", f"{costs.usage.dollars:,.4f}")] if costs.usage.dollars else []
@@ -193,7 +215,9 @@ def _duels(told: Told) -> Section | None:
     blocks: list[Block] = [Facts([("duels", str(len(told.duels))), ("ties", str(ties)), ("not decided", str(unknown))])]
     if told.duels and (agreed := duelling.agreement(told.duels)):
         kappa = "" if agreed.kappa is None else f" Fleiss' kappa is {agreed.kappa:.2f}."
-        blocks += [Text(f"{agreed.twice} duels were answered by two; they agreed on {agreed.agreed}.{kappa}")]
+        duels = "1 duel was" if agreed.twice == 1 else f"{agreed.twice} duels were"
+        which = ("it" if agreed.agreed else "none") if agreed.twice == 1 else str(agreed.agreed)
+        blocks += [Text(f"{duels} answered by two; they agreed on {which}.{kappa}")]
     if annotators_table(told).rows:
         blocks += [Grid(annotators_table(told))]
     if leads := duelling.leads(told.duels):
@@ -229,6 +253,9 @@ def _examples(told: Told) -> Section | None:
     ]
     if why:
         blocks += [Text(why)]
+    if replied := _replied(found):
+        name = f"What the two prompts made of {len(replied)} of {len(found)} test examples, those that changed first"
+        blocks += [Replies(name, replied)]
     if pictures := _pictures(found):
         blocks += [Gallery(f"{len(pictures)} of {len(found)} test images, from those that changed first", pictures)]
     if labels_table(told).rows:
@@ -236,13 +263,23 @@ def _examples(told: Told) -> Section | None:
     return Section("examples", "Examples", [*blocks, Grid(first(outcomes_table(told), ROWS), folded=True)])
 
 
+def _replied(found: Sequence[Outcome]) -> list[Outcome]:
+    """Examples whose replies the ledger holds, chosen as :func:`_chosen` does."""
+    return _chosen([one for one in found if one.start_case or one.best_case], REPLIES)
+
+
 def _pictures(found: Sequence[Outcome]) -> list[tuple[Outcome, str]]:
-    """Thumbnails of some examples: up to two thirds gained, then lost, then others; evenly over each."""
-    gained, lost, rest = ([one for one in found if one.change in kinds] for kinds in (["gained"], ["lost"], OTHERS))
-    chosen = _spread(gained, IMAGES * 2 // 3)
-    chosen += _spread(lost, IMAGES - len(chosen))
-    chosen += _spread(rest, IMAGES - len(chosen))
+    """Thumbnails of some examples."""
+    chosen = _chosen(found, IMAGES)
     return [(one, uri) for one in chosen if one.example and (uri := thumbnail(one.example))]
+
+
+def _chosen(found: Sequence[Outcome], most: int) -> list[Outcome]:
+    """Some examples: up to two thirds gained, then lost, then others; evenly over each."""
+    gained, lost, rest = ([one for one in found if one.change in kinds] for kinds in (["gained"], ["lost"], OTHERS))
+    chosen = _spread(gained, most * 2 // 3)
+    chosen += _spread(lost, most - len(chosen))
+    return chosen + _spread(rest, most - len(chosen))
 
 
 def _spread(found: Sequence[Outcome], most: int) -> list[Outcome]:

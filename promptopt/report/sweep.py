@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..show import Story
-from ..sweep.table import Outcome, Row, Score, SweepTable, score
+from ..sweep.table import FEWEST, Outcome, Row, Score, SweepTable, range_of, score
 from .figures import SERIES, Axis, Chart, bars, forest
 from .page import Block, Code, Facts, Figure, Grid, Headline, Page, Section, Text
 from .ratings import rated
@@ -96,15 +96,16 @@ class Told:
         return [table for table in made if table.rows]
 
     def _curve(self, row: Row, task: str) -> Curve | None:
-        stories = [self._steps(row, outcome) for outcome in row.outcomes if outcome.task == task]
-        runs = [steps for steps in stories if steps]
+        stories = [(outcome.seed, self._steps(row, outcome)) for outcome in row.outcomes if outcome.task == task]
+        runs = [(seed, steps) for seed, steps in stories if steps]
         if not runs:
             return None
-        first, last = max(steps[0][0] for steps in runs), max(steps[-1][0] for steps in runs)
+        first, last = max(steps[0][0] for _, steps in runs), max(steps[-1][0] for _, steps in runs)
         count = min(POINTS, int(last - first) + 1)
         x = [first + i * (last - first) / max(1, count - 1) for i in range(count)]
-        scores = [score([max(v for n, v in steps if n <= at) for steps in runs]) for at in x]
-        return Curve(row, task, x, scores)
+        within = range_of([value for _, steps in runs for _, value in steps])
+        best = [[(seed, max(v for n, v in steps if n <= at)) for seed, steps in runs] for at in x]
+        return Curve(row, task, x, [score(values, within=within) for values in best])
 
     def _steps(self, row: Row, outcome: Outcome) -> list[tuple[float, float]]:
         """The ratings of a run on the whole training split, by question; none where its ledger is elsewhere."""
@@ -125,17 +126,24 @@ def _verdict(told: Told) -> Section:
         return Section("verdict", "Verdict", [unsure, Facts(_totals(table)), *notes])
     compared = [row.difference for row in table.rows if row.difference]
     worse = sum(gap.significant and gap.mean < 0 for gap in compared)
-    details = f"Its score is {_interval(best.score)} over {best.score.n} {'run' if best.score.n == 1 else 'runs'}. "
+    details = f"Its score is {_interval(best.score)} over {_runs(best.score)}. "
     if compared:
         details += (
             f"It is significantly better than {worse} of the {len(compared)} other settings that it was compared "
         )
         details += "with, after Holm's correction."
-    headline = Headline(f"Best: {best.label}", details, "gain" if worse == len(compared) > 0 else "unsure")
+    found = f"Best: {best.label}"
+    if table.tied:
+        found = f"A tie: {_listed([row.label for row in table.tied])}"
+        details = f"They have the same score, {_interval(best.score)} over {_runs(best.score)}. "
+        details += f"The first of them stands for all below; it is significantly better than {worse} settings. "
+        details += "Only more seeds, tasks or examples can tell them apart."
+    headline = Headline(found, details, "gain" if worse == len(compared) > 0 else "unsure")
     blocks: list[Block] = [headline, Facts(_totals(table)), *notes]
     if compared:
         gaps = [(row.label, row.difference) for row in table.rows if row.difference]
-        caption = "Each setting minus the best one, paired by task and seed, with its 95% interval (not corrected)."
+        caption = "Each setting minus the best one, paired by task and seed"
+        caption += ", with its 95% interval (not corrected)." if any(g.low is not None for _, g in gaps) else "."
         svg = forest(caption, "difference in score", [(name, g.mean, g.low, g.high) for name, g in gaps])
         blocks += [Figure(svg, caption, settings_table(table))]
     return Section("verdict", "Verdict", blocks)
@@ -176,9 +184,11 @@ def _curves(told: Told) -> Section | None:
         where = sorted({outcome.host for row in told.table.rows for outcome in row.outcomes})
         text = f"No learning curves: the ledgers lie elsewhere ({', '.join(where)}), or they hold no ratings."
         return Section("curves", "Learning curves", [Text(text)]) if where else None
-    blocks: list[Block] = [
-        Text("The best score so far on the training examples: mean over seeds with its 95% interval.")
-    ]
+    seeds = max(one.seeds for curve in told.curves for one in curve.scores)
+    shown = "mean over seeds with its 95% interval"
+    if seeds < FEWEST:
+        shown = f"mean over {seeds} {'seed' if seeds == 1 else 'seeds'}; an interval needs {FEWEST}"
+    blocks: list[Block] = [Text(f"The best score so far on the training examples: {shown}.")]
     for task in told.table.tasks:
         if curves := [curve for curve in told.curves if curve.task == task]:
             blocks += [_learning(task, curves)]
@@ -186,11 +196,14 @@ def _curves(told: Told) -> Section | None:
 
 
 def _learning(task: str, curves: Sequence[Curve]) -> Figure:
-    ends = [end for curve in curves for one in curve.scores for end in (one.mean, one.low, one.high) if end is not None]
+    means = [one.mean for curve in curves for one in curve.scores]
+    span = max(means) - min(means) or abs(means[0])
+    ends = [end for curve in curves for one in curve.scores for end in (one.low, one.high) if end is not None]
+    seen = [*means, *(min(max(end, min(means) - span), max(means) + span) for end in ends)]  # a wide band is cut
     last = max(curve.x[-1] for curve in curves)
     finals = ", ".join(f"{curve.row.label} ends at {curve.scores[-1].mean:.3f}" for curve in curves)
     caption = f"{task}: {finals}."
-    chart = Chart(caption, Axis("question", -0.5, last + 0.5), Axis.over("best score so far", ends))
+    chart = Chart(caption, Axis("question", -0.5, last + 0.5), Axis.over("best score so far", seen))
     for i, curve in enumerate(curves):
         points = [*zip(curve.x, curve.scores, strict=True)]
         low = [(x, one.low) for x, one in points if one.low is not None]
@@ -264,7 +277,7 @@ def settings_table(table: SweepTable) -> Table:
                 **_score(row.score),
                 "difference": gap and gap.mean,
                 "p_holm": gap and gap.p_holm,
-                "significant": "best" if row is table.best else gap and gap.significant,
+                "significant": _standing(table, row),
                 "test": row.tested and row.tested.mean,
                 "gain": row.gain and row.gain.mean,
                 "runs": len(row.outcomes),
@@ -273,6 +286,13 @@ def settings_table(table: SweepTable) -> Table:
             }
         )
     return Table("settings", "Settings, best first, with 95% intervals", tuple(columns), rows)
+
+
+def _standing(table: SweepTable, row: Row) -> str | bool | None:
+    """Whether a setting is the best, or differs significantly from it."""
+    if row in table.tied:
+        return "tied best"
+    return "best" if row is table.best else row.difference and row.difference.significant
 
 
 def tasks_table(table: SweepTable) -> Table:
@@ -363,6 +383,15 @@ def _cost(table: SweepTable, what: str) -> float:
 
 def _score(value: Score | None) -> dict[str, float | None]:
     return {"score": value.mean, "low": value.low, "high": value.high} if value else {}
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _runs(value: Score) -> str:
+    runs = "1 run" if value.n == 1 else f"{value.n} runs"
+    return f"{runs} with {value.seeds} {'seed' if value.seeds == 1 else 'seeds'}"
 
 
 def _interval(value: Score) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..errors import UserError
+from ..sheets import to_csv
 
-Kind: TypeAlias = Literal["text", "prompt", "score", "change", "count", "number", "dollars"]
+Kind: TypeAlias = Literal["text", "prompt", "long", "score", "change", "count", "number", "dollars"]
 Cell: TypeAlias = str | float | int | bool | None
 FORMATS: Mapping[str, str] = {
     "score": "z.3f",
@@ -68,12 +67,8 @@ class Table:
         return [{column.key: _finite(row.get(column.key)) for column in self.columns} for row in self.rows]
 
     def to_csv(self) -> str:
-        """One line of headings (the keys) and one per row; numbers in full, empty where there is none."""
-        file = io.StringIO()
-        writer = csv.DictWriter(file, [column.key for column in self.columns], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.records())
-        return file.getvalue()
+        """One line of headings (the keys) and one per row, as :func:`promptopt.sheets.to_csv` writes them."""
+        return to_csv(self.records(), [column.key for column in self.columns])
 
     def to_json(self) -> str:
         """A list of objects; null where there is no number."""

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..core import Dataset, Rating, Usage
+from ..core import Coverage, Dataset, Rating, Usage
 from ..ledger import Replay
 from ..show import Story
 from . import duels as duelling
-from .outcomes import Outcome, changed_first, examples_of, outcomes
+from .outcomes import Outcome, changed_first, examples_of, judged, outcomes
 from .ratings import Ancestor, Improvement, Rated, answers, improvements, lineage, rated
 from .recipe import recipe_of
 from .tables import Column, Table
@@ -24,11 +24,16 @@ PROMPT = Column("prompt", "prompt", "prompt")
 OUTCOME = (
     Column("id", "example"),
     Column("label", "label"),
-    Column("input", "input", "prompt"),
+    Column("input", "input", "long"),
     Column("start", "start", "score"),
     Column("best", "best", "score"),
     Column("change", "change"),
+    Column("start_output", "reply to start", "long"),
+    Column("start_reason", "why", "long"),
+    Column("best_output", "reply to best", "long"),
+    Column("best_reason", "why", "long"),
 )
+KNOWN = ("label", "input", "start_output", "start_reason", "best_output", "best_reason")  # shown where there are any
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,11 @@ def verdict_table(story: Story) -> Table:
     columns = [Column(key, key, kind) for key, kind in kinds.items()]  # type: ignore[arg-type]
     columns += [Column(key, key, "count") for key in ("examples", "unscored")]
     rows = [story.verdict.to_json()] if story.verdict else []
+    for who, prompt in (("start", story.start), ("best", story.best)) if rows else ():
+        rating = judged(story, prompt)
+        if rating and rating.coverage and incomplete(rating.coverage):
+            columns += [Column(f"{who}_coverage", f"{who} rests on", "long")]
+            rows[0][f"{who}_coverage"] = covered(rating.coverage)
     return Table("verdict", "Best against start on held-out examples", tuple(columns), rows)
 
 
@@ -111,6 +121,8 @@ def prompts_table(told: Told) -> Table:
     latest = {one.prompt: one for one in told.ratings}
     ranked = sorted(latest.values(), key=lambda one: (one.whole, one.rating.rank), reverse=True)
     columns = [Column("rank", "rank", "count"), Column("score", "score", "score"), PROMPT]
+    if any(one.rating.coverage for one in ranked):
+        columns += [Column("coverage", "rests on", "long")]
     if told.finalists:
         columns += [Column("final", "final choice", "score")]
     if any(one.rating.tiebreak for one in ranked):
@@ -119,10 +131,11 @@ def prompts_table(told: Told) -> Table:
         columns += [Column("examples", "examples", "count")]
     columns += [Column("question", "question", "count"), Column("step", "step")]
     if any(one.rating.feedback for one in ranked):
-        columns += [Column("feedback", "feedback", "prompt")]
+        columns += [Column("feedback", "feedback", "long")]
+    places = [(one.whole, one.rating.rank) for one in ranked]
     rows = [
         {
-            "rank": i,
+            "rank": places.index(place) + 1,  # ties share a place
             "score": one.rating.value,
             "final": told.finalists.get(one.prompt),
             "tiebreak": one.rating.tiebreak,
@@ -131,8 +144,9 @@ def prompts_table(told: Told) -> Table:
             "step": str(one.origin.get("step", "start" if one.prompt in told.story.manifest["start"] else "")),
             "prompt": one.prompt,
             "feedback": one.rating.feedback,
+            "coverage": one.rating.coverage and covered(one.rating.coverage),
         }
-        for i, one in enumerate(ranked, start=1)
+        for one, place in zip(ranked, places, strict=True)
     ]
     return Table("prompts", "Every rated prompt, best first", tuple(columns), rows)
 
@@ -237,7 +251,7 @@ def annotators_table(told: Told) -> Table:
 def outcomes_table(told: Told) -> Table:
     """Every test example."""
     found = changed_first(told.outcomes)
-    known = [c for c in OUTCOME if c.key not in ("label", "input") or any(getattr(one, c.key) for one in found)]
+    known = [c for c in OUTCOME if c.key not in KNOWN or any(getattr(one, c.key) for one in found)]
     rows = [{column.key: getattr(one, column.key) for column in known} for one in found]
     return Table("examples", "Every test example", tuple(known), rows)
 
@@ -310,6 +324,22 @@ def versions_table(told: Told) -> Table:
         versions["git commit"] = manifest["git"]
     rows = [{"package": package, "version": version} for package, version in versions.items()]
     return Table("versions", "Versions", (Column("package", "package"), Column("version", "version")), rows)
+
+
+# ── Coverage ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def covered(coverage: Coverage) -> str:
+    """On how much a score rests, for example ``18 of 20 scored, 3 failed: no answer found (3)``."""
+    text = f"{coverage.scored:,} of {coverage.examples:,} scored"
+    text += f", {coverage.failed:,} failed" if coverage.failed else ""
+    reasons = ", ".join(f"{why} ({n:,})" for why, n in sorted(coverage.reasons.items(), key=lambda item: -item[1]))
+    return f"{text}: {reasons}" if reasons else text
+
+
+def incomplete(coverage: Coverage) -> bool:
+    """Whether some output failed or could not be scored."""
+    return coverage.failed > 0 or coverage.scored < coverage.examples
 
 
 def _pairs(details: Mapping[str, Any]) -> str:

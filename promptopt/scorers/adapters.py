@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from statistics import pstdev
+from typing import Any
 
 from ..core import Begins, Closes, Duel, Preference, Prompt, Rate, Rating, Scorer, Setup
 from ..errors import UserError
 
 STANDARD = int.from_bytes(b"standard")  # key of the random stream
+
+
+def meet(question: type, scorer: Scorer[Any, Any]) -> Scorer[Any, Any]:
+    """A scorer that answers what an optimizer asks: the one given, or an adapter around it.
+
+    Duels are won by the higher rating, without noise; ratings are win rates against the first starting prompt. The
+    run's notes say so. Other adapters are to be had by name.
+    """
+    if question is Duel and scorer.question is Rate:
+        return BradleyTerry(scorer=scorer, scale=math.inf)
+    if question is Rate and scorer.question is Duel:
+        return WinRate(scorer=scorer)
+    return scorer
 
 
 class BradleyTerry:
@@ -42,8 +56,12 @@ class BradleyTerry:
         self.standardise = standardise
 
     def begin(self, setup: Setup, /) -> None:
-        """Take the run's random streams."""
+        """Take the run's random streams, and say how duels are decided."""
         self._setup = setup
+        unit = " / standard deviation" if self.standardise else ""
+        odds = f"P(a wins) = sigmoid({self.scale:g} x difference{unit})"
+        odds = "the higher one wins" if math.isinf(self.scale) else odds
+        setup.note(f"Duels are decided by the ratings of {type(self.scorer).__name__}: {odds}.")
         self._unit = 1.0  # until it is calibrated
         if isinstance(self.scorer, Begins):
             self.scorer.begin(setup)
@@ -79,6 +97,11 @@ class BradleyTerry:
         if not self._unit > 0:
             self._setup.note("All prompts of the standardisation have the same rating; ratings stay as they are.")
             self._unit = 1.0
+
+    @property
+    def presentation(self) -> Collection[str]:
+        """Options that only say how people are asked."""
+        return getattr(self.scorer, "presentation", ())
 
     def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
         """Preferences; the draw of a duel depends on its number alone."""
@@ -116,8 +139,10 @@ class WinRate:
         self.repeats = repeats
 
     def begin(self, setup: Setup, /) -> None:
-        """Take the reference from the run where none was given."""
+        """Take the reference from the run where none was given, and say what ratings are."""
         self._reference = Prompt(self.reference) if self.reference is not None else setup.start[0]
+        against = "the starting prompt" if self.reference is None else "the reference"
+        setup.note(f"Ratings are win rates over {against}, from {self.repeats} duels each.")
         if isinstance(self.scorer, Begins):
             self.scorer.begin(setup)
 
@@ -125,6 +150,11 @@ class WinRate:
         """Close the scorer inside, if it can be closed: a page that people answer on."""
         if isinstance(self.scorer, Closes):
             self.scorer.close()
+
+    @property
+    def presentation(self) -> Collection[str]:
+        """Options that only say how people are asked."""
+        return getattr(self.scorer, "presentation", ())
 
     def answer(self, questions: Sequence[Rate], /) -> Iterator[Rating]:
         """Win rates in [0, 1], one by one; ``per_example`` holds the duels, NaN where the answer was unknown."""

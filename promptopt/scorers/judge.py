@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal, TypeAlias
 
-from ..core import ChatModel, Completion, Message, Reply, Setup
+from ..core import ChatModel, Choice, Chooses, Completion, Message, Reply, Setup
 from ..errors import UserError
+from ..metrics.text import shown
 from .judge_parse import Said, read, schema
 
-__all__ = ["CRITERIA", "Judge", "JudgeReport", "check_numbers"]
+__all__ = ["CRITERIA", "Judge", "JudgeReport", "Read", "Verdict", "check_numbers"]
 
 CRITERIA = "The output does what the input asks for: it is correct, complete and to the point."
 STREAM = int.from_bytes(b"judge")
@@ -66,8 +68,32 @@ class JudgeReport:
         )
 
 
+Read: TypeAlias = Literal["text", "probabilities"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge said of one thing.
+
+    Attributes:
+        shares: of each word, in [0, 1], together 1: its probability, or the share of the repeats that said it. Empty
+            where nothing could be read.
+        critique: why, where the judge said so.
+        problem: why nothing could be read; coverage counts by what stands before the first colon.
+    """
+
+    shares: Mapping[str, float]
+    critique: str = ""
+    problem: str = ""
+
+    @property
+    def word(self) -> str:
+        """The likeliest word; the first of equally likely ones."""
+        return max(self.shares, key=lambda word: self.shares[word])
+
+
 class Judge:
-    """A chat model that answers with a word of a list, so many times for each question.
+    """A chat model that answers with a word of a list, so many times for each question, or by its probabilities.
 
     Args:
         model: billed to the run as ``judge``.
@@ -75,17 +101,27 @@ class Judge:
         words: the list.
         repeats: replies to each question.
         temperature: of the model.
+        read: ``text`` has the model write its verdict; ``probabilities`` takes those of the words as its whole reply.
 
     Attributes:
         counts: what was counted since the run began; counted in the run as well.
+
+    Raises:
+        UserError: an option is out of range, or the model cannot say how likely words are.
     """
 
-    def __init__(self, model: ChatModel, *, key: str, words: Sequence[str], repeats: int, temperature: float) -> None:
+    def __init__(
+        self, model: ChatModel, *, key: str, words: Sequence[str], repeats: int, temperature: float, read: Read
+    ) -> None:
+        check_numbers(repeats=repeats, temperature=temperature)
+        if read == "probabilities":
+            _check_chooses(model, words, repeats=repeats, temperature=temperature)
         self._model = self._billed = model
         self._key = key
         self._words = tuple(words)
         self._repeats = repeats
         self._temperature = temperature
+        self._by_probabilities = read == "probabilities"
         self._schema = schema(key, words)
         self.counts: Counter[str] = Counter()
 
@@ -95,25 +131,53 @@ class Judge:
         self._billed = setup.model(self._model, role="judge")
         self.counts.clear()
 
-    def verdict(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Completion:
-        """Ask for verdicts, which :meth:`read` reads. May be called from several threads."""
+    def begin_answering(self) -> None:
+        """Have the model answer inputs itself as well, each once a run."""
+        self._answering = self._setup.model(self._model, role="reference")
+
+    def how_to_reply(self, first: str, then: str) -> str:
+        """The end of the judge's instructions: what to say of the material, and in which form.
+
+        Args:
+            first: what to do before the verdict, for example ``criticise the output``.
+            then: the verdict, for example ``rate it with one of: poor, good``.
+        """
+        if self._by_probabilities:
+            return f"{then[0].upper()}{then[1:]}. Reply with the word alone."
+        return (
+            f"First {first} in one or two sentences, then {then}.\n"
+            f'Reply with a JSON object: {{"critique": "...", "{self._key}": "one of: {", ".join(self._words)}"}}'
+        )
+
+    def ask(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Completion | Choice:
+        """Ask for a verdict, which :meth:`read` reads. May be called from several threads."""
+        if self._by_probabilities:
+            assert isinstance(self._billed, Chooses)
+            return self._billed.choose(messages, self._words)
         return self._billed.complete(
             messages, n=self._repeats, temperature=self._temperature, seed=self._seed(seed), schema=self._schema
         )
 
     def answer(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Reply:
         """Ask for a text instead. May be called from several threads."""
-        replies = self._billed.complete(messages, temperature=self._temperature, seed=self._seed(seed)).replies
+        replies = self._answering.complete(messages, temperature=self._temperature, seed=self._seed(seed)).replies
         return replies[0] if replies else Reply("")
 
-    def read(self, completion: Completion) -> list[Said]:
-        """The verdicts that can be read; the others are counted, and so is how far those that can be read agree."""
-        found = [said for reply in completion.replies if (said := self._read(reply))]
-        self.count(UNREADABLE, self._repeats - len(completion.replies))
-        pairs = list(combinations((said.word for said in found), 2))
+    def read(self, said: Completion | Choice) -> Verdict:
+        """The verdict. Replies that cannot be read are counted, and so is how far those that can be read agree."""
+        if isinstance(said, Choice):
+            return self._weighed(said)
+        read = [self._read(reply) for reply in said.replies]
+        missing = self._repeats - len(read)
+        self.count(UNREADABLE, missing)
+        found = [one for one in read if isinstance(one, Said)]
+        pairs = list(combinations((one.word for one in found), 2))
         self.count(REPEATS, len(pairs))
         self.count(REPEATS_AGREED, sum(one == other for one, other in pairs))
-        return found
+        if not found:
+            return Verdict({}, problem=next((one for one in read if isinstance(one, str)), "verdicts unreadable"))
+        shares = {word: n / len(found) for word, n in Counter(one.word for one in found).items()}
+        return Verdict(shares, found[0].critique)
 
     def count(self, what: str, n: int = 1) -> None:
         """Count something in the run and for the report."""
@@ -121,22 +185,58 @@ class Judge:
             self._setup.count(what, n)
             self.counts[what] += n
 
-    def _read(self, reply: Reply) -> Said | None:
-        said = read(reply.text, key=self._key, words=self._words) if reply.finish == "stop" else None
+    def _weighed(self, choice: Choice) -> Verdict:
+        """The probabilities of the words among themselves."""
+        logs = choice.log_probabilities
+        highest = max(logs)
+        if not math.isfinite(highest) or any(math.isnan(one) for one in logs):
+            self.count(UNREADABLE)
+            return Verdict({}, problem="verdicts unreadable: no word of the scale has a probability")
+        weights = [math.exp(one - highest) for one in logs]
+        return Verdict({word: weight / sum(weights) for word, weight in zip(self._words, weights, strict=True)})
+
+    def _read(self, reply: Reply) -> Said | str:
+        """What a reply says, or why it cannot be read."""
+        if reply.finish == "refusal":
+            self.count(REFUSED)
+            return "verdicts refused"
+        if reply.finish == "length":
+            self.count(TRUNCATED)
+            return "verdicts cut at max_tokens"
+        said = read(reply.text, key=self._key, words=self._words)
         if said is None:
-            self.count({"refusal": REFUSED, "length": TRUNCATED}.get(reply.finish, UNREADABLE))
-        return said
+            self.count(UNREADABLE)
+        return said or f"verdicts unreadable: {shown(reply.text)}"
 
     def _seed(self, key: Sequence[int]) -> int:
         return int(self._setup.rng(STREAM, *key).integers(2**31))
 
 
-def check_numbers(*, repeats: int, temperature: float, **others: int) -> None:
+def _check_chooses(model: ChatModel, words: Sequence[str], *, repeats: int, temperature: float) -> None:
+    if not isinstance(model, Chooses):
+        raise UserError(
+            f'read is "probabilities", but {model.name} does not say how likely words are. Take a model of kind '
+            '"local", or read = "text".'
+        )
+    if repeats > 1 or temperature > 0:
+        raise UserError(
+            'read is "probabilities", so nothing is drawn: leave repeats at 1 and temperature at 0, or read = "text".'
+        )
+    for word in words:
+        for other in words:
+            if word != other and other.startswith(word):
+                raise UserError(
+                    f"{word!r} begins {other!r}, so their probabilities cannot be told apart; take words that do not "
+                    'begin each other, or read = "text".'
+                )
+
+
+def check_numbers(*, temperature: float = 0.0, **others: int) -> None:
     """Raises UserError if a judge's option is out of range."""
-    for name, number in {"repeats": repeats, **others}.items():
+    for name, number in others.items():
         if number < 1:
             raise UserError(f"{name} is {number}; give at least 1.")
     if not (math.isfinite(temperature) and temperature >= 0):
         raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
-    if repeats > 1 and temperature == 0:
+    if (repeats := others.get("repeats", 1)) > 1 and temperature == 0:
         raise UserError(f"repeats is {repeats}, but at temperature 0 repeats say the same; set temperature = 1.0.")

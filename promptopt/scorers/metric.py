@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from ..core import BatchTarget, Begins, Example, Mark, Metric, Prompt, Rate, Rating, Setup, Target
+from ..core import BatchTarget, Begins, Case, Example, Metric, Prompt, Rate, Rating, Setup, Target
 from ..errors import UserError
-
-if TYPE_CHECKING:
-    from ..core import Array
-
+from .cases import cases
+from .marking import FailedRule, Marking, worst_of
 
 DECIMALS = 6  # of a tiebreak; beyond them shows only how prompts happened to be batched
-REASONS = 5  # so many different reasons of a metric are passed on as feedback
 
 
 class MetricScorer:
     """Rates a prompt by the mean of a metric over examples.
+
+    What the prompt brings about counts: a failed output (refused, empty, cut off, unreadable) has the metric's worst
+    value, which is its attribute ``worst``, or 0. Of a cut-off output the metric is given the text; it has failed only
+    if the metric cannot read its answer there. What fails for outside reasons has no value and is left out.
 
     Args:
         target: what the prompt is given to.
@@ -29,6 +27,8 @@ class MetricScorer:
         examples: what the prompt is tried on; at least one.
         tiebreak: a second metric on the same outputs, whose mean decides between equal ratings. For few-shot accuracy
             the mean log-probability of the true class tells prompts apart where accuracy cannot.
+        failed: ``worst``, or ``leave-out`` to leave failed outputs out of the mean, unless the metric has a number for
+            them; a prompt may then win by breaking the replies that it gets wrong.
 
     Raises:
         UserError: there are no examples, or two of them share an id.
@@ -37,11 +37,18 @@ class MetricScorer:
     question = Rate
 
     def __init__(
-        self, *, target: Target, metric: Metric, examples: Sequence[Example], tiebreak: Metric | None = None
+        self,
+        *,
+        target: Target,
+        metric: Metric,
+        examples: Sequence[Example],
+        tiebreak: Metric | None = None,
+        failed: FailedRule = "worst",
     ) -> None:
         self.target = target
         self.metric = metric
         self.tiebreak = tiebreak
+        self.failed = failed
         self.examples = tuple(examples)
         self._by_id = {example.id: example for example in self.examples}
         if not self.examples:
@@ -58,18 +65,33 @@ class MetricScorer:
         """Ratings, each as soon as its outputs are there.
 
         Raises:
-            UserError: a question names an example that is not there.
+            UserError: a question names an example that is not there, or the metric gives less than its worst value.
         """
         for on, group in groupby(questions, key=lambda question: question.on):
             yield from self._rate(on, group)
 
     def _rate(self, on: tuple[str, ...], questions: Iterable[Rate]) -> Iterator[Rating]:
-        examples = self._examples(on)
-        for outputs in self._outputs([question.prompt for question in questions], examples):
-            marks = self.metric(outputs, examples)
-            values = _numbers(marks)
-            tiebreak = _mean(_numbers(self.tiebreak(outputs, examples))) if self.tiebreak else 0.0
-            yield Rating(_mean(values), round(tiebreak, DECIMALS), values, _feedback(marks))
+        asked, examples = list(questions), self._examples(on)
+        for question, outputs in zip(asked, self._outputs([q.prompt for q in asked], examples), strict=True):
+            marking = Marking.of(self.metric, outputs, examples, failed=self.failed)
+            yield Rating(
+                marking.mean,
+                self._tiebreak(outputs, examples),
+                marking.values,
+                marking.told,
+                marking.coverage,
+                self._cases(outputs, examples, marking) if question.cases else (),
+            )
+
+    def _tiebreak(self, outputs: Sequence[Any], examples: Sequence[Example]) -> float:
+        """The mean of the second metric; one that names no worst value leaves failed outputs out."""
+        if self.tiebreak is None:
+            return 0.0
+        rule: FailedRule = "leave-out" if worst_of(self.tiebreak) is None else self.failed
+        return round(Marking.of(self.tiebreak, outputs, examples, failed=rule).mean, DECIMALS)
+
+    def _cases(self, outputs: Sequence[Any], examples: Sequence[Example], marking: Marking) -> tuple[Case, ...]:
+        return cases(outputs, examples, marking, classes=getattr(self.metric, "classes", ()))
 
     def _outputs(self, prompts: Sequence[Prompt], examples: Sequence[Example]) -> Iterable[Sequence[Any]]:
         if isinstance(self.target, BatchTarget):
@@ -85,21 +107,3 @@ class MetricScorer:
             raise UserError(
                 f"there is no example {error.args[0]!r} among the {len(self.examples)} to rate on."
             ) from None
-
-
-def _numbers(marks: Sequence[float | Mark | None]) -> Array:
-    """(n,) with NaN for None."""
-    values = [mark.value if isinstance(mark, Mark) else mark for mark in marks]
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _feedback(marks: Sequence[float | Mark | None]) -> str:
-    """The first few different reasons, one a line."""
-    reasons = (mark.feedback for mark in marks if isinstance(mark, Mark) and mark.feedback)
-    return "\n".join(list(dict.fromkeys(reasons))[:REASONS])
-
-
-def _mean(values: Array) -> float:
-    """Mean over what could be scored; NaN if nothing could."""
-    scored = values[~np.isnan(values)]
-    return float(scored.mean()) if len(scored) else math.nan

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from .parts import Parts
+    from .parts import Facts, Parts
     from .pool import Pool
     from .space import Space
     from .study import Storage, Study
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from .work import Progress, Stage
 
 __all__ = ["SweepResult", "check", "join", "read", "sweep"]
-
-TEST = " test"  # the study of the test splits is called like that of the search, with this after it
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,8 @@ def sweep(
 
     The search goes by the score on the dev split. The test splits are opened once, at the end, for the best setting of
     every optimizer. A sweep that was stopped or killed is taken up where it stopped by the same call: what the ledgers
-    of its runs hold is not bought again.
+    of its runs hold is not bought again. A recipe with more seeds, tasks, optimizers or values extends it: only what is
+    missing is run.
 
     Args:
         recipe: a recipe with a table ``[sweep]``, as a TOML file or as a mapping.
@@ -71,8 +70,9 @@ def sweep(
         watch: called after every run and at the end of every trial.
 
     Raises:
-        UserError: something in the recipe cannot work, nothing has been spent; or the study was begun with another
-            recipe, other data or other versions.
+        UserError: something in the recipe cannot work, nothing has been spent; the study was begun with other data or
+            other versions, or with runs that this recipe changes or leaves out; or others work on what is to be
+            extended.
         KeyboardInterrupt: the user stopped it.
     """
     from .space import read_space
@@ -104,10 +104,15 @@ def join(
         UserError: there is no such study, or this worker's data or package versions differ from the study's.
     """
     from .space import read_space
+    from .study import Extended
 
     name, place, url = _find(study, storage, folder)
-    recipe = _begun(name, url)["recipe"]
-    return _Sweep(read_space(recipe, name=name), place, url, workers, executor, watch).run()
+    while True:
+        recipe = _begun(name, url)["recipe"]
+        try:
+            return _Sweep(read_space(recipe, name=name), place, url, workers, executor, watch).run()
+        except Extended:  # work on what it has become
+            continue
 
 
 def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Space:
@@ -172,32 +177,51 @@ class _Sweep:
 
     def run(self, *, retry_failed: bool = False) -> SweepResult:
         """Search, open the test splits for the settings that were chosen, and write the table."""
-        from .study import Storage, Study, hidden
-        from .work import Search, Verdicts
+        from .extend import begin
+        from .study import Storage, hidden
+        from .work import Search
 
-        space = self.space
-        layout = {"tasks": list(space.tasks), "seeds": list(space.seeds), "optimizers": list(space.optimizers)}
+        self.space = space = self._in_order()
         with self._pool() as pool:
             facts = pool.rehearse(space)
             self.folder.mkdir(parents=True, exist_ok=True)
             storage = Storage(self.url, heartbeat=space.options.heartbeat)
-            study = Study(storage, space.name, prune=space.options.prune)
-            study.agree(facts.identity)
-            study.lay_out(dict(enumerate(space.settings())), layout)
+            study = begin(storage, space, facts.identity, prune=space.options.prune)
             if retry_failed:
                 study.retry_failed()
-            self._work(study, Search(space, self.folder), pool, len(space.settings()))
-            chosen = {row.setting: row for row in _table(storage, space.name).rows if row.chosen}
-            if chosen and facts.tested:
-                test = Study(storage, space.name + TEST)
-                test.agree(facts.identity)
-                test.lay_out({setting: {} for setting in chosen}, layout)
-                if retry_failed:
-                    test.retry_failed()
-                self._work(test, Verdicts(space, self.folder, chosen, facts.tested), pool, len(chosen))
+            self._work(study, Search(space, self.folder), pool, len(study.study.user_attrs["order"]))
+            self._test(study, facts, pool, retry_failed=retry_failed)
         table = _table(storage, space.name)
         _write(table, self.folder)
         return SweepResult(table, self.folder, hidden(self.url), space.name)
+
+    def _test(self, search: Study, facts: Facts, pool: Pool, *, retry_failed: bool) -> None:
+        """Open the test splits for the settings that the search has chosen."""
+        from .extend import tests
+        from .study import Study
+        from .work import Verdicts
+
+        chosen = {row.setting: row for row in _table(search.storage, search.name).rows if row.chosen}
+        if not chosen or not facts.tested:
+            return
+        name, found = tests(search.storage, search)
+        study = Study(search.storage, name, first=search.first)
+        study.agree(facts.identity)
+        lists = {key: search.study.user_attrs[key] for key in ("tasks", "seeds", "optimizers")}
+        study.lay_out({setting: {} for setting in chosen}, lists, found=found)
+        if retry_failed:
+            study.retry_failed()
+        self._work(study, Verdicts(self.space, self.folder, chosen, facts.tested), pool, len(chosen))
+
+    def _in_order(self) -> Space:
+        """The sweep, its seeds in the order in which the study has them, where there is one already."""
+        from .extend import in_order
+        from .study import Storage, exists, load, names
+
+        if not exists(self.url):
+            return self.space
+        storage = Storage(self.url)
+        return in_order(self.space, load(storage, self.space.name)) if self.space.name in names(storage) else self.space
 
     def _work(self, study: Study, stage: Stage, pool: Pool, settings: int) -> None:
         from .work import Worker
@@ -275,9 +299,10 @@ def _find(study: str, storage: str | None, folder: str | Path | None) -> tuple[s
 
 
 def _only_study(place: Path) -> str:
+    from .extend import is_first
     from .study import Storage, names
 
-    found = [name for name in names(Storage(_file_storage(place))) if not name.endswith(TEST)]
+    found = [name for name in names(Storage(_file_storage(place))) if is_first(name)]
     if len(found) != 1:
         from ..errors import UserError
 
@@ -297,11 +322,12 @@ def _begun(name: str, url: str) -> dict[str, Any]:
 
 
 def _table(storage: Storage, name: str) -> SweepTable:
-    from .study import load, names
+    from .study import TEST, load, names
     from .table import table
 
-    test = load(storage, name + TEST) if name + TEST in names(storage) else None
-    return table(load(storage, name), test)
+    study = load(storage, name)
+    test = study.study_name + TEST
+    return table(study, load(storage, test) if test in names(storage) else None)
 
 
 def _write(table: SweepTable, folder: Path) -> None:

@@ -71,8 +71,18 @@ class Choice:
 
     ends = grid
 
+    def distribution(self) -> Any:
+        """Optuna's own form of it."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(list(self.values))
+
     def draw(self, rng: np.random.Generator) -> Scalar:
         return list(self.values)[int(rng.integers(len(self.values)))]
+
+    def label(self, value: Any) -> Scalar | None:
+        """What a value in a recipe is called here; None where it is not among the values."""
+        return next((label for label, one in self.values.items() if one == value and type(one) is type(value)), None)
 
     def value(self, label: Scalar) -> Any:
         """What stands in the recipe."""
@@ -123,6 +133,22 @@ class Range:
     def ends(self) -> list[Scalar]:
         return [self.low, self.high]
 
+    def distribution(self) -> Any:
+        """Optuna's own form of it."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        if self._whole:
+            return IntDistribution(int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
+        return FloatDistribution(self.low, self.high, step=self.step, log=self.log)
+
+    def label(self, value: Any) -> Scalar | None:
+        """The value itself; None where it does not lie in the range."""
+        number = isinstance(value, int if self._whole else int | float) and not isinstance(value, bool)
+        if not number or not self.low <= value <= self.high:
+            return None
+        steps = (value - self.low) / self.step if self.step is not None else 0.0
+        return cast("Scalar", value) if abs(steps - round(steps)) < 1e-8 else None
+
     def draw(self, rng: np.random.Generator) -> Scalar:
         if self.step is not None:
             values = self.grid()
@@ -145,6 +171,7 @@ class Numbers:
         self.path = path
         self.where = where
         self.suggest, self.draw, self.ends = values.suggest, values.draw, values.ends
+        self.distribution, self.label = values.distribution, values.label
         self._range = values
 
     def grid(self) -> list[Scalar]:
@@ -252,7 +279,13 @@ class Space:
         labels = list(self.optimizers)
         label = trial.suggest_categorical("optimizer", labels) if len(labels) > 1 else labels[0]
         params = {name: one.suggest(trial, name) for name, one in self.free(str(label)).items()}
-        return self._named(str(label), params)
+        return self.named(str(label), params)
+
+    def distributions(self, params: Params) -> dict[str, Any]:
+        """Optuna's distributions of a setting's parameters, by name."""
+        found = {name: one.distribution() for name, one in self.free(self.optimizer(params)).items()}
+        labels = Choice("optimizer", list(self.optimizers), where="sweep.optimizers")
+        return {**({"optimizer": labels.distribution()} if "optimizer" in params else {}), **found}
 
     def settings(self) -> list[Params]:
         """The settings in the order of their numbers; empty ones where the sampler draws them when they are due.
@@ -275,15 +308,15 @@ class Space:
     def _product(self, label: str) -> Iterator[Params]:
         free = self.free(label)
         for values in itertools.product(*(one.grid() for one in free.values())):
-            yield self._named(label, dict(zip(free, values, strict=True)))
+            yield self.named(label, dict(zip(free, values, strict=True)))
 
     def _one_by_one(self, label: str) -> Iterator[Params]:
         ends = {name: one.ends() for name, one in self.free(label).items()}
         first = {name: values[0] for name, values in ends.items()}
-        yield self._named(label, first)
+        yield self.named(label, first)
         for name, values in ends.items():
             for value in values[1:]:
-                yield self._named(label, {**first, name: value})
+                yield self.named(label, {**first, name: value})
 
     def _drawn(self) -> list[Params]:
         """Random settings, no two the same as long as there are enough."""
@@ -292,13 +325,14 @@ class Space:
         drawn: dict[str, Params] = {}
         for _ in range(DRAWS * (self.options.trials or 0)):
             label = labels[int(rng.integers(len(labels)))]
-            setting = self._named(label, {name: one.draw(rng) for name, one in self.free(label).items()})
+            setting = self.named(label, {name: one.draw(rng) for name, one in self.free(label).items()})
             drawn.setdefault(json.dumps(setting, sort_keys=True), setting)
             if len(drawn) == self.options.trials:
                 break
         return list(drawn.values())
 
-    def _named(self, label: str, params: Params) -> Params:
+    def named(self, label: str, params: Params) -> Params:
+        """A setting; the optimizer's name is one of its values where there are several."""
         return {"optimizer": label, **params} if len(self.optimizers) > 1 else params
 
 
@@ -446,6 +480,16 @@ def put(recipe: Recipe, path: str, value: Any) -> None:
             raise UserError(f"{path}: {table} is {inside!r}, which has nothing inside to set.")
         place[table] = place = {"name": inside} if isinstance(inside, str) else dict(inside)
     place[last] = value
+
+
+def look(recipe: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path; None where there is none."""
+    place: Any = recipe
+    for key in path.split("."):
+        place = {"questions": place} if key == "questions" and isinstance(place, int) else place
+        place = {"name": place} if isinstance(place, str) else place
+        place = place.get(key) if isinstance(place, Mapping) else None
+    return place
 
 
 def overlay(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:

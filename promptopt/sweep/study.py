@@ -36,11 +36,20 @@ RETRIES = 5  # so many workers a trial may lose before it counts as failed
 GRACE = 3  # heartbeats that may be missed
 ATTEMPTS = 5  # to make the tables of a database
 PATIENCE = 20.0  # seconds to wait for another worker to lay out a study
+ADVISORY = ("pg_advisory_lock(7402861)", "pg_advisory_unlock(7402861)")  # any number that is ours alone
 DRIVERS = {"postgresql": ("postgresql+psycopg", "psycopg"), "mysql": ("mysql+pymysql", "pymysql")}
+
+
+TEST = " test"  # the study of the test splits is called like that of the search, with this after it
+NOW = "now"  # in the first study of a sweep: the name of the one that is in force, where it was extended
 
 
 class Gone(Exception):
     """The trial was taken away: this worker was thought to be lost."""
+
+
+class Extended(UserError):
+    """The sweep was extended while this worker was at it; it would go on with what is no longer looked at."""
 
 
 class Storage:
@@ -71,6 +80,24 @@ class Storage:
         """Only one worker of this machine at a time; a database server has row locks of its own."""
         with FileLock(self.folder / "lock") if self.folder else contextlib.nullcontext():
             yield
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Only one worker on any machine at a time. Whoever dies lets go. Not to be held while :meth:`lock` is."""
+        if self.folder:
+            with FileLock(self.folder / "alone"):
+                yield
+            return
+        from sqlalchemy import text
+
+        with self.optuna.engine.connect() as connection:  # locks of a session: they end with it
+            mysql = connection.dialect.name in ("mysql", "mariadb")
+            take, free = ("GET_LOCK('promptopt', -1)", "RELEASE_LOCK('promptopt')") if mysql else ADVISORY
+            connection.execute(text(f"SELECT {take}"))
+            try:
+                yield
+            finally:
+                connection.execute(text(f"SELECT {free}"))
 
     def _database(self) -> Any:
         kind, _, rest = self.url.partition("://")
@@ -103,15 +130,18 @@ class Study:
         storage: where it lies.
         name: of the study.
         prune: the p-value of the pruner; None never prunes.
+        first: the name of the sweep's first study; by default the same.
 
     Attributes:
         study: Optuna's own.
         worker: what the storage calls this worker.
     """
 
-    def __init__(self, storage: Storage, name: str, *, prune: float | None = None) -> None:
+    def __init__(self, storage: Storage, name: str, *, prune: float | None = None, first: str | None = None) -> None:
         self.storage = storage
         self.name = name
+        self.first = first or name
+        self._prune = prune
         self._raw = storage.optuna
         pruners = optuna.pruners
         pruner = pruners.NopPruner() if prune is None else quietly(lambda: pruners.WilcoxonPruner(p_threshold=prune))
@@ -132,6 +162,22 @@ class Study:
 
     # ── The study as a whole ──────────────────────────────────────────────────────────────────────────────────────
 
+    def identity(self) -> dict[str, Any] | None:
+        """What its workers agreed in; None where it was never begun."""
+        found: dict[str, Any] | None = self.study.user_attrs.get("identity")
+        return found
+
+    def in_force(self) -> Study:
+        """Of a sweep's first study: that which its last extension has made, or itself."""
+        name = self.study.user_attrs.get(NOW, self.name)
+        return self if name == self.name else Study(self.storage, name, prune=self._prune, first=self.name)
+
+    def at_work_on(self) -> list[str]:
+        """The other workers that have a trial in hand, as far as can be told."""
+        self.recover()
+        held = [trial.user_attrs.get("worker", "?") for trial in self._trials((State.RUNNING,))]
+        return list(dict.fromkeys(worker for worker in held if worker != self.worker))
+
     def agree(self, identity: Mapping[str, Any]) -> None:
         """Write down what all workers must share, or compare it with what stands there.
 
@@ -149,12 +195,19 @@ class Study:
                 "Make this machine agree with it, or start a sweep with another name."
             )
 
-    def lay_out(self, settings: Mapping[int, Mapping[str, Any]], attributes: Mapping[str, Any]) -> None:
+    def lay_out(
+        self,
+        settings: Mapping[int, Mapping[str, Any]],
+        attributes: Mapping[str, Any],
+        *,
+        found: Mapping[int, Mapping[str, Any]] | None = None,
+    ) -> None:
         """One waiting trial per setting. If another worker is at it, wait; what is missing after that is added.
 
         Args:
             settings: the parameters by the setting's number; empty ones are drawn when the trial is taken.
             attributes: what else the study is to hold, for readers of the table.
+            found: outcomes of runs that need not be repeated, by setting and run.
         """
         if not self.created:
             self._wait_for("laid out")
@@ -165,7 +218,8 @@ class Study:
             there = {trial.user_attrs.get("setting") for trial in self._trials()}
             for setting, params in settings.items():
                 if setting not in there:
-                    self.study.enqueue_trial(dict(params), user_attrs={"setting": setting})
+                    known = {RUN + key: outcome for key, outcome in (found or {}).get(setting, {}).items()}
+                    self.study.enqueue_trial(dict(params), user_attrs={"setting": setting, **known})
         if not self.study.user_attrs.get("laid out"):
             self.study.set_user_attr("laid out", True)
 
@@ -196,12 +250,31 @@ class Study:
 
         Args:
             sampler: makes Optuna's sampler from the number of the setting.
+
+        Raises:
+            Extended: another worker has extended the sweep since this one began.
         """
         found = self._take(sampler) if time.monotonic() - self._recovered < self.storage.heartbeat else None
         if found is None:
             self.recover()
             found = self._take(sampler)
+        if not self._is_in_force():  # looked at behind the claim: whoever extends looks for claims behind saying so
+            if found:
+                self.give_back(found)
+            raise Extended(
+                f"the sweep {self.first!r} was extended by another worker. Nothing was lost; to work on it as it is "
+                f"now: promptopt sweep --join {self.first}"
+            )
         return found
+
+    def _is_in_force(self) -> bool:
+        """Whether the sweep has not been extended beyond this study. Waits for a worker that is about to extend it."""
+        first = self._raw.get_study_id_from_name(self.first)
+        if self._raw.get_study_user_attrs(first).get("extending"):
+            with self.storage.alone():
+                self._raw.set_study_user_attr(first, "extending", False)  # it has ended, or it was killed
+        now = self._raw.get_study_user_attrs(first).get(NOW, self.first)
+        return self.name in (now, now + TEST)
 
     def _take(self, sampler: Callable[[int], Any]) -> Any:
         with self.storage.lock():
@@ -387,13 +460,15 @@ def _orphans(trials: Sequence[Any]) -> list[Any]:
 
 
 def load(storage: Storage, name: str) -> Any:
-    """Optuna's study of that name, to read from.
+    """Optuna's study of that name, to read from; of a sweep that was extended, the one that is in force.
 
     Raises:
         UserError: there is none.
     """
     try:
-        return optuna.load_study(storage=storage.optuna, study_name=name)
+        found = optuna.load_study(storage=storage.optuna, study_name=name)
+        now = found.user_attrs.get(NOW)
+        return optuna.load_study(storage=storage.optuna, study_name=now) if now else found
     except KeyError:
         there = ", ".join(names(storage)) or "none"
         raise UserError(f"there is no study {name!r} in {hidden(storage.url)}. It holds: {there}.") from None
@@ -403,6 +478,12 @@ def names(storage: Storage) -> list[str]:
     """The studies in a storage."""
     found: list[str] = optuna.get_all_study_names(storage.optuna)
     return found
+
+
+def exists(url: str) -> bool:
+    """Whether there may be a study behind a URL; False for a file that is not there."""
+    path = _file(url)
+    return path is None or path.exists()
 
 
 def hidden(url: str) -> str:

@@ -3,12 +3,14 @@
 A *setting* is an optimizer with its parameters, and one Optuna trial. It is run on every task with every seed; what is
 compared is the mean over these runs of the score that the chosen prompt has on the dev split. :func:`table` reads the
 runs' outcomes from the trials' user attributes, so it needs no run folder and works on any machine.
+
+An interval says where the mean would lie with other seeds, on the same tasks. It is worked out from one number per
+seed, its mean over the tasks: a t interval, for scores from 0 to 1 on the logit scale and so inside 0 and 1, as is
+usual for proportions that surveys estimate. Fewer than three seeds give none.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,15 +19,20 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from ..sheets import to_csv
+
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
     from ..core import Array
 
+Range: TypeAlias = tuple[float, float]
 State: TypeAlias = Literal["complete", "pruned", "failed", "running", "waiting"]
 CONFIDENCE = 0.95
 LEVEL = 0.05
+FEWEST = 3  # seeds for an interval
+SAME = 12  # digits in which two mean scores must agree to be a tie; beyond are rounding errors
 RUN = "run:"  # before the key of a run among the user attributes of a trial
 STATES: dict[str, State] = {
     "COMPLETE": "complete",
@@ -39,12 +46,16 @@ ORDER: list[State] = ["complete", "pruned", "running", "waiting", "failed"]
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over ``n`` runs with its 95% t interval; ``low`` and ``high`` are None for fewer than two runs."""
+    """A mean over ``n`` runs with its 95% interval over ``seeds`` seeds.
+
+    ``low`` and ``high`` are None for fewer than three seeds, and where a seed has not run on every task yet.
+    """
 
     mean: float
     low: float | None
     high: float | None
     n: int
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class Difference:
 
     Attributes:
         mean: of the differences; at most 0 but for settings that were stopped early.
-        low, high: 95% t interval of the mean; None for fewer than two pairs.
+        low, high: 95% interval of the mean over seeds; None for fewer than three seeds.
         p: two-sided p-value of the sign-flip permutation test, which asks no normal distribution. With n pairs it
             cannot be less than 2 / 2^n.
         p_holm: the same, corrected for the number of settings that are compared with the best (Holm).
@@ -164,12 +175,17 @@ class Row:
     @property
     def tested(self) -> Score | None:
         """The mean score of its prompts on the test splits."""
-        return score([one.best for one in self.test]) if self.test else None
+        return score([(one.seed, one.best) for one in self.test], within=self._test_range) if self.test else None
 
     @property
     def gain(self) -> Score | None:
         """The mean gain over the starting prompts on the test splits."""
-        return score([one.difference for one in self.test]) if self.test else None
+        gains = [(one.seed, one.difference) for one in self.test]
+        return score(gains, within=_of_differences(self._test_range)) if self.test else None
+
+    @property
+    def _test_range(self) -> Range | None:
+        return range_of([value for one in self.test for value in (one.start, one.best)])
 
     def cost(self, what: Literal["questions", "calls", "tokens", "dollars", "seconds"]) -> float:
         """What its runs cost together."""
@@ -200,6 +216,12 @@ class SweepTable:
         return self.rows[0] if self.rows and self.rows[0].state == "complete" else None
 
     @property
+    def tied(self) -> tuple[Row, ...]:
+        """The best setting and those whose mean score equals its own, where there are such."""
+        found = tuple(row for row in self.rows if row.state == "complete" and _first(row) == _first(self.rows[0]))
+        return found if len(found) > 1 else ()
+
+    @property
     def finished(self) -> bool:
         """Whether no setting is waiting or under way."""
         return all(row.state not in ("waiting", "running") for row in self.rows)
@@ -223,16 +245,14 @@ class SweepTable:
         """One line per setting with plain numbers, every parameter in a column of its own."""
         params = list(dict.fromkeys(name for row in self.rows for name in row.params))
         rows = [self._record(row, params) for row in self.rows]
-        file = io.StringIO()
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return file.getvalue()
+        return to_csv(rows, list(rows[0]) if rows else [])
 
     def to_json(self) -> str:
         """Everything, every run of every setting included, on one line; NaN becomes null."""
         rows = [
-            asdict(row) | {"label": row.label, "significant": row.difference and row.difference.significant}
+            asdict(row)
+            | {"label": row.label, "significant": row.difference and row.difference.significant}
+            | {"tied": row in self.tied}
             for row in self.rows
         ]
         whole = {"name": self.name, "tasks": self.tasks, "seeds": self.seeds, "notes": self.notes, "rows": rows}
@@ -241,7 +261,8 @@ class SweepTable:
     def _cells(self, row: Row) -> list[str]:
         gap = row.difference
         cells = [row.label, _interval(row.score), *(_interval(row.tasks.get(task)) for task in self.tasks)]
-        cells += ["best" if row is self.best else _interval(gap, sign="+")]
+        tie = "tied best" if row in self.tied else ""
+        cells += [tie or ("best" if row is self.best else _interval(gap, sign="+"))]
         cells += [f"{gap.p_holm:.3f}{' *' if gap.significant else ''}" if gap else ""]
         if "test" in self.header():
             cells += [_interval(row.tested), _interval(row.gain, sign="+")]
@@ -283,12 +304,17 @@ def table(study: Study, test: Study | None = None) -> SweepTable:
     """
     tasks, seeds = tuple(study.user_attrs["tasks"]), tuple(study.user_attrs["seeds"])
     order = {run_key(task, seed): i for i, (seed, task) in enumerate((s, t) for s in seeds for t in tasks)}
-    tested = {trial.user_attrs["setting"]: _tests(trial, order) for trial in _settled(test)} if test else {}
-    rows = [_row(trial, tasks, order, tested) for trial in _settled(study)]
-    rows.sort(key=lambda row: (ORDER.index(row.state), -row.score.mean if row.score else math.inf, row.setting))
+    tested = {trial.user_attrs["setting"]: _tests(trial, order) for trial in settled(test)} if test else {}
+    trials = settled(study)
+    within = range_of([one["score"] for trial in trials for one in outcomes(trial).values()])
+    rows = [_row(trial, tasks, order, within) for trial in trials]
+    places = {number: place for place, number in enumerate(study.user_attrs.get("order", ()))}
+    rows.sort(key=lambda row: (ORDER.index(row.state), *_first(row), places.get(row.setting, row.setting)))
     rows = _distinct(rows)
     picked = choose(rows)
-    return SweepTable(study.study_name, tasks, seeds, tuple(_compared(rows, picked)), tuple(_notes(rows)))
+    name = study.user_attrs.get("sweep", study.study_name)
+    rows = [replace(row, test=tested.get(row.setting, ()) if row.setting in picked else ()) for row in rows]
+    return SweepTable(name, tasks, seeds, tuple(_compared(rows, picked, _of_differences(within))), tuple(_notes(rows)))
 
 
 def choose(rows: Sequence[Row]) -> list[int]:
@@ -300,14 +326,51 @@ def choose(rows: Sequence[Row]) -> list[int]:
     return list(best.values())
 
 
-def score(values: Sequence[float]) -> Score:
-    """The mean of values with its t interval.
+def score(runs: Sequence[tuple[int, float]], *, within: Range | None = None) -> Score:
+    """The mean of runs with its interval over seeds.
 
     Args:
-        values: ``(n,)``, at least one.
+        runs: the seed and the value of each, at least one.
+        within: the range that values can have; None where it is not known.
     """
-    mean, low, high = _t_interval(np.asarray(values, dtype=np.float64))
-    return Score(mean, low, high, len(values))
+    means = _by_seed(runs)
+    mean = float(np.mean([value for _, value in runs]))
+    low, high = _interval_over(means, within) if means is not None else (None, None)
+    return Score(mean, low, high, len(runs), len({seed for seed, _ in runs}))
+
+
+def range_of(scores: Sequence[float]) -> Range | None:
+    """From 0 to 1 where all scores lie there, as accuracies do; else None."""
+    return (0.0, 1.0) if all(0 <= value <= 1 for value in scores) else None
+
+
+def _of_differences(within: Range | None) -> Range | None:
+    return within and (within[0] - within[1], within[1] - within[0])
+
+
+def _by_seed(runs: Sequence[tuple[int, float]]) -> Array | None:
+    """``(n_seeds,)``: the mean of each seed's runs; None for too few seeds, or where they have not run equally much."""
+    found: dict[int, list[float]] = {}
+    for seed, value in runs:
+        found.setdefault(seed, []).append(value)
+    if len(found) < FEWEST or len({len(values) for values in found.values()}) > 1:
+        return None
+    return np.array([np.mean(values) for values in found.values()])
+
+
+def _interval_over(values: Array, within: Range | None) -> tuple[float, float]:
+    """The 95% t interval of the mean of ``(n_seeds,)`` values; within a range on its logit scale."""
+    from scipy import special, stats
+
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
+    if within is None or error < 10.0**-SAME:
+        return mean - half, mean + half
+    low, width = within[0], within[1] - within[0]
+    share = (mean - low) / width
+    half /= width * share * (1 - share)  # the slope of the logit at the mean
+    ends = special.expit(special.logit(share) + np.array([-half, half]))
+    return low + width * float(ends[0]), low + width * float(ends[1])
 
 
 def run_key(task: str, seed: int) -> str:
@@ -328,7 +391,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 # ── From trials to rows ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _settled(study: Study) -> list[FrozenTrial]:
+def settled(study: Study) -> list[FrozenTrial]:
     """One trial per setting: that which went furthest, the last of these. Trials of lost workers were retried."""
     found: dict[int, FrozenTrial] = {}
     for trial in study.get_trials(deepcopy=False):
@@ -346,12 +409,10 @@ def outcomes(trial: FrozenTrial) -> dict[str, dict[str, Any]]:
     return {key.removeprefix(RUN): value for key, value in trial.user_attrs.items() if key.startswith(RUN)}
 
 
-def _row(
-    trial: FrozenTrial, tasks: Sequence[str], order: Mapping[str, int], tested: Mapping[int, tuple[Test, ...]]
-) -> Row:
+def _row(trial: FrozenTrial, tasks: Sequence[str], order: Mapping[str, int], within: Range | None) -> Row:
     found = sorted(outcomes(trial).items(), key=lambda item: order[item[0]])
     runs = tuple(Outcome(**fields) for _, fields in found)
-    by_task = {task: [run.score for run in runs if run.task == task] for task in tasks}
+    by_task = {task: [(run.seed, run.score) for run in runs if run.task == task] for task in tasks}
     setting = trial.user_attrs["setting"]
     params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     return Row(
@@ -360,11 +421,10 @@ def _row(
         optimizer=trial.user_attrs.get("optimizer", params.get("optimizer", "")),
         params={name: value for name, value in params.items() if name != "optimizer"},
         state=STATES[trial.state.name],
-        score=score([run.score for run in runs]) if runs else None,
-        tasks={task: score(values) for task, values in by_task.items() if values},
+        score=score([(run.seed, run.score) for run in runs], within=within) if runs else None,
+        tasks={task: score(values, within=within) for task, values in by_task.items() if values},
         difference=None,
         outcomes=runs,
-        test=tested.get(setting, ()),
         error=trial.user_attrs.get("error"),
     )
 
@@ -384,24 +444,29 @@ def _tests(trial: FrozenTrial, order: Mapping[str, int]) -> tuple[Test, ...]:
     return tuple(Test(**{name: fields[name] for name in names}) for _, fields in found if fields.get("examples"))
 
 
-def _compared(rows: Sequence[Row], picked: Sequence[int]) -> list[Row]:
+def _first(row: Row) -> tuple[float, ...]:
+    """What rows of the same state are ordered by; equal for a tie."""
+    return (-round(row.score.mean, SAME) if row.score else math.inf,)
+
+
+def _compared(rows: Sequence[Row], picked: Sequence[int], within: Range | None) -> list[Row]:
     """The same rows with their differences from the first, where that is complete."""
     rows = [replace(row, chosen=row.setting in picked) for row in rows]
     if not rows or rows[0].state != "complete":
         return rows
     gaps = [_paired(row, rows[0]) for row in rows[1:]]
     compared = [i for i, gap in enumerate(gaps) if len(gap) >= 2]
-    p_values = [_sign_flip(gaps[i]) for i in compared]
+    p_values = [_sign_flip(np.array([value for _, value in gaps[i]])) for i in compared]
     for i, p, p_holm in zip(compared, p_values, holm(p_values), strict=True):
-        mean, low, high = _t_interval(gaps[i])
-        rows[i + 1] = replace(rows[i + 1], difference=Difference(mean, low, high, p, p_holm, len(gaps[i])))
+        gap = score(gaps[i], within=within)
+        rows[i + 1] = replace(rows[i + 1], difference=Difference(gap.mean, gap.low, gap.high, p, p_holm, gap.n))
     return rows
 
 
-def _paired(row: Row, best: Row) -> Array:
-    """``(n_pairs,)``: the setting minus the best on the runs that both have."""
+def _paired(row: Row, best: Row) -> list[tuple[int, float]]:
+    """The setting minus the best on each run that both have, with its seed."""
     theirs = {outcome.key: outcome.score for outcome in best.outcomes}
-    return np.array([one.score - theirs[one.key] for one in row.outcomes if one.key in theirs], dtype=np.float64)
+    return [(one.seed, one.score - theirs[one.key]) for one in row.outcomes if one.key in theirs]
 
 
 def _sign_flip(differences: Array) -> float:
@@ -413,20 +478,12 @@ def _sign_flip(differences: Array) -> float:
     return float(found.pvalue)
 
 
-def _t_interval(values: Array) -> tuple[float, float | None, float | None]:
-    mean = float(values.mean())
-    if len(values) < 2:
-        return mean, None, None
-    from scipy import stats
-
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return mean, mean - half, mean + half
-
-
 def _notes(rows: Sequence[Row]) -> list[str]:
     runs = [run for row in rows for run in row.outcomes]
     on_train = list(dict.fromkeys(run.task for run in runs if run.split == "train"))
     notes = [f"{', '.join(on_train)}: no dev split, so the score is that on the training split."] if on_train else []
+    if runs and (seeds := len({run.seed for run in runs})) < FEWEST:
+        notes.append(f"No intervals: {seeds} {'seed is' if seeds == 1 else 'seeds are'} too few; they need {FEWEST}.")
     if any(row.state == "pruned" for row in rows):
         notes.append("Settings marked pruned were clearly worse than the best and got no more seeds.")
     failed = [f"{row.label} failed: {row.error or 'its worker was lost'}" for row in rows if row.state == "failed"]

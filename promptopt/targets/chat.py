@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..core import ChatModel, Example, Message, Prompt, Reply, Setup
+from ..core import ChatModel, Example, Failed, Message, Prompt, Reply, Setup
 from ..errors import UserError
 from ..fanout import fan_out
 from .placeholders import fill, names, text_of, values
+from .replies import unusable
 
 STREAM = int.from_bytes(b"target")
 """Key of the random stream, so that other draws of the scorer are left alone."""
@@ -20,7 +21,8 @@ STREAM = int.from_bytes(b"target")
 class ChatTarget:
     """Asks a chat model for each example.
 
-    An output is the reply's text. Refused, empty and truncated replies are None, so they stay unscored, and counted.
+    An output is the reply's text. A refused, empty or cut-off reply is :class:`promptopt.core.Failed`, with what there
+    is of its text, and counted.
 
     Every call has a seed of its own, drawn from the run's seed, the prompt and the example. Demonstrations are turns of
     the conversation: inputs in the template, labels as the model's answers. They are the same for every prompt, in the
@@ -84,7 +86,7 @@ class ChatTarget:
         """Why this prompt cannot be run: it is empty."""
         return None if prompt.text.strip() else "the prompt is empty; write an instruction."
 
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str | None]:
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str | Failed]:
         """The replies' texts, in order.
 
         Raises:
@@ -95,7 +97,7 @@ class ChatTarget:
         (outputs,) = self.run_batch([prompt], examples)
         return outputs
 
-    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[str | None]]:
+    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[str | Failed]]:
         """What ``run`` returns, prompt by prompt, each as soon as it is complete; all calls are made side by side.
 
         Raises:
@@ -138,16 +140,8 @@ class ChatTarget:
         others = (one for one in self._shown if one.id != asked.id and one.input != asked.input)
         return [one for one, _ in zip(others, range(self._n_shown), strict=False)]
 
-    def _read(self, reply: Reply) -> str | None:
-        if reply.finish == "refusal":
-            self._setup.count("refused replies")
-        elif reply.finish == "length":
-            self._setup.count("truncated replies")
-        elif not reply.text.strip():
-            self._setup.count("empty replies")
-        else:
-            return reply.text
-        return None
+    def _read(self, reply: Reply) -> str | Failed:
+        return unusable(reply, model=self._model, setup=self._setup) or reply.text
 
 
 def _bytes(text: str) -> bytes:

@@ -6,14 +6,12 @@ class under each of them are averaged.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from ..core import Example, Prompt
-from ..errors import UnknownName, UserError, require
+from ..core import Example, Prompt, Setup
+from ..errors import UserError, require
 from ..store import cache_folder
 
 if TYPE_CHECKING:
@@ -21,10 +19,13 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from .clip_models import ClipModel
+    from .clip_text import TextEncoder
+
     Rows: TypeAlias = Sequence[NDArray[np.float32]]  # in fact one array, which a type checker does not call a sequence
 
-EMBEDDED = Path(__file__).parent.parent / "embedded" / "clip"
 TEXTS_AT_ONCE = 8192  # so many class texts of several prompts are encoded together
+CLASSES_EMBEDDED = 4  # with so many classes at most a template is embedded; with ten, distances correlate at .98
 
 
 class Clip:
@@ -40,14 +41,19 @@ class Clip:
             ``hf-hub:owner/name``, or a folder with ``open_clip_config.json``, weights (safetensors are preferred) and,
             if it has a vocabulary of its own, ``bpe.txt.gz``.
         pretrained: for an architecture, and only there: one of its open_clip tags, a file of weights, or ``random``,
-            which is the same untrained model every time.
+            which is the same untrained model every time. A tag also says which activation the weights were trained
+            with and how images are prepared, and the model is built so.
+        like: for a file of weights, and only there: the tag that it was trained like, if the architecture's tags
+            differ in that.
         device: ``auto`` (CUDA if there is one), or what torch calls it.
         batch_size: class texts a batch, and images up to 64; halved when memory runs out.
         cache: folder for image features; True is the user's cache folder, False or None keeps them in memory only.
 
     Attributes:
-        model: the open_clip model, in eval mode.
+        model: the open_clip model, in eval mode. It is shared by all targets and embedders of the process that name
+            it, whatever their classes are, so leave it as it is.
         tokenizer: its tokenizer.
+        record: what the run's record says of the model: its weights, activation and preprocessing.
 
     Raises:
         UnknownName: there is no such architecture or tag.
@@ -64,6 +70,7 @@ class Clip:
         classes: Sequence[str],
         model: str = "embedded",
         pretrained: str | None = None,
+        like: str | None = None,
         device: str = "auto",
         batch_size: int = 512,
         cache: str | Path | bool | None = True,
@@ -74,15 +81,31 @@ class Clip:
             raise UserError(f"batch_size must be at least 1, not {batch_size}.")
         for package in ("torch", "open_clip", "PIL"):
             require(package, extra="clip")
+        from .clip_models import load
+
+        self.classes = tuple(classes)
+        self.record: Mapping[str, Any] = {}
+        self._notes: tuple[str, ...] = ()
+        self._texts: TextEncoder | None = None
+        if loaded := load(model, pretrained, like=like, device=device):  # else it only helps to check a recipe
+            self._take(loaded, batch_size=batch_size, cache=_folder(cache))
+
+    def _take(self, loaded: ClipModel, *, batch_size: int, cache: Path | None) -> None:
         from .clip_images import ImageFeatures
         from .clip_text import TextEncoder
 
-        self.classes = tuple(classes)
-        self.model, self.tokenizer, config = load(model, pretrained, device=device)
+        self.model, self.tokenizer = loaded.model, loaded.tokenizer
+        self.record, self._notes = loaded.record, loaded.notes
+        self._embedded: dict[str, NDArray[np.float64]] = {}
         self._texts = TextEncoder(self.model, self.tokenizer, batch_size=batch_size)
-        self._images = ImageFeatures(self.model, config=config, batch_size=batch_size, cache=_folder(cache))
+        self._images = ImageFeatures(self.model, config=loaded.config, batch_size=batch_size, cache=cache)
         bias = self.model.logit_bias
         self._scale, self._bias = self.model.logit_scale.exp().item(), 0.0 if bias is None else bias.item()
+
+    def begin(self, setup: Setup, /) -> None:
+        """Say in the run's output how the model was built, where that is not plain."""
+        for note in self._notes:
+            setup.note(note)
 
     def problem_with(self, prompt: Prompt, /) -> str | None:
         """Why this prompt cannot be run: no or several ``{}`` in a line, or too long for the text tower; else None."""
@@ -116,6 +139,25 @@ class Clip:
         logits: torch.Tensor = self._images.of(examples) @ (self._scale * weights).T + self._bias
         return logits
 
+    def embed(self, texts: Sequence[str], /) -> NDArray[np.float64]:
+        """Where templates lie in the text tower's space: ``(n_texts, dim)``, each row of length 1.
+
+        A row is the mean of a template's class texts, over four classes at most, evenly spread: searches want it for
+        many templates, to know which of them are alike. Rows are remembered.
+        """
+        import numpy as np
+
+        assert self._texts is not None
+        names = self.classes[:: -(-len(self.classes) // CLASSES_EMBEDDED)]
+        new = [text for text in dict.fromkeys(texts) if text not in self._embedded]
+        some = max(1, TEXTS_AT_ONCE // len(names))
+        for part in (new[at : at + some] for at in range(0, len(new), some)):
+            features = self._texts.encode([text.replace("{}", name) for text in part for name in names])
+            means = features.double().cpu().numpy().reshape(len(part), len(names), -1).mean(axis=1)
+            self._embedded |= zip(part, means / np.linalg.norm(means, axis=1, keepdims=True), strict=True)
+        rows: NDArray[np.float64] = np.stack([self._embedded[text] for text in texts])
+        return rows
+
     # ── Parts of a run ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _groups(self, prompts: Sequence[Prompt]) -> Iterator[list[list[str]]]:
@@ -134,6 +176,7 @@ class Clip:
 
     def _class_features(self, group: Sequence[Sequence[str]]) -> Iterator[torch.Tensor]:
         """For each prompt its class embeddings ``(n_classes, dim)``, normalised."""
+        assert self._texts is not None
         texts = [line.replace("{}", name) for lines in group for line in lines for name in self.classes]
         features = self._texts.encode(texts)
         templates = features.view(-1, len(self.classes), features.shape[-1])  # (n_templates, n_classes, dim)
@@ -153,6 +196,8 @@ class Clip:
         if count != 1:
             found = "no {}" if not count else f"{count} times {{}}"
             return f"{line!r} has {found}; a template needs one {{}} where the class name goes."
+        if self._texts is None:
+            return None  # its weights are not on this machine, so how much fits is not known yet
         lengths = self._texts.lengths([line.replace("{}", name) for name in self.classes])
         length, name = max(zip(lengths, self.classes, strict=True))
         if length > self._texts.context:
@@ -172,100 +217,3 @@ def _folder(cache: str | Path | bool | None) -> Path | None:
     if cache is True:
         return cache_folder()
     return Path(cache) if cache else None
-
-
-# ── Loading ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def load(model: str, pretrained: str | None, *, device: str = "auto") -> tuple[Any, Any, Any]:
-    """An open_clip model in eval mode, fp32, its tokenizer and its configuration; arguments as of :class:`Clip`.
-
-    No code comes with the weights, and the global random generator is left as it was.
-
-    Raises:
-        UnknownName: there is no such architecture or tag.
-        UserError: the arguments do not go together, or loading failed.
-    """
-    import open_clip
-    import torch
-
-    where = _device(device)
-    name, tag = _resolve(model, pretrained)
-    own_vocabulary = Path(name.removeprefix("local-dir:")).resolve() / "bpe.txt.gz"
-    options = {"bpe_path": str(own_vocabulary)} if name.startswith("local-dir:") and own_vocabulary.is_file() else {}
-    trained = tag != "random"
-    try:
-        with _root_logger_untouched(), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
-            loaded = open_clip.create_model(
-                name, tag if trained else None, require_pretrained=trained, pretrained_text=False
-            )
-            tokenizer = open_clip.get_tokenizer(name, **options)
-            config = open_clip.get_model_config(name)
-    except Exception as error:  # open_clip, torch, safetensors and the network each raise their own
-        raise UserError(f"cannot load the CLIP model {model!r}: {type(error).__name__}: {error}") from error
-    return loaded.eval().requires_grad_(False).to(where), tokenizer, config
-
-
-def _resolve(model: str, pretrained: str | None) -> tuple[str, str | None]:
-    """Our names as open_clip's: a model, with a schema if it is not an architecture, and a tag."""
-    import open_clip
-
-    architecture = model.replace("/", "-")
-    if architecture in open_clip.list_models():
-        _check_tag(architecture, pretrained)
-        return architecture, pretrained
-    if pretrained is not None:
-        if not (model == "embedded" or model.startswith(("hf-hub:", "local-dir:")) or Path(model).is_dir()):
-            raise UnknownName("CLIP model", model, ["embedded", *open_clip.list_models()])
-        raise UserError(f"the model {model!r} brings its own weights; leave out pretrained = {pretrained!r}.")
-    if model.startswith("hf-hub:"):
-        return model, None
-    folder = EMBEDDED if model == "embedded" else Path(model.removeprefix("local-dir:"))
-    if (folder / "open_clip_config.json").is_file():
-        return f"local-dir:{folder}", None
-    if folder.is_dir() or model == "embedded" or model.startswith("local-dir:"):
-        raise UserError(f"{str(folder)!r} holds no CLIP model: open_clip_config.json is missing there.")
-    raise UnknownName("CLIP model", model, ["embedded", *open_clip.list_models()])
-
-
-def _check_tag(architecture: str, pretrained: str | None) -> None:
-    import open_clip
-
-    tags = [*open_clip.list_pretrained_tags_by_model(architecture), "random"]
-    if pretrained is None:
-        raise UserError(
-            f"{architecture} is an architecture without weights; say which with pretrained. Allowed: {', '.join(tags)}."
-        )
-    known = pretrained == "random" or open_clip.is_pretrained_cfg(architecture, pretrained)
-    if not known and not Path(pretrained).is_file():
-        raise UnknownName(f"pretrained tag of {architecture}", pretrained, tags)
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"the device {name!r} cannot be used here: {reason} Allowed: auto, cpu, cuda, cuda:1."
-        ) from None
-    return device
-
-
-@contextmanager
-def _root_logger_untouched() -> Iterator[None]:
-    """open_clip logs with ``logging.info``, which gives a bare root logger a handler for the rest of the process."""
-    root = logging.getLogger()
-    if root.handlers:
-        yield
-        return
-    handler = logging.NullHandler()
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)

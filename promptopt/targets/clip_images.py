@@ -21,6 +21,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor
 
 from ..core import Example
+from ..loading import say
 from ..store import Store
 from .halving import in_batches
 from .images import image_bytes, open_image
@@ -84,6 +85,8 @@ class ImageFeatures:
                 return F.normalize(self._model.encode_image(pixels).float(), dim=-1)
 
         done = 0
+        if missing:
+            say(f"encoding {len(missing):,} images")
         for features, _ in in_batches(missing, encode, batch_size=self._batch_size):
             fresh = dict(zip(missing[done : done + len(features)], features.cpu().numpy(), strict=True))
             done += len(fresh)

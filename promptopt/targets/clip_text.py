@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from open_clip.model import CLIP, CustomTextCLIP
-from open_clip.tokenizer import SimpleTokenizer
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 from torch import Tensor
 
@@ -70,6 +70,11 @@ class TextEncoder:
         """Tokens of each text, start and end included. Hugging Face tokenizers count to 4 contexts at most."""
         if self._by_word:
             return [len(self._ids(text)) + 2 for text in texts]
+        if isinstance(self._tokenizer, HFTokenizer) and self._tokenizer.tokenizer_mode != "clips":
+            # its rows do not tell: some tokenizers end a text with what they pad with, or blank out the end
+            cleaned = [self._tokenizer.clean_fn(text) for text in texts]
+            ids = self._tokenizer.tokenizer(cleaned, truncation=True, max_length=4 * self.context).input_ids
+            return [len(row) for row in ids]
         padding = getattr(getattr(self._tokenizer, "tokenizer", None), "pad_token_id", None) or 0
         rows: Tensor = self._tokenizer(list(texts), context_length=4 * self.context)
         return (rows != padding).sum(dim=-1).tolist()

@@ -25,17 +25,24 @@ if TYPE_CHECKING:
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds
 SHOWN = 300  # characters of a server's message
 VARIABLE = re.compile(r"\$\{(\w+)\}")
+BLAMES_REQUEST = (400, 413, 414, 422)
+"""Statuses that blame what was sent, and with it the prompt; others blame the address, the key or the server."""
 SECRET_HEADERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
+
+
+class Exhausted(ModelError):
+    """A transient error that outlasted the retries."""
 
 
 class Endpoint:
     """Sends requests and takes the output from the answers. Safe to use from several threads.
 
-    A message is a request, ``[url, body]`` as JSON. A reply is the output as JSON, or empty where there was none.
+    A message is a request, ``[url, body]`` as JSON. A reply is the output as JSON, or empty where there was none; where
+    the server refused this one request, it is a refusal with the server's words.
 
     Args:
         url: of the endpoint, maybe with placeholders; each request brings its own.
-        method, headers, output, timeout, retries: as in :class:`promptopt.targets.http.Http`.
+        method, headers, output, timeout, retries, price: as in :class:`promptopt.targets.http.Http`.
 
     Attributes:
         problem: why the last answer without an output had none.
@@ -46,7 +53,15 @@ class Endpoint:
     """
 
     def __init__(
-        self, *, url: str, method: str, headers: Mapping[str, str], output: str | None, timeout: float, retries: int
+        self,
+        *,
+        url: str,
+        method: str,
+        headers: Mapping[str, str],
+        output: str | None,
+        timeout: float,
+        retries: int,
+        price: float = 0.0,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -64,7 +79,7 @@ class Endpoint:
         self._name = f"http:{parts.netloc}{parts.path}"
         self._method, self._headers, self._output = method, dict(headers), output
         self._http = require("httpx2", extra="http")
-        self._timeout, self._retries = timeout, retries
+        self._timeout, self._retries, self._price = timeout, retries, price
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._tls: SSLContext | None = None
@@ -77,8 +92,8 @@ class Endpoint:
         return self._name
 
     def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
-        """One call; what it costs the server's owner is not known."""
-        return Usage(calls=n)
+        """One call at its price."""
+        return Usage(calls=n, dollars=n * self._price)
 
     def complete(
         self,
@@ -92,11 +107,14 @@ class Endpoint:
         """Send the request in the last message, within :meth:`open`; the other arguments say nothing to an endpoint.
 
         Raises:
-            ModelError: the server refused for good, or a transient error outlasted the retries.
+            Exhausted: a transient error outlasted the retries.
+            ModelError: the server refuses whatever it is sent.
             UserError: an environment variable is not set.
         """
         url, body = json.loads(messages[-1].text)
-        return Completion((Reply(self._read(self._send(url, body))),), Usage(calls=1))
+        response = self._send(url, body)
+        reply = Reply(self._read(response)) if response.is_success else Reply(self._said(response), "refusal")
+        return Completion((reply,), self.at_most(messages))
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -115,7 +133,7 @@ class Endpoint:
     # ── Sending ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _send(self, url: str, body: Any) -> Response:
-        """The answer to a request, tried again after transient errors."""
+        """The answer to a request, or what is said against it, tried again after transient errors."""
         http, client, headers = self._http, self._connect(), self._resolved()
         content = None if body is None else json.dumps(body).encode()
         for attempt in range(self._retries + 1):
@@ -127,7 +145,7 @@ class Endpoint:
             except http.RequestError as error:
                 failure = f"{type(error).__name__}: {error}"
             else:
-                if response.is_success:
+                if response.is_success or response.status_code in BLAMES_REQUEST:
                     return response
                 failure = self._said(response)
                 if response.status_code not in (408, 429) and response.status_code < 500:
@@ -135,7 +153,7 @@ class Endpoint:
                 wait = _retry_after(response, wait)
             if attempt == self._retries or wait > LONGEST_WAIT:
                 asked = f"; it asks to wait {wait:.0f} s" if wait > LONGEST_WAIT else ""
-                raise self._error(f"{failure} (after {attempt} retries{asked})")
+                raise Exhausted(str(self._error(f"{failure} (after {attempt} retries{asked})")))
             time.sleep(wait)
         raise AssertionError("unreachable")
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ..core import ChatModel, Example, Message, Prompt, Setup
+from ..core import ChatModel, Example, Failed, Message, Prompt, Reply, Setup
 from ..errors import UserError
 from ..fanout import fan_out
-from .endpoint import Endpoint
+from .endpoint import Endpoint, Exhausted
 from .placeholders import fill, names, values
+
+MOST_LOST = 10
+"""So many requests in a row without an answer end the run: the server is down."""
+UNREADABLE, EMPTY, LOST = "no output in the answer", "empty", "requests lost after all retries"
 
 
 class Http:
@@ -24,8 +29,11 @@ class Http:
     request is sent, and neither recorded nor shown.
 
     Every example is a call of the run's budget, recorded in its ledger, and not sent again when the run resumes. An
-    answer without the output is None, so it stays unscored, and counted; if all answers to the first prompt are, the
-    run ends, since ``output`` is wrong then.
+    answer without the output is :class:`promptopt.core.Failed`, and counted; if all answers to the first prompt are,
+    the run ends, since ``output`` is wrong then. Failed is also what the server refuses for what was sent (400, 413,
+    414, 422), with its words. Other refusals, such as for a wrong key, end the run. Where a transient error outlasts
+    the retries the output is None, unscored; but if none of a prompt's requests came through, or ten in a row did not,
+    the run ends, and can be resumed.
 
     Args:
         url: where to send the request, http or https.
@@ -38,6 +46,8 @@ class Http:
         retries: further attempts after a transient error (408, 429, 5xx, a lost connection, a time-out). The wait is
             what ``retry-after`` says, up to 60 s, or else 0.5 s, doubled each time.
         workers: requests at a time.
+        price: US dollars a request, counted against the budget, refused ones too; what an answer says of its cost is
+            not read.
 
     Raises:
         UserError: an argument is out of range, the prompt is never sent, or a key stands in the url or the headers.
@@ -56,11 +66,13 @@ class Http:
         timeout: float = 60.0,
         retries: int = 4,
         workers: int = 8,
+        price: float = 0.0,
     ) -> None:
         for name, value, allowed, holds in (
             ("timeout", timeout, "more than 0 seconds", math.isfinite(timeout) and timeout > 0),
             ("retries", retries, "0 or more", retries >= 0),
             ("workers", workers, "1 or more", workers >= 1),
+            ("price", price, "0 or more, in US dollars a request", math.isfinite(price) and price >= 0),
         ):
             if not holds:
                 raise UserError(f"{name} is {value}; allowed is {allowed}.")
@@ -68,10 +80,17 @@ class Http:
             raise UserError("the prompt is never sent; write {prompt} where it goes in body or url.")
         self._url, self._body, self._workers = url, body, workers
         self._endpoint = Endpoint(
-            url=url, method=method, headers=headers or {}, output=output, timeout=timeout, retries=retries
+            url=url,
+            method=method,
+            headers=headers or {},
+            output=output,
+            timeout=timeout,
+            retries=retries,
+            price=price,
         )
         self._billed: ChatModel = self._endpoint
         self._understood = False
+        self._lost_in_a_row = 0
 
     def begin(self, setup: Setup, /) -> None:
         """Bill the calls to the run."""
@@ -87,7 +106,7 @@ class Http:
 
         Raises:
             BudgetExhausted: the next call would exceed the budget.
-            ModelError: the server refused for good, or a transient error outlasted the retries.
+            ModelError: the server refuses whatever it is sent, or is out of reach.
             UserError: an environment variable is not set, an input is no text, or no answer holds the output.
         """
         (outputs,) = self.run_batch([prompt], examples)
@@ -105,23 +124,45 @@ class Http:
             for _ in prompts:
                 yield self._read([next(replies) for _ in examples])
 
-    def _ask(self, prompt: Prompt, example: Example) -> str:
-        """The output as JSON, or nothing where there is none."""
+    def _ask(self, prompt: Prompt, example: Example) -> Reply | Exhausted:
+        """What came back, or the transient error that outlasted the retries."""
         known = values(example, prompt=prompt.text)
         url = fill(self._url, {name: quote(text, safe="", errors="replace") for name, text in known.items()})
         request = Message("user", json.dumps([url, _filled(self._body, known)]))
-        return self._billed.complete([request], temperature=0.0).replies[0].text
+        try:
+            reply = self._billed.complete([request], temperature=0.0).replies[0]
+        except Exhausted as error:
+            self._lost_in_a_row += 1
+            if self._lost_in_a_row >= MOST_LOST:
+                raise
+            return error
+        self._lost_in_a_row = 0
+        return reply
 
-    def _read(self, replies: Sequence[str]) -> list[Any]:
-        outputs = [json.loads(reply) if reply else None for reply in replies]
-        if replies and not any(replies) and not self._understood:
+    def _read(self, replies: Sequence[Reply | Exhausted]) -> list[Any]:
+        """The outputs of one prompt."""
+        lost = [reply for reply in replies if isinstance(reply, Exhausted)]
+        if lost and len(lost) == len(replies):
+            raise lost[0]
+        outputs = [None if isinstance(reply, Exhausted) else self._output(reply) for reply in replies]
+        failed = Counter(output.reason.partition(":")[0] for output in outputs if isinstance(output, Failed))
+        if failed[UNREADABLE] and failed.total() == len(replies) and not self._understood:
             raise UserError(f"no answer of {self._endpoint.name} holds the output: {self._endpoint.problem}")
-        self._understood = self._understood or any(replies)
-        empty = [isinstance(output, str) and not output.strip() for output in outputs]
-        for what, n in (("unreadable replies", replies.count("")), ("empty replies", sum(empty))):
+        self._understood = self._understood or failed.total() + len(lost) < len(replies)
+        counts = {UNREADABLE: "unreadable replies", EMPTY: "empty replies"}
+        for what, n in [*failed.items(), (LOST, len(lost))]:
             if n:
-                self._setup.count(what, n)
-        return [None if blank else output for output, blank in zip(outputs, empty, strict=True)]
+                self._setup.count(counts.get(what, what), n)
+        return outputs
+
+    def _output(self, reply: Reply) -> Any:
+        if reply.finish == "refusal":
+            status, _, said = reply.text.partition(" ")
+            return Failed(f"HTTP {status}: {said}")
+        if not reply.text:
+            return Failed(UNREADABLE)
+        output = json.loads(reply.text)
+        return Failed(EMPTY) if isinstance(output, str) and not output.strip() else output
 
 
 def _filled(value: Any, known: Mapping[str, str]) -> Any:

@@ -53,12 +53,14 @@ class Outcome:
         written: the reasoning.
         answer: tokens of the model's own answer.
         loss: cross-entropy of the true answer, mean nats a token.
+        mistaken: whether, behind the true answer's first tokens, the model would ever have gone on otherwise.
         nll: of the prompt's tokens, mean nats a token; 0 if none of them has a token before it.
     """
 
     written: Written
     answer: Ids
     loss: float
+    mistaken: bool
     nll: float
 
 
@@ -92,8 +94,9 @@ class Writer:
         """One outcome per job, in order. Does not depend on what else is in the batch."""
         rows, nll, written = self._reason(jobs)
         heads = [(*job.head.ids, *one.tokens) for job, one in zip(jobs, written, strict=True)]
-        losses, answers = self._answer(rows, heads, [job.tail for job in jobs])
-        return [Outcome(*fields) for fields in zip(written, answers, losses, nll, strict=True)]
+        losses, right, answers = self._answer(rows, heads, [job.tail for job in jobs])
+        mistaken = [not one for one in right]
+        return [Outcome(*fields) for fields in zip(written, answers, losses, mistaken, nll, strict=True)]
 
     # ── Reasoning ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -139,14 +142,16 @@ class Writer:
 
     # ── Answers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _answer(self, rows: Rows, heads: Sequence[Ids], tails: Sequence[Tail]) -> tuple[list[float], list[Ids]]:
-        """Losses of the true answers, and the model's own answers, behind heads with reasoning."""
+    def _answer(
+        self, rows: Rows, heads: Sequence[Ids], tails: Sequence[Tail]
+    ) -> tuple[list[float], list[bool], list[Ids]]:
+        """Losses of the true answers, whether all their tokens are the likeliest, and the model's own answers."""
         firsts = [len(head) + tail.first for head, tail in zip(heads, tails, strict=True)]
         full = [(*head, *tail.ids) for head, tail in zip(heads, tails, strict=True)]
         read = _catch_up(rows, full, [min(len(head), first - 1) for head, first in zip(heads, firsts, strict=True)])
         places = [(i, t - 1) for i, first in enumerate(firsts) for t in range(first, len(full[i]))]
         sizes = [len(ids) - first for ids, first in zip(full, firsts, strict=True)]
-        losses = means(self._body, read, places, [full[i][t + 1] for i, t in places], sizes)
+        losses, right = means(self._body, read, places, [full[i][t + 1] for i, t in places], sizes)
 
         checked = [i for i, tail in enumerate(tails) if self._settings.use_drafts and tail.clean]
         asked = sorted({*range(len(heads))} - {*checked})
@@ -155,7 +160,7 @@ class Writer:
             answers |= zip(checked, self._checked(rows, read, checked, firsts, tails), strict=True)
         if asked:
             answers |= zip(asked, self._asked(rows.select(asked), [(heads[i], tails[i]) for i in asked]), strict=True)
-        return losses, [answers[i] for i in range(len(heads))]
+        return losses, right, [answers[i] for i in range(len(heads))]
 
     def _checked(
         self, rows: Rows, read: Read, checked: Sequence[int], firsts: Sequence[int], tails: Sequence[Tail]
@@ -252,7 +257,8 @@ def _prompt_losses(body: Body, read: Read, heads: Sequence[Head]) -> list[float]
     spans = [range(max(head.first, 1), head.stop) for head in heads]
     places = [(i, t - 1) for i, span in enumerate(spans) for t in span]
     targets = [heads[i].ids[t + 1] for i, t in places]
-    return means(body, read, places, targets, [len(span) for span in spans])
+    losses, _ = means(body, read, places, targets, [len(span) for span in spans])
+    return losses
 
 
 def _catch_up(rows: Rows, ids: Sequence[Ids], kept: Sequence[int]) -> Read:

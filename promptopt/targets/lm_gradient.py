@@ -23,7 +23,7 @@ from .lm_loss import Read
 from .lm_rows import Body, Rows, padded
 from .lm_text import Ids
 
-__all__ = ["Page", "Step", "steps"]
+__all__ = ["Page", "Step", "Terms", "steps"]
 
 EMBEDDED = 1 << 14
 """So many tokens' embeddings are taken at a time."""
@@ -86,28 +86,38 @@ class Step:
         return np.where(np.isnan(self.loss)[:, None], np.nan, rows)
 
 
+@dataclass(frozen=True)
+class Terms:
+    """The loss that slopes belong to: the answer's, and what is added.
+
+    Attributes:
+        perplexity_weight: of the mean NLL of the prompt's tokens.
+        answer_temperature: what the answer's logits are divided by.
+    """
+
+    perplexity_weight: float
+    answer_temperature: float
+
+
 def steps(
-    body: Body, pages: Sequence[Page], *, perplexity_weight: float, reuse_prefix: bool, one_pass: bool
+    body: Body, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool, one_pass: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The answers' losses ``(n,)``, the logits at the places ``(n, n_vocabulary)``, the slopes ``(n, width)``; fp32.
 
     Args:
-        perplexity_weight: of the mean NLL of the prompt's tokens, which is added to the loss that the slopes belong to.
         reuse_prefix: read what stands before the place without a gradient.
         one_pass: take logits and slopes from one forward pass, not from one each.
     """
+    losses, logits, slopes = _pass(body, pages, terms, reuse_prefix=reuse_prefix)
     if one_pass:
-        return _pass(body, pages, perplexity_weight=perplexity_weight, reuse_prefix=reuse_prefix)
-    losses, _, slopes = _pass(body, pages, perplexity_weight=perplexity_weight, reuse_prefix=reuse_prefix)
+        return losses, logits, slopes
     with torch.no_grad():
         states = Rows.empty(body, len(pages)).feed([page.ids[: page.place] for page in pages])
         hidden = Read(states, [0] * len(pages)).at([(i, page.place - 1) for i, page in enumerate(pages)])
         return losses, body.logits(hidden).cpu(), slopes
 
 
-def _pass(
-    body: Body, pages: Sequence[Page], *, perplexity_weight: float, reuse_prefix: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _pass(body: Body, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool) -> tuple[Tensor, Tensor, Tensor]:
     n = len(pages)
     cuts = [page.place - 1 if reuse_prefix else 0 for page in pages]  # the token before is read again: it proposes
     rows = Rows.empty(body, n)
@@ -121,7 +131,7 @@ def _pass(
     with torch.enable_grad():
         leaf = embeds[row, column].clone().requires_grad_()
         read = Read(rows.feed(ids, embeds=embeds.index_put((row, column), leaf)), cuts)
-        losses, answers = _losses(body, read, pages, perplexity_weight=perplexity_weight)
+        losses, answers = _losses(body, read, pages, terms)
         (slopes,) = torch.autograd.grad(losses.sum(), leaf)
     body.work["backwards"] += 1
     with torch.no_grad():
@@ -129,19 +139,27 @@ def _pass(
     return answers.detach().float().cpu(), logits.cpu(), slopes.float().cpu()
 
 
-def _losses(body: Body, read: Read, pages: Sequence[Page], *, perplexity_weight: float) -> tuple[Tensor, Tensor]:
-    """What is differentiated, but for what no gradient reaches, and the answers' part of it; both ``(n,)``."""
-    places: list[tuple[int, int]] = []
-    weights: list[tuple[float, float]] = []
+def _losses(body: Body, read: Read, pages: Sequence[Page], terms: Terms) -> tuple[Tensor, Tensor]:
+    """What is differentiated, but for what no gradient reaches, and the answers' own losses; both ``(n,)``.
+
+    Each term: a page, one of its tokens, its weight in the one and in the other, and its temperature.
+    """
+    found: list[tuple[int, int, float, float, float]] = []
     for i, page in enumerate(pages):
         answer, after = range(page.first, len(page.ids)), range(page.place + 1, page.stop)
-        places += [(i, t) for t in answer]
-        weights += [(1 / len(answer), 1 / len(answer))] * len(answer)
-        if perplexity_weight:
-            places += [(i, t) for t in after]
-            weights += [(perplexity_weight / page.size, 0.0)] * len(after)
-    each = body.losses(read.at([(i, t - 1) for i, t in places]), [pages[i].ids[t] for i, t in places])
-    row = torch.tensor([i for i, _ in places], device=each.device)
-    whole, part = torch.tensor(weights, device=each.device, dtype=each.dtype).unbind(dim=1)
+        share = 1 / len(answer)
+        if terms.answer_temperature == 1:
+            found += [(i, t, share, share, 1.0) for t in answer]
+        else:
+            found += [(i, t, share, 0.0, terms.answer_temperature) for t in answer]
+            found += [(i, t, 0.0, share, 1.0) for t in answer]
+        if terms.perplexity_weight:
+            found += [(i, t, terms.perplexity_weight / page.size, 0.0, 1.0) for t in after]
+    row, place, whole, part, temperatures = zip(*found, strict=True)
+    states = read.at([(i, t - 1) for i, t in zip(row, place, strict=True)])
+    targets = [pages[i].ids[t] for i, t in zip(row, place, strict=True)]
+    each = body.losses(states, targets, temperatures=() if terms.answer_temperature == 1 else temperatures)
+    index = torch.tensor(row, device=each.device)
     nothing = torch.zeros(len(pages), device=each.device, dtype=each.dtype)
-    return nothing.index_add(0, row, whole * each), nothing.index_add(0, row, part * each)
+    one, other = (nothing.index_add(0, index, each.new_tensor(weights) * each) for weights in (whole, part))
+    return one, other

@@ -63,10 +63,14 @@ def agreeing(
 
 def means(
     body: Body, read: Read, places: Sequence[tuple[int, int]], targets: Sequence[int], sizes: Sequence[int]
-) -> list[float]:
-    """The mean loss of each row's targets; the places are row by row, ``sizes`` of them in each."""
+) -> tuple[list[float], list[bool]]:
+    """The mean loss of each row's targets, and whether each of them is the likeliest token in its place.
+
+    The places are row by row, ``sizes`` of them in each.
+    """
     if not places:
-        return [0.0] * len(sizes)
-    losses = body.losses(read.at(places), targets).double().cpu().numpy()
-    parts = np.split(losses, np.cumsum(sizes)[:-1])
-    return [float(part.mean()) if len(part) else 0.0 for part in parts]
+        return [0.0] * len(sizes), [True] * len(sizes)
+    found = body.scored(read.at(places), targets)
+    losses, right = (np.split(one.cpu().numpy(), np.cumsum(sizes)[:-1]) for one in found)
+    mean = [float(part.mean(dtype=np.float64)) if len(part) else 0.0 for part in losses]
+    return mean, [bool(part.all()) for part in right]

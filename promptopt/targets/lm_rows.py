@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -99,15 +99,35 @@ class Body:
         logits: Tensor = self._head(hidden).float()
         return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
 
-    def losses(self, hidden: Tensor, targets: Sequence[int]) -> Tensor:
-        """Negative log-likelihood of the token that follows each hidden state, nats: ``(n,)``, fp32."""
+    def losses(self, hidden: Tensor, targets: Sequence[int], *, temperatures: Sequence[float] = ()) -> Tensor:
+        """Negative log-likelihood of the token that follows each hidden state, nats: ``(n,)``, fp32.
+
+        Args:
+            temperatures: ``(n,)`` what each state's logits are divided by; 1 by default.
+        """
+        return torch.cat([loss for loss, _ in self._scored(hidden, targets, temperatures)])
+
+    def scored(self, hidden: Tensor, targets: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """:meth:`losses`, and whether each token is the likeliest one: ``(n,)`` both."""
+        losses, logits = zip(
+            *[(loss, logits.argmax(dim=-1)) for loss, logits in self._scored(hidden, targets, ())], strict=True
+        )
+        likeliest = torch.cat(logits)
+        return torch.cat(losses), likeliest == torch.tensor(targets, device=likeliest.device)
+
+    def _scored(
+        self, hidden: Tensor, targets: Sequence[int], temperatures: Sequence[float]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Losses and logits, part by part."""
         parts = self._in_parts(hidden)
-        wanted = torch.split(torch.tensor(targets, dtype=torch.long), [len(part) for part in parts])
-        losses = []
-        for part, target in zip(parts, wanted, strict=True):
+        sizes = [len(part) for part in parts]
+        wanted = torch.split(torch.tensor(targets, dtype=torch.long), sizes)
+        divisors = torch.split(torch.tensor(temperatures or [1.0] * len(targets)), sizes)
+        for part, target, divisor in zip(parts, wanted, divisors, strict=True):
             logits = self.logits(part)
-            losses.append(F.cross_entropy(logits, target.to(logits.device), reduction="none"))
-        return torch.cat(losses)
+            if temperatures:
+                logits = logits / divisor.to(logits.device)[:, None]
+            yield F.cross_entropy(logits, target.to(logits.device), reduction="none"), logits
 
     def likeliest(self, hidden: Tensor) -> list[int]:
         """The likeliest next token behind each hidden state: ``(n,)``."""

@@ -4,13 +4,14 @@ What it reads for one example is a *document*::
 
     question and prompt, in the template | reasoning | extractor | answer
 
-The reasoning is generated; then the extractor ("Therefore, the final answer is $") is put behind it, and what the
+The reasoning is generated; then the extractor ("Therefore, the final answer is:") is put behind it, and what the
 model writes next is its answer. The cross-entropy of the true answer in that place is the task loss.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..core import Example, Prompt, Setup
 from ..errors import UserError
-from ..models.local_reader import Reader, located
+from ..models.local_reader import EMBEDDED, Reader, located
 from .halving import in_batches
 from .placeholders import names
 
@@ -28,14 +29,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .lm_generate import Job, Outcome, Writer
-    from .lm_gradient import Page, Step
+    from .lm_gradient import Page, Step, Terms
     from .lm_memory import Memory
     from .lm_rows import Body
     from .lm_text import Head, Pages, Tail
 
 __all__ = ["LocalLM", "Reasoned"]
 
-EXTRACTOR = "\nTherefore, the final answer is $"
+NUMBER_EXTRACTOR = "\nTherefore, the final answer is $"
+EXTRACTOR = "\nTherefore, the final answer is:\n"
+NUMBER = re.compile(r"[-+]?\$?[\d,]*\.?\d+%?")
 REMEMBERED = 10_000
 """So many pieces of reasoning are kept, the latest ones."""
 
@@ -46,11 +49,13 @@ class Reasoned(str):
     Attributes:
         reasoning: what the model wrote before the extractor.
         loss: cross-entropy of the true answer behind this reasoning and the extractor, mean nats a token.
+        mistaken: whether a token of the true answer is not the likeliest behind those before it (teacher forcing).
         nll: of the prompt's tokens where they stand, mean nats a token.
     """
 
     reasoning: str = ""
     loss: float = math.nan
+    mistaken: bool = False
     nll: float = math.nan
 
     @property
@@ -67,8 +72,12 @@ class LocalLM:
 
     An output is a :class:`Reasoned`: the first line that the model writes behind the extractor. Reasoning ends with one
     of the model's end tokens, at ``max_tokens``, or where the model writes the extractor itself; questions are never
-    searched for it. Answers are greedy. We differ from [Das2025] in that the default extractor begins a new line, so
-    that it does not stick to the last word.
+    searched for it. Answers are greedy.
+
+    The default extractor suits the labels: where all of ``examples`` are numbers, it is that of [Das2025], which ends
+    in "$"; else it ends in a colon and a new line, since behind a "$" models write amounts of money. We differ from
+    [Das2025] in that it also begins a new line, so that it does not stick to the last word. The embedded LM was trained
+    with "$", and always gets it.
 
     At temperature 0 the likeliest token is taken; else each reasoning is drawn with a random stream of its own, from
     the seed, the prompt and the example. An output does not depend on what else is in a batch, nor on the switches
@@ -79,7 +88,7 @@ class LocalLM:
         model: a folder, or a name on the Hugging Face Hub.
         template: how prompt and input are put: ``{prompt}`` once, ``{input}``, or ``{name}`` for a field of an input
             that is a dict. Replaced as data.
-        extractor: what is put behind the reasoning; may be made of special tokens.
+        extractor: what is put behind the reasoning; may be made of special tokens. By default it suits ``examples``.
         chat_template: whether that is the user's turn in the model's chat template; by default as there is one or not.
         template_options: further variables of the chat template, for example ``enable_thinking = false``.
         max_tokens: the longest reasoning; 0 for none.
@@ -94,6 +103,7 @@ class LocalLM:
         use_drafts: check earlier reasoning, and true answers, instead of writing them anew.
         keep_reasoning: take the gradient with the reasoning that was written when the prompt was rated.
         one_pass: take proposals and gradient from one forward pass.
+        examples: training examples, whose labels choose the default extractor; those of the run.
 
     Raises:
         UserError: an argument is out of range, or there is no such folder; on first use, the model cannot be loaded, is
@@ -107,7 +117,7 @@ class LocalLM:
         *,
         model: str | Path,
         template: str = "{input}\n{prompt}",
-        extractor: str = EXTRACTOR,
+        extractor: str | None = None,
         chat_template: bool | None = None,
         template_options: Mapping[str, Any] | None = None,
         max_tokens: int = 256,
@@ -122,6 +132,7 @@ class LocalLM:
         use_drafts: bool = True,
         keep_reasoning: bool = True,
         one_pass: bool = True,
+        examples: Sequence[Example] = (),
     ) -> None:
         least = {"max_tokens": (max_tokens, 0), "answer_tokens": (answer_tokens, 1), "batch_size": (batch_size, 1)}
         for argument, (value, smallest) in least.items():
@@ -133,7 +144,8 @@ class LocalLM:
             raise UserError(f"the template is {template!r}; write {{prompt}} once and {{input}} where they go.")
         self._model, called = located(model)
         self.name = f"local:{called}"
-        self._template, self._extractor = template, extractor
+        self._template = template
+        self._extractor = _suited(self._model, examples) if extractor is None else extractor
         self._chat_template, self._template_options = chat_template, dict(template_options or {})
         self._max_tokens, self._answer_tokens, self._temperature = max_tokens, answer_tokens, temperature
         self._seed = seed
@@ -193,7 +205,7 @@ class LocalLM:
         lines = self._pages.text(outcome.answer).strip().splitlines()
         output = Reasoned(lines[0].strip() if lines else "")
         output.reasoning = self._pages.text(outcome.written.tokens)
-        output.loss, output.nll = outcome.loss, outcome.nll
+        output.loss, output.mistaken, output.nll = outcome.loss, outcome.mistaken, outcome.nll
         if self._setup and not outcome.written.ended and self._max_tokens:
             self._setup.count("reasonings cut at max_tokens")
         return output
@@ -311,6 +323,7 @@ class LocalLM:
         *,
         with_reasoning: bool = True,
         perplexity_weight: float = 0.0,
+        answer_temperature: float = 1.0,
     ) -> Step:
         """Proposals and gradient for one position of a prompt, from one forward and one backward pass.
 
@@ -322,17 +335,20 @@ class LocalLM:
             text: the prompt.
             position: an index into ``tokens(text)``.
             with_reasoning: False leaves the reasoning out of the document: [Das2025]'s ablation.
+            answer_temperature: the answer's logits are divided by it in what is differentiated, though not in the
+                step's ``loss``. Below 1, examples that are nearly right or wholly wrong count for less.
 
         Raises:
             ValueError: there is no such position.
             UserError: as ``run``; or the position is the first of the whole document, so that nothing proposes it.
         """
-        from .lm_gradient import Step
+        from .lm_gradient import Step, Terms
 
         with self._lock:
             pages = self._whole(text, position, examples, with_reasoning=with_reasoning)
             body, _ = self._weights
-            return Step(body, len(self._pages.vocabulary), *self._steps(pages, len(examples), perplexity_weight))
+            terms = Terms(perplexity_weight, answer_temperature)
+            return Step(body, len(self._pages.vocabulary), *self._steps(pages, len(examples), terms))
 
     def _whole(self, text: str, position: int, examples: Sequence[Example], *, with_reasoning: bool) -> dict[int, Page]:
         """Whole documents, by the number of their example, of those that have such a position."""
@@ -362,7 +378,7 @@ class LocalLM:
             )
         return pages
 
-    def _steps(self, pages: Mapping[int, Page], n: int, perplexity_weight: float) -> tuple[Any, Any, Any]:
+    def _steps(self, pages: Mapping[int, Page], n: int, terms: Terms) -> tuple[Any, Any, Any]:
         """Losses ``(n,)``, logits and slopes ``(n, ...)``, NaN where there is no page."""
         import torch
 
@@ -372,8 +388,7 @@ class LocalLM:
 
         def take(part: Sequence[int]) -> tuple[Any, Any, Any]:
             chosen = [pages[i] for i in part]
-            switches = {"reuse_prefix": self._reuse_prefix, "one_pass": self._one_pass}
-            return steps(body, chosen, perplexity_weight=perplexity_weight, **switches)
+            return steps(body, chosen, terms, reuse_prefix=self._reuse_prefix, one_pass=self._one_pass)
 
         order = sorted(pages, key=lambda i: len(pages[i].ids))
         parts = []
@@ -459,6 +474,13 @@ class LocalLM:
             )
             self._loaded = body, Writer(body, pages, ends=_ends(weights, pages.tokenizer), settings=settings)
         return self._loaded
+
+
+def _suited(model: str, examples: Sequence[Example]) -> str:
+    """The extractor that asks a model for answers like those of the examples."""
+    labels = [one.label[0] if isinstance(one.label, list | tuple) and one.label else one.label for one in examples]
+    numbers = bool(labels) and all(NUMBER.fullmatch(str(label).strip()) for label in labels)
+    return NUMBER_EXTRACTOR if numbers or Path(model).resolve() == EMBEDDED.resolve() else EXTRACTOR
 
 
 def _ends(model: Any, tokenizer: Any) -> set[int]:

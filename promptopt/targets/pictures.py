@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..core import Begins, Example, Picture, Prompt, Setup, Target
+from ..attachments import picture_of
+from ..core import BatchTarget, Begins, Example, Failed, Picture, Prompt, Setup, Target
 
-__all__ = ["Pictures"]
+__all__ = ["Pictures", "picture_in"]
+
+SHOWN = 300  # characters of what is no picture
 
 
 class Pictures:
     """Turns another target's outputs, base64 or ``data:`` URLs, into pictures.
 
-    An output that holds no PNG, JPEG, WebP or GIF becomes None, so it stays unscored, and is counted. What the picture
-    shows is not looked at, and addresses are not fetched.
+    An output that holds no PNG, JPEG, WebP or GIF is :class:`promptopt.core.Failed`, and counted; one that has failed
+    already stays as it is. What the picture shows is not looked at, and addresses are not fetched.
 
     Args:
         target: gives one text per example.
@@ -35,20 +38,41 @@ class Pictures:
         """What the other target says."""
         return self._target.problem_with(prompt)
 
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Picture | None]:
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Picture | Failed | None]:
         """One picture per example, in order.
 
         Raises:
             PromptoptError: as the other target's ``run``.
         """
-        outputs = self._target.run(prompt, examples)
-        pictures = [_picture(output) for output in outputs]
-        if lost := sum(p is None and o is not None for p, o in zip(pictures, outputs, strict=True)):
-            self._setup.count("outputs that are no pictures", lost)
-        return pictures
+        (outputs,) = self.run_batch([prompt], examples)
+        return outputs
+
+    def run_batch(
+        self, prompts: Sequence[Prompt], examples: Sequence[Example], /
+    ) -> Iterator[list[Picture | Failed | None]]:
+        """What ``run`` returns, prompt by prompt; made side by side where the other target can.
+
+        Raises:
+            PromptoptError: as ``run``.
+        """
+        if isinstance(self._target, BatchTarget):
+            batches = self._target.run_batch(prompts, examples)
+        else:
+            batches = (self._target.run(prompt, examples) for prompt in prompts)
+        for outputs in batches:
+            yield [self._picture(output) for output in outputs]
+
+    def _picture(self, output: Any) -> Picture | Failed | None:
+        if output is None or isinstance(output, Failed | Picture):
+            return output
+        if (found := picture_in(output)) is None:
+            self._setup.count("outputs that are no pictures")
+            return Failed("no picture", str(output)[:SHOWN])
+        return found
 
 
-def _picture(output: Any) -> Picture | None:
+def picture_in(output: Any) -> Picture | None:
+    """The picture that a text holds as base64 or as a data URL."""
     if not isinstance(output, str):
         return None
     text = output.partition(",")[2] if output.startswith("data:") else output
@@ -56,10 +80,4 @@ def _picture(output: Any) -> Picture | None:
         data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         return None
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return Picture(data, "image/png")
-    if data.startswith(b"\xff\xd8\xff"):
-        return Picture(data, "image/jpeg")
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return Picture(data, "image/webp")
-    return Picture(data, "image/gif") if data.startswith((b"GIF87a", b"GIF89a")) else None
+    return picture_of(data)

@@ -9,10 +9,11 @@ import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 
-from ..core import ChatModel, Example, Message, Picture, Prompt, Reply, Setup
+from ..core import ChatModel, Example, Failed, Message, Picture, Prompt, Reply, Setup
 from ..errors import UserError
 from ..fanout import fan_out
 from .images import open_image
+from .replies import unusable
 
 __all__ = ["VlmClassifier"]
 
@@ -37,8 +38,8 @@ class VlmClassifier:
     follow again: *a photo of a cat, dog or hot dog*.
 
     An output is the name of the class that the reply names: it is that name, but for case and punctuation around it, or
-    it contains that name and no other. Refused, empty and truncated replies, and those that name no class or several,
-    are None, so they stay unscored, and counted.
+    it contains that name and no other. Refused and empty replies, cut-off ones in which there is no such name, and
+    those that name no class or several, are :class:`promptopt.core.Failed`, and counted.
 
     Every call has a seed of its own, drawn from the run's seed, the prompt and the example. Each image is made smaller
     where it has to be, encoded once and kept in memory: as PNG, or as JPEG where that is larger than 100 kB.
@@ -89,7 +90,7 @@ class VlmClassifier:
         """Why this prompt cannot be run: it is empty."""
         return None if prompt.text.strip() else "the prompt is empty; write a question about the picture."
 
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str | None]:
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str | Failed]:
         """Names of classes, in order.
 
         An example's input is a path, a PIL image, or a uint8 array ``(height, width)`` or ``(height, width, 3)``.
@@ -102,7 +103,7 @@ class VlmClassifier:
         (outputs,) = self.run_batch([prompt], examples)
         return outputs
 
-    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[str | None]]:
+    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[str | Failed]]:
         """What ``run`` returns, prompt by prompt, each as soon as it is complete; all calls are made side by side.
 
         Raises:
@@ -137,18 +138,13 @@ class VlmClassifier:
 
     # ── What comes back ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, reply: Reply) -> str | None:
-        if reply.finish == "refusal":
-            self._setup.count("refused replies")
-        elif reply.finish == "length":
-            self._setup.count("truncated replies")
-        elif not reply.text.strip():
-            self._setup.count("empty replies")
-        elif (name := self.class_in(reply.text)) is None:
-            self._setup.count("replies that name no class, or several")
-        else:
+    def _read(self, reply: Reply) -> str | Failed:
+        failed = unusable(reply, model=self._model, setup=self._setup)
+        if (failed is None or reply.finish == "length") and (name := self.class_in(reply.text)):
             return name
-        return None
+        if failed is None:
+            self._setup.count("replies that name no class, or several")
+        return failed or Failed("no class, or several", reply.text)
 
     def class_in(self, text: str) -> str | None:
         """The class that a reply names, thoughts left out; None if it names none, or several."""

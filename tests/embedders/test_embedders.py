@@ -179,9 +179,11 @@ def test_without_a_disk_nothing_is_written_and_no_name_is_needed(tmp_path: Path,
 
 def test_a_template_is_the_mean_of_its_class_texts() -> None:
     embedder: Any = clip_text(cache=False)
-    from promptopt.targets.clip import load
+    from promptopt.targets.clip_models import load
 
-    model, tokenizer, _ = load("embedded", None, device="cpu")
+    loaded = load("embedded", None, device="cpu")
+    assert loaded is not None
+    model, tokenizer = loaded.model, loaded.tokenizer
     texts = [f"a {style} of a {name}" for style in ("scan", "sketch") for name in ("zero", "seven")]
     features = model.encode_text(tokenizer(texts), normalize=True).double().numpy()
     for template, rows in {"a scan of a {}": features[:2], "a scan of a {}\n\na sketch of a {}": features}.items():

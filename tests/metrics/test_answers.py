@@ -53,8 +53,8 @@ def test_the_last_number_is_read(text: str, number: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "forty-two", "H2O", "v1.2", "1e999999999", "No."])
-def test_a_reply_without_a_number_is_unscored_with_a_reason(text: str) -> None:
-    assert Numeric()([text], [Example("e", None, "42")]) == [Mark(None, f"no number in {text!r}")]
+def test_a_reply_without_a_number_has_failed_with_a_reason(text: str) -> None:
+    assert Numeric()([text], [Example("e", None, "42")]) == [Mark(None, f"no number: {text!r}", failed=True)]
 
 
 @pytest.mark.parametrize(
@@ -131,22 +131,22 @@ def test_the_pick_is_found_across_lines(reply: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        ("", "no option in ''"),
+        ("", "no option: ''"),
         ("A dog", "no option"),
         ("I like dogs", "no option"),
         ("the answer is a dog", "no option"),
         ("Not B.", "no option"),
         ("Answer: None", "no option"),
-        ("A or B", "several options, A, B,"),
-        ("The answer is A or B", "several options, A, B,"),
-        ("(A) x\n(B) y", "several options, A, B,"),
-        ("I choose (B), since (A) is wrong", "several options, A, B,"),
+        ("A or B", "several options: A, B in"),
+        ("The answer is A or B", "several options: A, B in"),
+        ("(A) x\n(B) y", "several options: A, B in"),
+        ("I choose (B), since (A) is wrong", "several options: A, B in"),
     ],
 )
-def test_a_reply_without_a_clear_pick_is_unscored_with_a_reason(reply: str, reason: str) -> None:
+def test_a_reply_without_a_clear_pick_has_failed_with_a_reason(reply: str, reason: str) -> None:
     mark = MultipleChoice()([reply], [Example("e", None, "B")])[0]
     assert isinstance(mark, Mark)
-    assert mark.value is None
+    assert (mark.value, mark.failed) == (None, True)
     assert mark.feedback.startswith(reason)
 
 

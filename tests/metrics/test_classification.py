@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from promptopt.config import build
-from promptopt.core import Example
+from promptopt.core import Example, Mark
 from promptopt.errors import UserError
 from promptopt.metrics.classification import Accuracy, LogProbability, Margin
 
@@ -70,7 +70,15 @@ def test_outputs_are_not_changed(metric: Any) -> None:
 def test_accuracy_of_texts() -> None:
     outputs = [" Dog\n", "dog", "FIRE ENGINE", None]
     assert Accuracy(classes=CLASSES)(outputs, examples()) == [1.0, 0.0, 1.0, None]
-    assert Accuracy(classes=CLASSES)(["no idea"], examples(["dog"])) == [0.0]
+    assert Accuracy(classes=CLASSES)(["no idea"], examples(["dog"])) == [Mark(0.0, "no class: 'no idea'", failed=True)]
+
+
+def test_log_probabilities_and_margins_have_a_floor() -> None:
+    rows = [[0.0, -np.inf, -np.inf], [-np.inf, 0.0, -np.inf], [-250.0, 0.0, -1.0]]
+    first = examples([CLASSES[0]] * 3)
+    assert LogProbability(classes=CLASSES)(rows, first) == [0.0, -100.0, -100.0]
+    assert Margin(classes=CLASSES)(rows, first) == [100.0, -100.0, -100.0]
+    assert LogProbability.worst == Margin.worst == -100.0
 
 
 @pytest.mark.parametrize("metric", [LogProbability, Margin])

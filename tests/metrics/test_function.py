@@ -35,6 +35,7 @@ def test_it_is_called_for_each_output_but_none() -> None:
         (Mark(0.25, "why"), Mark(0.25, "why")),
         (Mark(math.nan, "why"), Mark(None, "why")),
         (Mark(None, "why"), Mark(None, "why")),
+        (Mark(None, "why", failed=True), Mark(None, "why", failed=True)),
     ],
 )
 def test_numbers_marks_and_none_may_be_returned(returned: Any, expected: Any) -> None:
@@ -50,6 +51,18 @@ def test_anything_else_is_an_error(returned: Any) -> None:
 def test_its_own_errors_are_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         FunctionMetric(function=lambda output, example: 1 / 0)(["a"], EXAMPLES[:1])
+
+
+def test_the_worst_value_is_an_option_or_the_functions_own() -> None:
+    def minus_distance(output: str, example: Example) -> float:
+        return -length(output, example)
+
+    assert FunctionMetric(function=minus_distance).worst is None
+    assert FunctionMetric(function=minus_distance, worst=-9).worst == -9
+    minus_distance.worst = -10.0  # type: ignore[attr-defined]
+    assert FunctionMetric(function=minus_distance).worst == -10.0
+    with pytest.raises(UserError, match="worst is -inf"):
+        FunctionMetric(function=minus_distance, worst=-math.inf)
 
 
 def test_a_recipe_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,10 +48,17 @@ def test_the_closest_reference_counts() -> None:
     assert similar(["north-east"], [["south", "east"]]) == pytest.approx([0.5**0.5])
 
 
-def test_what_has_no_direction_is_unscored() -> None:
+def test_an_output_without_direction_has_failed_and_without_a_reference_is_unscored() -> None:
     outputs = ["nowhere", "?", None, "east", "east"]
     labels = ["east", "east", "east", "nowhere", ["?", "east"]]
-    assert similar(outputs, labels) == [None, None, None, None, 1.0]
+    marks = similar(outputs, labels)
+    assert [mark.failed for mark in marks[:2]] == [True, True]
+    assert [mark.value for mark in marks[:2]] == [None, None]
+    assert marks[2:] == [None, None, 1.0]
+
+
+def test_blank_text_has_failed() -> None:
+    assert similar([" \n"], ["east"], lambda texts: np.ones((len(texts), 2)))[0].failed
 
 
 def test_all_different_texts_are_encoded_together_once() -> None:

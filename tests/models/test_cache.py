@@ -107,7 +107,6 @@ PICTURE = Picture(b"one")
         {"model": Model("other", identity={"max_tokens": 5})},
         {"model": Model("other", identity={"base_url": "http://127.0.0.1:1/v1"})},
     ],
-    ids=str,
 )
 def test_every_parameter_counts(tmp_path: Path, other: dict[str, Any]) -> None:
     CachedModel(Model(), folder=tmp_path).complete(HELLO, seed=0)

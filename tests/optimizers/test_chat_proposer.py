@@ -25,7 +25,7 @@ def one_slot(text: str) -> str | None:
 
 
 def begun(*replies: str | Reply, setup: FakeSetup | None = None, **options: Any) -> tuple[Proposer, Any, FakeSetup]:
-    setup = setup or FakeSetup(problem_with=one_slot)
+    setup = setup or FakeSetup(start=["a photo of a {}"], problem_with=one_slot)
     model = ScriptedModel(replies)
     proposer = ChatProposer(model=model, **options)
     proposer.begin(setup)
@@ -235,3 +235,78 @@ def test_importing_it_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# ── What the released code does ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_random_prompts_are_shown_besides() -> None:
+    seen = [*GOOD, *(Scored(f"a {word} of a {{}}", 0.5) for word in ("map", "model", "song", "tale")), *BAD]
+    proposer, model, _ = begun(LIST, LIST, LIST, random=2)
+    proposer.look(seen)
+    proposer.propose(GOOD, BAD, n=1)
+    proposer.propose(GOOD, BAD, n=1)
+    drawn = []
+    for call in model.calls:
+        text = call.messages[0].text
+        section = text.partition("tried too, in no order:")[2].partition("\n\n")[0]
+        drawn.append([line[2:] for line in section.splitlines() if line])
+    assert all(len(set(texts)) == 2 and set(texts) <= {s.text for s in seen[2:6]} for texts in drawn)
+    assert drawn[0] != drawn[1]
+    proposer.reset()
+    proposer.propose(GOOD, BAD, n=1)
+    assert "in no order" not in model.calls[2].messages[0].text
+
+
+def test_a_proposer_that_shows_no_random_prompts_draws_nothing() -> None:
+    seeds = []
+    for look in (False, True):
+        proposer, model, _ = begun(LIST)
+        if look:
+            proposer.look([*GOOD, Scored("a map of a {}", 0.5)])
+        proposer.propose(GOOD, BAD, n=1)
+        seeds.append(model.calls[0])
+    assert seeds[0] == seeds[1]
+
+
+def test_the_released_wording_asks_for_its_traits() -> None:
+    proposer, model, _ = begun("- an etching of a {}", wording="released")
+    assert proposer.propose(GOOD, BAD, n=1) == ["an etching of a {}"]
+    text = model.calls[0].messages[0].text
+    for trait in ("share characteristics", "fewer than 15 words", "similar", "one new template", "one bullet."):
+        assert trait in text
+    assert "fewer than 15 words" not in begun_text()
+
+
+def begun_text() -> str:
+    proposer, model, _ = begun(LIST)
+    proposer.propose(GOOD, BAD, n=1)
+    return model.calls[0].messages[0].text
+
+
+@pytest.mark.parametrize("options", [{"random": -1}, {"wording": "other"}])
+def test_options_of_the_released_code_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"random is -1|wording 'other'"):
+        ChatProposer(model=ScriptedModel([LIST]), **options)
+
+
+# ── Cut replies ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_of_a_cut_reply_only_entries_of_a_list_are_read_and_the_user_hears_of_it() -> None:
+    ramble = "SUBQITY of the thing\nLet me think about the customer\nand"
+    setup = FakeSetup(start=["answer the question"])
+    proposer, _, setup = begun(Reply(ramble, "length"), Reply(ramble, "length"), setup=setup)
+    assert proposer.propose([Scored("answer the question", 0.5)], [], n=4) == []
+    assert setup.counts == {"truncated replies": 2, "unparsable replies": 2}
+    [note] = setup.notes
+    assert "max_tokens" in note
+    proposer, _, setup = begun(Reply("- answer briefly\n- answer po", "length"), setup=FakeSetup(start=["answer"]))
+    assert proposer.propose([Scored("answer", 0.5)], [], n=4) == ["answer briefly"]
+
+
+def test_a_text_with_braces_is_no_template() -> None:
+    setup = FakeSetup(start=["Return {} where nothing fits."], problem_with=lambda text: None if text else "empty")
+    proposer, model, _ = begun("- Return nothing.", setup=setup)
+    proposer.propose([Scored("Return {} where nothing fits.", 0.5)], [], n=1)
+    assert "name of a class" not in model.calls[0].messages[0].text

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from promptopt.core import Prompt, Rating
@@ -16,7 +17,7 @@ from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import OptimizerContract
 
 sys.path.insert(0, str(Path(__file__).parent))  # the contract runs this file in a fresh process
-from word_model import EXAMPLES, WordModel
+from word_model import EXAMPLES, VOCABULARY, WordModel
 
 WORTH = {word * 2: i for i, word in enumerate("abcdefghijklmnopqrstuvwxyz")}
 
@@ -54,17 +55,36 @@ def test_each_candidate_has_one_token_exchanged_from_the_pool_of_its_position() 
     assert set(new) == {f"{w} bb cc" for w in pool} | {f"aa {w} cc" for w in pool} | {f"aa bb {w}" for w in pool}
 
 
+def test_steep_examples_count_for_more_unless_all_are_made_equal() -> None:
+    worth = np.zeros((8, len(VOCABULARY)))
+    worth[0, VOCABULARY.index(" zz")] = 1000
+    worth[1:3, VOCABULARY.index(" yy")] = 0.001
+    for average, word in (("summed", "zz"), ("unit", "yy")):
+        optimizer = gcg(WordModel(worth=worth), steps=1, candidates=3, k=1, average=average)
+        assert set(search(optimizer)[1]) == {f"{word} bb cc", f"aa {word} cc", f"aa bb {word}"}
+
+
 def test_the_length_is_fixed() -> None:
     optimizer = gcg(steps=8, candidates=6)
     for batch in search(optimizer):
         assert {len(optimizer.target.tokens(text)) for text in batch} == {3}
 
 
-def test_the_best_candidate_is_built_upon_if_it_is_better() -> None:
+def test_the_best_candidate_is_built_upon_even_where_it_is_worse() -> None:
+    score = {"aa bb cc": 9.0, "zz bb cc": 1.0, "aa zz cc": 2.0}
+    for downhill, next_text in ((True, "aa zz cc"), (False, "aa bb cc")):
+        optimizer = gcg(WordModel(worth={"zz": 3}), steps=2, candidates=3, k=1, downhill=downhill)
+        search(optimizer, score=lambda text: score.get(text, 0.0))
+        asked = [one["text"] for one in optimizer.target.asked]  # type: ignore[attr-defined]
+        assert list(dict.fromkeys(asked)) == list(dict.fromkeys(["aa bb cc", next_text]))
+        assert optimizer.best().text == "aa bb cc"
+
+
+def test_uphill_the_best_candidate_is_built_upon_if_it_is_better() -> None:
     optimizer = gcg(WordModel(worth=WORTH), steps=9, candidates=9, k=3)
     search(optimizer)
     assert set(optimizer.best().text.split()) == {"xx", "yy", "zz"}
-    stuck = gcg(steps=4, candidates=5)
+    stuck = gcg(steps=4, candidates=5, downhill=False)
     search(stuck, score=lambda text: 0.0)
     assert {asked["text"] for asked in stuck.target.asked} == {"aa bb cc"}  # type: ignore[attr-defined]
     assert stuck.best() == Prompt("aa bb cc")
@@ -86,7 +106,7 @@ def test_pools_with_nothing_new_end_the_drawing() -> None:
 
 
 def test_gradients_are_taken_at_every_position_and_counted() -> None:
-    optimizer = gcg(steps=2, batch=4, perplexity_weight=0.3, reasoning=False)
+    optimizer = gcg(steps=2, batch=4, perplexity_weight=0.3, reasoning=False, answer_temperature=0.2)
     setup = FakeSetup(start=["aa bb cc"])
     optimizer.begin(setup)
     while batch := optimizer.ask():
@@ -94,6 +114,7 @@ def test_gradients_are_taken_at_every_position_and_counted() -> None:
     asked = optimizer.target.asked  # type: ignore[attr-defined]
     assert [one["position"] for one in asked] == [0, 1, 2] * 2
     assert {(one["with_reasoning"], one["perplexity_weight"], len(one["rows"])) for one in asked} == {(False, 0.3, 4)}
+    assert {one["answer_temperature"] for one in asked} == {0.2}
     assert asked[0]["rows"] == asked[2]["rows"] != asked[3]["rows"]
     assert setup.counts["gradient passes"] == 24
 

@@ -20,6 +20,8 @@ from promptopt.testing.contracts import OptimizerContract
 sys.path.insert(0, str(Path(__file__).parent))  # the contract runs this file in a fresh process
 from word_model import EXAMPLES, VOCABULARY, WordModel
 
+UPHILL: dict[str, Any] = {"downhill": False, "stay": False, "again": False}
+
 
 def greater(model: WordModel | None = None, **options: Any) -> Greater:
     return Greater(target=model or WordModel(), examples=EXAMPLES, **options)
@@ -58,7 +60,24 @@ class TestContractWithOtherSwitches(OptimizerContract):
     start = ("aa bb cc", "dd ee .")
 
     def make(self) -> Greater:
-        return greater(steps=25, order="random", shortlist="random", batch=3, mu=2, group_size=2, longest=5)
+        return greater(
+            steps=25,
+            order="random",
+            shortlist="random",
+            batch=3,
+            mu=2,
+            group_size=2,
+            longest=5,
+            average="unit",
+            **UPHILL,
+        )
+
+
+class TestContractAsReleased(OptimizerContract):
+    start = ("aa bb cc .", "aa dd .")
+
+    def make(self) -> Greater:
+        return greater(steps=25, fixed="aa", stop_wins=True, placeholder="zz", groups=6, answer_temperature=0.2)
 
 
 # ── Proposals ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -66,9 +85,9 @@ class TestContractWithOtherSwitches(OptimizerContract):
 
 def candidates(model: WordModel, text: str, position: int = 0, **options: Any) -> list[str]:
     """Every prompt that is shortlisted when the shortlist holds all of them."""
-    optimizer = greater(model, **{"steps": 1, "groups": 1, "group_size": 8, "k": 2, **options})
+    optimizer = greater(model, **{"steps": 1, "groups": 1, "group_size": 8, "k": 2, "stay": False, **options})
     optimizer.begin(FakeSetup(start=[text]))
-    seen = model.step(text, position, EXAMPLES, with_reasoning=True, perplexity_weight=0)
+    seen = model.step(text, position, EXAMPLES, with_reasoning=True, perplexity_weight=0, answer_temperature=1)
     return list(optimizer._candidates(seen, text, position, np.random.default_rng(0)).values())
 
 
@@ -85,8 +104,23 @@ def test_only_what_all_examples_of_a_group_would_say_is_a_candidate() -> None:
 def test_k_grows_until_there_are_enough_to_choose_from() -> None:
     model = WordModel(liking={word * 2: 26 - i for i, word in enumerate("zyxwvutsrqpo")})
     assert candidates(model, "aa", k=6, mu=3) == ["uu", "vv", "ww", "xx", "yy", "zz"]
-    assert candidates(model, "aa", k=1, mu=3) == ["tt", "uu", "vv", "ww", "xx", "yy", "zz"]  # 1, 2, 4, 7
-    assert candidates(model, "aa", k=1, mu=1) == ["yy", "zz"]
+    assert candidates(model, "aa", k=1, mu=3) == ["tt", "uu", "vv", "ww", "xx", "yy", "zz"]  # 1, 3, 5, 7
+    assert candidates(model, "aa", k=1, k_step=5, mu=3) == ["uu", "vv", "ww", "xx", "yy", "zz"]  # 1, 6
+    assert candidates(model, "aa", k=1, k_step=1, mu=1) == ["yy", "zz"]
+
+
+def test_the_current_token_is_a_candidate_like_the_others() -> None:
+    model = WordModel(liking={"zz": 9, "yy": 8})
+    assert sorted(candidates(model, "aa bb", mu=1, stay=True)) == ["aa bb", "yy bb", "zz bb"]
+    assert sorted(candidates(model, "aa bb", mu=1, stay=False)) == ["yy bb", "zz bb"]
+
+
+def test_rated_prompts_come_again_or_are_left_out() -> None:
+    for again, expected in ((True, ["zz bb"]), (False, ["yy bb"])):
+        optimizer = greater(WordModel(worth={"zz": 3, "yy": 2}), steps=1, k=40, mu=1, again=again)
+        batches = search(optimizer, start=["aa bb", "zz bb"], score=lambda text: float(text == "aa bb"))
+        assert batches == [["aa bb", "zz bb"], *([] if again else [expected])]
+        assert optimizer.best().text == "aa bb"
 
 
 def test_symbols_the_current_and_the_previous_token_are_barred() -> None:
@@ -99,7 +133,7 @@ def test_symbols_the_current_and_the_previous_token_are_barred() -> None:
 def test_what_does_not_survive_or_cannot_be_run_is_no_candidate() -> None:
     model = WordModel(liking={"zz": 9, "yy": 8, "xx": 7, "ww": 6}, gone=["zz"])
     assert candidates(model, "aa", k=3, mu=1) == ["xx", "yy"]
-    optimizer = greater(model, steps=6, k=4, groups=1, group_size=8)
+    optimizer = greater(model, steps=6, k=4, groups=1, group_size=8, **UPHILL)
     batches = search(optimizer, start=["aa bb"], problem_with=lambda text: "no" if "yy" in text else None)
     assert len(batches) > 3
     assert not [text for batch in batches for text in batch if "zz" in text or "yy" in text]
@@ -124,11 +158,12 @@ def test_the_most_negative_gradients_are_rated() -> None:
     assert shortlist(WordModel(worth={k: -v for k, v in worth.items()}), mu=2) == [". bb", ", bb"]
 
 
-def test_an_example_with_steep_gradients_counts_no_more_than_another() -> None:
+def test_an_example_with_steep_gradients_counts_for_more_unless_all_are_made_equal() -> None:
     worth = np.zeros((8, len(VOCABULARY)))
     worth[0, VOCABULARY.index(" zz")] = 1000
     worth[1:3, VOCABULARY.index(" yy")] = 0.001
-    assert shortlist(WordModel(worth=worth), mu=2) == ["yy bb", "zz bb"]
+    assert shortlist(WordModel(worth=worth), mu=2) == ["zz bb", "yy bb"]
+    assert shortlist(WordModel(worth=worth), mu=2, average="unit") == ["yy bb", "zz bb"]
 
 
 def test_examples_without_the_position_are_left_out() -> None:
@@ -153,13 +188,13 @@ def test_a_random_shortlist_does_not_look_at_gradients() -> None:
 
 
 def test_from_left_to_right_and_at_a_full_stop_from_the_beginning() -> None:
-    optimizer = greater(steps=7)
+    optimizer = greater(steps=7, **UPHILL)
     search(optimizer, start=["aa bb ."], score=lambda text: 0.0)
     assert positions(optimizer) == [0, 1, 2, 0, 1, 2, 0]
 
 
 def test_a_prompt_without_a_full_stop_is_tried_with_one_more_token() -> None:
-    optimizer = greater(steps=4)
+    optimizer = greater(steps=4, **UPHILL)
     batches = search(optimizer, start=["aa bb"], score=lambda text: float(text == "aa bb"))
     assert positions(optimizer) == [0, 1, 2, 0]
     assert optimizer.target.asked[2]["text"] == "aa bb."  # type: ignore[attr-defined]
@@ -172,11 +207,11 @@ def test_a_prompt_without_a_full_stop_is_tried_with_one_more_token() -> None:
 def test_it_grows_as_long_as_that_is_better_and_stops_at_a_full_stop() -> None:
     lengths = {}
     for longest in (3, 6):
-        optimizer = greater(steps=9, longest=longest)
+        optimizer = greater(steps=9, longest=longest, **UPHILL)
         search(optimizer, start=["aa"], score=lambda text: len(text.replace(".", "")))
         lengths[longest] = len(optimizer.best().text.split())
     assert lengths == {3: 3, 6: 6}
-    optimizer = greater(steps=9)
+    optimizer = greater(steps=9, **UPHILL)
     search(optimizer, start=["aa bb"], score=lambda text: float("." in text))
     assert optimizer.best().text.count(".") == 1
     fixed = greater(steps=9, longest=0)
@@ -186,7 +221,7 @@ def test_it_grows_as_long_as_that_is_better_and_stops_at_a_full_stop() -> None:
 
 
 def test_random_order_visits_every_position_and_the_end() -> None:
-    optimizer = greater(steps=60, order="random")
+    optimizer = greater(steps=60, order="random", **UPHILL)
     search(optimizer, start=["aa bb cc"], score=lambda text: float(text == "aa bb cc"))
     assert set(positions(optimizer)) == {0, 1, 2, 3}
 
@@ -194,8 +229,8 @@ def test_random_order_visits_every_position_and_the_end() -> None:
 # ── What is kept ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_best_start_is_improved_and_the_current_token_stays_unless_something_is_better() -> None:
-    optimizer = greater(steps=3)
+def test_uphill_the_best_start_is_improved_and_the_current_token_stays_unless_something_is_better() -> None:
+    optimizer = greater(steps=3, **UPHILL)
     batches = search(optimizer, start=["aa bb .", "cc dd ."], score=lambda text: float("cc" in text))
     assert batches[0] == ["aa bb .", "cc dd ."]
     assert {asked["text"] for asked in optimizer.target.asked} == {"cc dd ."}  # type: ignore[attr-defined]
@@ -207,6 +242,70 @@ def test_the_better_token_is_built_upon() -> None:
     search(optimizer, start=["aa bb ."])
     assert [asked["text"] for asked in optimizer.target.asked] == ["aa bb .", "zz bb."]  # type: ignore[attr-defined]
     assert optimizer.best().text == "zz yy."
+
+
+def test_the_shortlists_best_takes_the_place_even_where_it_is_worse_and_the_answer_is_the_best_of_all() -> None:
+    score = {"aa bb .": 9.0, "zz bb.": 1.0, "yy bb.": 2.0, "yy zz.": 3.0}
+    for downhill, next_text in ((True, "yy bb."), (False, "aa bb .")):
+        optimizer = greater(WordModel(worth={"zz": 3, "yy": 2}), steps=2, k=40, mu=2, downhill=downhill)
+        search(optimizer, start=["aa bb ."], score=lambda text: score.get(text, 0.0))
+        asked = [one["text"] for one in optimizer.target.asked]  # type: ignore[attr-defined]
+        assert asked == ["aa bb .", next_text]
+        assert optimizer.best().text == "aa bb ."
+
+
+def test_a_shortlist_that_could_not_be_scored_leaves_the_prompt_as_it_is() -> None:
+    optimizer = greater(steps=3, k=40)
+    search(optimizer, start=["aa bb ."], score=lambda text: 1.0 if text == "aa bb ." else math.nan)
+    assert {asked["text"] for asked in optimizer.target.asked} == {"aa bb ."}  # type: ignore[attr-defined]
+
+
+def test_a_current_token_with_the_best_gradient_is_not_paid_for_again() -> None:
+    optimizer = greater(WordModel(worth={"aa": 9, ".": 8}), steps=4, k=40, mu=1)
+    assert search(optimizer, start=["aa ."]) == [["aa ."]]
+    assert positions(optimizer) == [0, 1, 0, 1]
+
+
+def test_a_prompt_that_grows_stays_longer_even_where_it_is_worse() -> None:
+    optimizer = greater(WordModel(worth={"zz": 3, "yy": 2}), steps=3, k=40)
+    search(optimizer, start=["aa"], score=lambda text: -len(text.replace(".", "xxxx")))
+    assert [len(optimizer.target.tokens(asked["text"])) for asked in optimizer.target.asked] == [1, 2, 3]  # type: ignore[attr-defined]
+    assert optimizer.best().text == "aa"
+
+
+def test_the_placeholder_is_what_a_prompt_grows_by() -> None:
+    for placeholder, grown in ((".", "aa bb."), ("cc", "aa bb cc"), ("nothing", "aa bb")):
+        optimizer = greater(steps=3, placeholder=placeholder, **UPHILL)
+        search(optimizer, start=["aa bb"], score=lambda text: float(text == "aa bb"))
+        assert optimizer.target.asked[2]["text"] == grown  # type: ignore[attr-defined]
+
+
+def test_a_full_stop_in_the_second_half_wins_whatever_its_rating() -> None:
+    for wins in (True, False):
+        model = WordModel(worth={"zz": 9, ".": 8, "yy": 7}, liking={"zz": 3, ".": 2, "yy": 1})
+        model.liking[:] = model.liking[:1]
+        optimizer = greater(model, steps=4, k=40, stop_wins=wins)
+        batches = search(optimizer, start=["aa bb cc dd"], score=lambda text: -text.count("."))
+        asked = [one["text"] for one in model.asked]
+        assert batches[1] == ["zz bb cc dd", ". bb cc dd", "yy bb cc dd"]  # the first half
+        third = [text.split()[2] if len(text.split()) > 2 else "" for text in asked[3:]]
+        assert (asked[3].count(".") == 1) == wins, third
+        if wins:
+            assert len(batches[3]) == 2  # what stands behind the full stop is not rated
+
+
+def test_what_is_fixed_stays_at_the_front() -> None:
+    optimizer = greater(steps=12, k=40, longest=5, fixed="aa bb")
+    batches = search(optimizer, start=["aa bb cc dd ."])
+    assert set(positions(optimizer)) == {2, 3, 4}
+    assert len(batches) > 3
+    assert all(text.startswith("aa bb ") for batch in batches for text in batch)
+    drawn = greater(steps=30, k=40, fixed="aa", order="random")
+    search(drawn, start=["aa bb cc ."])
+    assert min(positions(drawn)) == 1
+    for start in ("bb cc", "aa bb", "bb aa bb"):
+        with pytest.raises(UserError, match=r"has to begin with it.*and go on; given is"):
+            greater(fixed="aa bb").begin(FakeSetup(start=["aa bb cc", start]))
 
 
 def test_the_tiebreak_decides_between_equal_ratings() -> None:
@@ -241,15 +340,16 @@ def test_it_climbs_to_the_best_words() -> None:
 
 def test_switches_reach_the_gradient() -> None:
     model = WordModel()
-    search(greater(model, steps=2, reasoning=False, perplexity_weight=0.7, batch=3))
+    search(greater(model, steps=2, reasoning=False, perplexity_weight=0.7, answer_temperature=0.2, batch=3))
     for asked in model.asked:
-        assert (asked["with_reasoning"], asked["perplexity_weight"]) == (False, 0.7)
+        assert (asked["with_reasoning"], asked["perplexity_weight"], asked["answer_temperature"]) == (False, 0.7, 0.2)
         assert len(asked["rows"]) == len(set(asked["rows"])) == 3
     assert model.asked[0]["rows"] != model.asked[1]["rows"]
     other = WordModel()
     search(greater(other, steps=1))
     assert other.asked[0] == {
         "text": "aa bb cc", "position": 0, "rows": list(range(8)), "with_reasoning": True, "perplexity_weight": 0.2,
+        "answer_temperature": 1.0,
     }  # fmt: skip
 
 
@@ -265,7 +365,7 @@ def test_gradient_passes_are_counted() -> None:
 # ── Mistakes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("name", ["steps", "k", "groups", "group_size", "mu", "batch"])
+@pytest.mark.parametrize("name", ["steps", "k", "k_step", "groups", "group_size", "mu", "batch"])
 def test_numbers_are_at_least_one(name: str) -> None:
     with pytest.raises(UserError, match=f"{name} is 0; give at least 1"):
         greater(**{name: 0})
@@ -276,6 +376,8 @@ def test_other_mistakes() -> None:
         greater(longest=-1)
     with pytest.raises(UserError, match="examples is 0"):
         Greater(target=WordModel(), examples=())
+    with pytest.raises(UserError, match="answer_temperature is 0; allowed is a number above 0"):
+        greater(answer_temperature=0)
     with pytest.raises(UserError, match="no regular expression"):
         greater(allowed="[")
 

@@ -67,7 +67,8 @@ def test_the_recipe_runs_through(task: str, overrides: list[str]) -> None:
     recipe = read_recipe(ROOT / "experiments" / f"greater_{task}" / "recipe.toml", [*overrides, *paths, *fewer])
     result = execute({**recipe, "run": None})
     assert result.counts["gradient passes"] == 12
-    assert len(result.candidates) == 7
+    assert 4 <= len(result.candidates) <= 7  # the start and two shortlists, in which the current prompt may be
+    assert all(candidate.prompt.text.startswith("Use") for candidate in result.candidates)
     assert result.verdict is not None
     assert result.verdict.examples + result.verdict.unscored == 3
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from promptopt.config import read_recipe
 from promptopt.core import Prompt, Rate, Rating
 from promptopt.errors import UserError
 from promptopt.optimizers import HillClimb
@@ -226,6 +228,42 @@ def test_an_unscored_start_gives_way() -> None:
 def test_numbers_are_at_least_one(name: str) -> None:
     with pytest.raises(UserError, match=f"{name} is 0; give at least 1"):
         HillClimb(**{name: 0})  # type: ignore[arg-type]
+
+
+def test_the_most_that_a_search_asks() -> None:
+    optimizer = climb(Proposes(), pool=ListPool(prompts=[f"p {i}" for i in range(99)]), restarts=2, resets=3, sample=5)
+    assert optimizer.most == sum(len(batch) for batch in search(optimizer)) == 2 * (5 + 3 * 2 * 3)
+
+
+def test_all_restarts_of_the_papers_recipe_fit_into_its_budget() -> None:
+    recipe = read_recipe(Path(__file__).parents[2] / "experiments" / "liu2024" / "paper.toml")
+    options = {key: value for key, value in recipe["optimizer"].items() if key not in ("name", "pool", "proposer")}
+    assert HillClimb(**options).most == 12_000 == recipe["budget"]["questions"]
+    assert options["per_call"] == 1
+    assert recipe["optimizer"]["proposer"]["wording"] == "released"
+    assert "dev" not in recipe["data"]  # a dev split would keep questions back for the final choice
+
+
+def test_a_proposer_that_looks_is_told_of_all_that_was_tried_in_its_conversation() -> None:
+    class LooksToo(Proposes):
+        def begin(self, setup: Any, /) -> None:
+            super().begin(setup)
+            self.seen: list[list[str]] = []
+
+        def look(self, seen: Sequence[Scored], /) -> None:
+            self.events.append("look")
+            self.seen.append([one.text for one in seen])
+
+    proposer = LooksToo()
+    search(climb(proposer, resets=2, per_call=1), start=("start", "other"))
+    assert proposer.events == ["reset", *["look", "propose"] * 2] * 2
+    assert [sorted(texts) for texts in proposer.seen] == [
+        ["other", "start"],
+        ["new 0.0", "other", "start"],
+        ["other", "start"],
+        ["new 2.0", "other", "start"],
+    ]
+    assert all(texts == sorted(texts, key=value, reverse=True) for texts in proposer.seen)
 
 
 def test_it_finds_good_phrases_faster_than_chance() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from promptopt.errors import UserError
-from promptopt.optimizers import LexicalProposer
+from promptopt.optimizers import HillClimb, LexicalProposer
 from promptopt.optimizers.proposers import Proposer, Scored
+from promptopt.optimizers.units import Units
 from promptopt.testing import FakeSetup
 
 WORDS = [f"w{i}" for i in range(30)]
@@ -140,3 +141,69 @@ def test_slots_keep_templates_in_shape() -> None:
             assert "outside" not in before
             assert not after.replace("outside", "").strip()
             assert before.strip() == "" or not before.strip().startswith("thing a photo")
+
+
+# ── Texts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+RULES = """You help the customers of a shop.
+
+- Never promise refunds.
+- Answer in the customer's language.
+- Ask for the order number (e.g. "A-12. B").
+- Keep replies below five lines.
+- Hand over to a person where you are not sure."""
+HELPFUL = ["Name the next step.", "Quote the policy. Give its section.", "Thank the customer."]
+
+
+def sentences(text: str) -> set[str]:
+    """Its lines and sentences, without the marks of lists."""
+    units = Units(HELPFUL, start=[RULES])
+    return {units.content(unit) for unit in units.split(text)}
+
+
+def test_a_users_rules_survive() -> None:
+    allowed = sentences(RULES) | set(HELPFUL)
+    rules = RULES.splitlines()[2:]
+    for seed in range(10):
+        proposer = LexicalProposer(phrases=HELPFUL)
+        proposer.begin(FakeSetup(start=[RULES], seed=seed))
+        good = [Scored(RULES, 0.5)]
+        for _ in range(3):
+            new = proposer.propose(good, [], n=8)
+            assert len(new) == 8
+            for text in new:
+                assert sentences(text) <= allowed
+                assert [line for line in text.splitlines() if line in rules] == rules
+                assert all(line.startswith("- ") for line in text.splitlines()[2:] if line)
+            good = [Scored(text, 0.6) for text in new]
+
+
+def test_a_sentence_is_never_changed_within() -> None:
+    start = "Answer the customer's question politely."
+    proposer = LexicalProposer(phrases=["the customer's", "politely", "Be brief."])
+    proposer.begin(FakeSetup(start=[start]))
+    new = proposer.propose([Scored(start, 0.5)], [], n=6)
+    assert new
+    for text in new:
+        assert start in text or "question" not in text
+
+
+def test_units_are_moved() -> None:
+    proposer = LexicalProposer(phrases=["Be brief."], explore=0.0)
+    proposer.begin(FakeSetup(start=["One. Two. Three."]))
+    new = proposer.propose([Scored("One. Two. Three.", 0.5)], [], n=20)
+    assert any(sorted(text.split()) == ["One.", "Three.", "Two."] for text in new)
+
+
+def test_it_asks_for_phrases_where_prompts_are_texts() -> None:
+    for told in (LexicalProposer().check, LexicalProposer().begin, HillClimb().check, HillClimb().begin):
+        with pytest.raises(UserError, match=r"Give phrases = \[\.\.\.\]"):
+            told(FakeSetup(start=["Answer politely."]))
+    HillClimb().check(FakeSetup(start=["a photo of a {}"]))
+
+
+def test_words_are_units_where_they_are_given_as_phrases() -> None:
+    proposer = LexicalProposer(phrases=["use", "the", "logic", "step"], explore=1.0)
+    proposer.begin(FakeSetup(start=["use the logic"]))
+    found = words(proposer.propose([Scored("use the logic", 0.5)], [], n=30))
+    assert set(found) == {"use", "the", "logic", "step"}

@@ -77,6 +77,13 @@ def test_templates_are_found_in_any_dress(reply: str) -> None:
         ("- Think step by step.\n- It's simple: answer", ["Think step by step.", "It's simple: answer"]),
         ("Think step by step.", ["Think step by step."]),
         ('"Think step by step."', ["Think step by step."]),
+        ('- "1. One thing."\n- "2. Another."', ["One thing.", "Another."]),
+        ("- 1. One thing.\n- 2) Another.", ["One thing.", "Another."]),
+        ('["1. One thing.", "(2) Another."]', ["One thing.", "Another."]),
+        ("- **1. One thing.**", ["One thing."]),
+        ("- 1. Read it. 2. Answer.", ["1. Read it. 2. Answer."]),
+        ("- 3.5 is the limit", ["3.5 is the limit"]),
+        ("- 2. 3 words", ["2. 3 words"]),
         ("- 'It's a dog's life', they say", ["'It's a dog's life', they say"]),
         ("- 'it's a dog'", ["it's a dog"]),
         ('- Say "yes" or "no"', ['Say "yes" or "no"']),
@@ -96,6 +103,12 @@ def test_instructions_stay_as_they_are_written(reply: str, prompts: list[str]) -
 
 def test_a_placeholder_is_mended_only_where_the_target_cannot_take_the_line() -> None:
     assert parse_prompts("- a {class} beside a {}", problem_with=template) == ["a {class} beside a {}"]
+
+
+def test_lists_only() -> None:
+    assert parse_prompts("- one\n- two", problem_with=anything, lists_only=True) == ["one", "two"]
+    assert parse_prompts('["one"]', problem_with=anything, lists_only=True) == ["one"]
+    assert parse_prompts("one\ntwo", problem_with=anything, lists_only=True) == []
 
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyzABCÄéß漢0123456789,.;!?%&/{}$@~='-", min_size=1, max_size=12)

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 from promptopt.errors import UserError
+from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
+from promptopt.optimizers.distinct import Distinct
 from promptopt.optimizers.pools import FilePool, Grammar, ImagenetTemplates, ListPool
+from promptopt.testing import FakeSetup
 
 PHRASES = {
     "frames": ["a photo of a", "a scan of a"],
@@ -151,3 +154,25 @@ def test_a_fresh_process_with_another_hash_seed_draws_the_same():
     ]
     assert outputs[0] == outputs[1]
     assert outputs[0].strip().split("|") == drawn(Grammar(exclude=["black", "red"]), 7, 50)
+
+
+@pytest.mark.parametrize("make", [Grammar, ImagenetTemplates])
+def test_pools_of_templates_do_not_suit_texts(make):
+    if make is ImagenetTemplates:
+        pytest.importorskip("open_clip")
+    make().check(FakeSetup(start=["a photo of a {}"]))
+    with pytest.raises(UserError, match=r"the prompts are texts\. Give pool ="):
+        make().check(FakeSetup(start=["Answer politely."]))
+    with pytest.raises(UserError, match="the prompts are texts"):
+        Distinct(pool=make()).check(FakeSetup(start=["Answer politely."]))
+
+
+@pytest.mark.parametrize(
+    "optimizer", [RandomSearch(pool=Grammar()), HillClimb(pool=Grammar(), proposer=LexicalProposer(phrases=["x"]))]
+)
+def test_searches_have_their_pool_checked(optimizer):
+    with pytest.raises(UserError, match="the prompts are texts"):
+        optimizer.check(FakeSetup(start=["Answer politely."]))
+    with pytest.raises(UserError, match="the prompts are texts"):
+        optimizer.begin(FakeSetup(start=["Answer politely."]))
+    optimizer.check(FakeSetup(start=["a photo of a {}"]))

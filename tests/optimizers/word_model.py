@@ -87,7 +87,14 @@ class WordModel:
         return None if new in self.gone or new == 0 else "".join(VOCABULARY[t] for t in tokens).strip()
 
     def step(
-        self, text: str, position: int, examples: Sequence[Example], *, with_reasoning: bool, perplexity_weight: float
+        self,
+        text: str,
+        position: int,
+        examples: Sequence[Example],
+        *,
+        with_reasoning: bool,
+        perplexity_weight: float,
+        answer_temperature: float,
     ) -> Seen:
         assert position < len(self.tokens(text))
         rows = [EXAMPLES.index(example) for example in examples]
@@ -98,6 +105,7 @@ class WordModel:
                 "rows": rows,
                 "with_reasoning": with_reasoning,
                 "perplexity_weight": perplexity_weight,
+                "answer_temperature": answer_temperature,
             }
         )
         missing = [i for i, row in enumerate(rows) if row in self.missing]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import promptopt
-from promptopt.core import Rating
+from promptopt.core import Coverage, Rating
 from promptopt.ledger import Ledger
 from promptopt.report.ratings import Rated, changes, improvements, lineage, rated
 from promptopt.show import Story
@@ -49,6 +49,16 @@ def test_parts_are_put_together(tmp_path: Path) -> None:
     assert a.rating.value == 0.5
     assert a.rating.per_example is not None
     np.testing.assert_array_equal(a.rating.per_example, [0, np.nan, 1])
+
+
+def test_coverage_of_parts_is_that_of_all_together(tmp_path: Path) -> None:
+    def part(n: int, on: list[str], **coverage: Any) -> dict[str, Any]:
+        given = {"examples": len(on), "scored": len(on), "failed": 0, "reasons": {}} | coverage
+        return answer(n, "a", 1.0, on=on, per_example=[1] * len(on), coverage=given)
+
+    parts = [part(0, ["z"], failed=1, reasons={"empty": 1}), part(1, ["x", "y"], failed=1, reasons={"empty": 1})]
+    [found] = rated(written(tmp_path, parts))
+    assert found.rating.coverage == Coverage(3, 3, 2, {"empty": 2})
 
 
 def test_a_race_is_told_with_the_ratings_that_the_run_had(tmp_path: Path) -> None:

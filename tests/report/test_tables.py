@@ -25,6 +25,7 @@ def test_csv_reads_back_with_full_numbers() -> None:
     rows = list(csv.DictReader(io.StringIO(TABLE.to_csv())))
     assert rows[0] == {"name": ROWS[0]["name"], "score": "0.123456789", "n": "1200"}
     assert rows[1]["score"] == rows[1]["n"] == ""
+    assert rows[1]["name"] == "'=1+1"  # a spreadsheet would work it out
 
 
 def test_json_reads_back_and_nan_is_null() -> None:

@@ -13,12 +13,13 @@ import pytest
 from scipy import stats
 
 import promptopt
+from promptopt import optimize
 from promptopt.core import Duel, Preference, Prompt, Rate, Rating, Winner
 from promptopt.errors import UserError
 from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.pools import ListPool
 from promptopt.scorers import BradleyTerry, FunctionScorer, WinRate
-from promptopt.scorers.adapters import STANDARD
+from promptopt.scorers.adapters import STANDARD, meet
 from promptopt.testing import FakeSetup
 
 A, B, C = Prompt("a"), Prompt("bb"), Prompt("ccc")
@@ -259,3 +260,61 @@ def test_a_scorer_of_the_wrong_kind_is_refused() -> None:
 
 def test_rating_is_comparable_to_itself() -> None:
     assert Rating(0.5) == Rating(0.5, per_example=np.zeros(2))
+
+
+# ── Optimizers and scorers that ask and answer otherwise ──────────────────────────────────────────────────────────
+
+
+def test_every_scorer_meets_every_question() -> None:
+    ratings, duels = FunctionScorer(len), bradley_terry()
+    assert meet(Rate, ratings) is ratings
+    assert meet(Duel, duels) is duels
+    found = meet(Duel, ratings)
+    assert isinstance(found, BradleyTerry)
+    assert math.isinf(found.scale)
+    assert isinstance(meet(Rate, duels), WinRate)
+
+
+def test_adapters_say_what_they_do() -> None:
+    setup = FakeSetup(start=["a"])
+    for scorer in (meet(Duel, FunctionScorer(len)), BradleyTerry(scorer=FunctionScorer(len)), meet(Rate, Decides())):
+        scorer.begin(setup)  # type: ignore[attr-defined]
+    assert setup.notes == [
+        "Duels are decided by the ratings of FunctionScorer: the higher one wins.",
+        "Duels are decided by the ratings of FunctionScorer: P(a wins) = sigmoid(10 x difference).",
+        "Ratings are win rates over the starting prompt, from 2 duels each.",
+    ]
+
+
+class Decides:
+    """The longer prompt wins."""
+
+    question = Duel
+
+    def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
+        return [Preference("a" if len(q.a.text) > len(q.b.text) else "b") for q in questions]
+
+
+WORDS = ["one", "two", "three", "four", "five"]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "given", "note"),
+    [
+        (
+            {"name": "random-duel", "pool": {"name": "list", "prompts": WORDS}},
+            {"score": len},
+            "Duels are decided by the ratings of FunctionScorer: the higher one wins.",
+        ),
+        (
+            {"name": "random-search", "pool": {"name": "list", "prompts": WORDS}},
+            {"scorer": Decides()},
+            "Ratings are win rates over the starting prompt, from 2 duels each.",
+        ),
+    ],
+)
+def test_a_run_wraps_its_scorer_by_itself(optimizer: dict[str, Any], given: dict[str, Any], note: str) -> None:
+    result = optimize(start="start", optimizer=optimizer, **given, budget=30, run=None)
+    assert note in result.notes
+    assert len(result.best) >= 4
+    assert result.steps

@@ -148,9 +148,10 @@ def test_self_reference_answers_first_and_without_the_output() -> None:
     model = ScriptedModel(reply)
     scorer = JudgeRating(model=model, target=Echo(), examples=EXAMPLES, self_reference=True, workers=1)
     scorer.begin(FakeSetup())
-    list(scorer.answer([Rate(Prompt("one"), number=0), Rate(Prompt("two"), number=1)]))
+    list(scorer.answer([Rate(Prompt("one"), number=0)]))
+    list(scorer.answer([Rate(Prompt("two"), number=1)]))
     own = [call for call in model.calls if call.schema is None]
-    assert len(own) == len(EXAMPLES), "one own answer for each example of a batch"
+    assert len(own) == len(EXAMPLES), "one own answer for each example of a run"
     assert not any("one /" in call.messages[-1].text for call in own)
     judged = [call for call in model.calls if call.schema is not None]
     assert len(judged) == 2 * len(EXAMPLES)
@@ -235,7 +236,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], said: str) -> None:
 
 @pytest.mark.parametrize("broken_at", [0, 5, 11, 20])
 def test_a_resumed_run_buys_nothing_twice(tmp_path: Any, broken_at: int) -> None:
-    """The provider refuses one call in the middle of a batch; still each own answer is bought once for the batch."""
+    """The provider refuses one call in the middle of a batch; still each own answer is bought once for the run."""
     import promptopt
 
     def run(name: str, model: ScriptedModel) -> promptopt.Result:

@@ -15,6 +15,7 @@ from targets.tiny_lms import EXAMPLES, saved
 
 from promptopt import optimize
 from promptopt.core import Dataset, Duel, Example, Preference, Prompt, Rate
+from promptopt.data.reasoning import reasoning
 from promptopt.errors import UserError
 from promptopt.metrics.text import ExactMatch
 from promptopt.scorers import BradleyTerry
@@ -47,6 +48,7 @@ class Scripted:
         for example in examples:
             output = Reasoned(example.label if example.id in prompt.text else "?")
             output.loss, output.nll = len(prompt.text) + int(example.id), 10.0
+            output.mistaken = example.id not in prompt.text
             outputs.append(output)
         return outputs
 
@@ -95,6 +97,21 @@ def test_by_accuracy_alone() -> None:
     assert rating("0 1", select="accuracy").rank == rating("0 or 1", select="accuracy").rank == (0.5, 0.0)
 
 
+def test_by_mistakes_as_released() -> None:
+    one = rating("0 1", select="mistakes", perplexity_weight=0.02)
+    np.testing.assert_allclose(one.per_example, [-0.2, -0.2, -1.2, -1.2])
+    assert (one.value, one.tiebreak) == (pytest.approx(-0.7), 0.0)
+
+
+def test_a_mistake_is_an_answer_that_the_model_would_not_have_written() -> None:
+    examples = reasoning(task="arithmetic", train=24, dev=0, test=0).train
+    target = LocalLM(model="embedded", max_tokens=80)
+    outputs = target.run(Prompt("Please answer the question."), examples)
+    mistaken = [output.text != example.label for output, example in zip(outputs, examples, strict=True)]
+    assert 3 < sum(mistaken) < 21
+    assert [output.mistaken for output in outputs] == mistaken
+
+
 def test_part_of_the_examples() -> None:
     assert rating("0 1", on=("1", "3")).value == 0.5
     np.testing.assert_array_equal(rating("0 1", on=("3", "1")).per_example, [0, 1])
@@ -124,7 +141,7 @@ def test_what_is_right_the_metric_says() -> None:
     assert (by_match.value, by_letter.value) == (1.0, 0.0)
 
 
-@pytest.mark.parametrize("select", ["mix", "loss"])
+@pytest.mark.parametrize("select", ["mix", "loss", "mistakes"])
 def test_a_target_without_a_loss(select: Any) -> None:
     class Plain(Scripted):
         def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Any]:

@@ -6,9 +6,12 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
-from scipy import stats
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special, stats
 
 from promptopt.sweep.table import RUN, SweepTable, holm, score, table
 
@@ -53,8 +56,12 @@ def test_rows_are_ordered_by_the_mean_and_hold_intervals(made: SweepTable) -> No
     assert made.best is made.rows[0]
     first = made.rows[0].score
     assert first
-    low, high = stats.t.interval(0.95, 7, loc=sum(SCORES[1]) / 8, scale=stats.sem(SCORES[1]))
-    assert (first.mean, first.low, first.high, first.n) == pytest.approx((sum(SCORES[1]) / 8, low, high, 8))
+    assert (first.mean, first.n, first.seeds) == pytest.approx((sum(SCORES[1]) / 8, 8, 4))
+    means = [(a + b) / 2 for a, b in zip(SCORES[1][:4], SCORES[1][4:], strict=True)]  # by seed
+    low, high = stats.t.interval(
+        0.95, 3, loc=special.logit(first.mean), scale=stats.sem(means) / first.mean / (1 - first.mean)
+    )
+    assert (first.low, first.high) == pytest.approx((special.expit(low), special.expit(high)))
     assert made.rows[0].tasks["b"].mean == pytest.approx(sum(SCORES[1][4:]) / 4)
     assert made.rows[0].label == "climb k=1"
     assert made.rows[0].cost("dollars") == 4.0
@@ -71,8 +78,11 @@ def test_differences_are_paired_and_corrected(made: SweepTable) -> None:
     assert not near.significant
     assert near.p_holm >= near.p
     gaps = [b - a for a, b in zip(SCORES[1], SCORES[0], strict=True)]
-    interval = stats.ttest_1samp(gaps, 0).confidence_interval()
-    assert (far.low, far.high) == pytest.approx((interval.low, interval.high))
+    interval = stats.ttest_1samp(
+        [(a + b) / 2 for a, b in zip(gaps[:4], gaps[4:], strict=True)], 0
+    ).confidence_interval()
+    assert (far.low, far.high) == pytest.approx((interval.low, interval.high), abs=0.001)  # far from -1: hardly bent
+    assert (far.low, far.high) != (interval.low, interval.high)
 
 
 def test_the_best_of_every_optimizer_is_chosen(made: SweepTable) -> None:
@@ -85,8 +95,90 @@ def test_holm() -> None:
     assert holm([]) == []
 
 
-def test_one_value_has_no_interval() -> None:
-    assert score([0.5]).low is None
+@pytest.mark.parametrize("runs", [[(0, 0.5)], [(0, 0.5), (1, 0.9)], [(0, 0.5), (0, 0.6), (0, 0.7)]])
+def test_fewer_than_three_seeds_have_no_interval(runs: list[tuple[int, float]]) -> None:
+    found = score(runs, within=(0, 1))
+    assert (found.low, found.high) == (None, None)
+    assert found.n == len(runs)
+
+
+def test_a_seed_that_has_not_run_on_every_task_gives_none() -> None:
+    runs = [(seed, 0.1 * seed) for seed in range(4)]
+    assert score([*runs, *runs]).low is not None
+    assert score([*runs, *runs[:3]]).low is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=9))
+def test_the_interval_of_shares_lies_inside_and_around_the_mean(values: list[float]) -> None:
+    found = score([*enumerate(values)], within=(0, 1))
+    assert found.low is not None
+    assert found.high is not None
+    assert -1e-9 <= found.low <= found.mean + 1e-9
+    assert found.mean - 1e-9 <= found.high <= 1 + 1e-9
+
+
+def test_accuracies_near_one_that_differ_much_between_tasks() -> None:
+    """A t interval over two runs of 0.866 and 0.752 ends at 1.53."""
+    found = table(study({0: [0.866, 0.87, 0.85, 0.98, 0.752, 0.7, 0.99, 0.72]})).rows[0].score
+    assert found
+    assert found.low is not None
+    assert found.high is not None
+    assert 0.6 < found.low < found.mean < found.high < 0.95
+
+
+@pytest.mark.parametrize(("n", "a", "b"), [(3, 8, 2), (3, 40, 2), (5, 18, 2), (10, 3, 3)])
+def test_the_interval_covers_the_mean_as_often_as_it_says(n: int, a: float, b: float) -> None:
+    """Seeds' accuracies drawn from a beta distribution; 0.92 leaves room for skewed ones and for 1000 draws."""
+    drawn = np.random.default_rng(0).beta(a, b, size=(1000, n))
+    found = [score([*enumerate(values)], within=(0, 1)) for values in drawn]
+    covered = np.mean(
+        [one.low <= a / (a + b) <= one.high for one in found if one.low is not None and one.high is not None]
+    )
+    assert 0.92 < covered < 0.99
+
+
+def test_scores_that_are_no_shares_keep_the_t_interval() -> None:
+    found = table(study({0: [-5.0, -4.0, -6.0, -5.0, -7.0, -6.5, -8.0, -7.5]})).rows[0].score
+    assert found
+    means = [-6.0, -5.25, -7.0, -6.25]
+    low, high = stats.t.interval(0.95, 3, loc=np.mean(means), scale=stats.sem(means))
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_a_tie_is_shown_as_one() -> None:
+    other = [SCORES[1][i] for i in (1, 0, 3, 2, 5, 4, 7, 6)]  # the same mean, in another order
+    found = table(study({0: SCORES[0], 1: SCORES[1], 2: other}))
+    assert [row.setting for row in found.tied] == [1, 2]
+    lines = found.to_markdown().splitlines()
+    assert [line.count("tied best") for line in lines[2:5]] == [1, 1, 0]
+    assert [row["tied"] for row in json.loads(found.to_json())["rows"]] == [True, True, False]
+    assert table(study()).tied == ()
+
+
+def test_two_seeds_are_said_to_be_too_few() -> None:
+    made = study({0: [0.5, 0.6], 1: [0.4, 0.9]})
+    assert "No intervals: 2 seeds are too few; they need 3." in table(made).notes
+    assert not any("No intervals" in note for note in table(study()).notes)
+    assert "(" not in table(made).to_markdown().splitlines()[2].split("|")[2]
+
+
+def test_a_setting_called_like_a_formula_is_text_in_csv() -> None:
+    made = study({0: SCORES[0]})
+    [trial] = made.trials
+    made.add_trial(
+        optuna.trial.create_trial(
+            value=0.9,
+            params={"=cmd()": "@x"},
+            distributions={"=cmd()": optuna.distributions.CategoricalDistribution(["@x", "-1"])},
+            user_attrs={**trial.user_attrs, "setting": 1, "optimizer": "+climb"},
+        )
+    )
+    rows = list(csv.DictReader(io.StringIO(table(made).to_csv())))
+    texts = [one for row in rows for one in (*row, *row.values())]
+    assert "'=cmd()" in texts
+    assert "'@x" in texts
+    assert "'+climb" in texts
+    assert not any(one.startswith(("=", "+", "@")) for one in texts)
 
 
 def test_every_format_holds_the_same_numbers(made: SweepTable) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from promptopt.budget import Budget
 from promptopt.config import call
-from promptopt.core import Completion, Example, Message, Prompt, Rate, Rating, Reply, Setup
+from promptopt.core import Completion, Example, Failed, Message, Prompt, Rate, Rating, Reply, Setup
 from promptopt.errors import BudgetExhausted, ModelError, UnknownName, UserError
 from promptopt.ledger import Ledger
 from promptopt.loop import Run
@@ -117,11 +117,24 @@ def test_every_call_has_a_seed_of_its_own_that_order_and_threads_do_not_change()
 # ── What comes back ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_refused_empty_and_truncated_replies_are_counted_and_no_output() -> None:
-    script = [Reply("yes"), Reply("I may not", "refusal"), Reply(" \n"), Reply("The ans", "length")]
+def test_refused_empty_and_truncated_replies_are_counted_and_failed() -> None:
+    script = [
+        Reply("yes"),
+        Reply("I may not", "refusal"),
+        Reply(" \n"),
+        Reply("The ans", "length"),
+        Reply("", "length"),
+    ]
     target, _, setup = begun(script, workers=1)
-    assert target.run(P, EXAMPLES[:4]) == ["yes", None, None, None]
-    assert setup.counts == {"refused replies": 1, "empty replies": 1, "truncated replies": 1}
+    cut = "cut at max_tokens = 1024"
+    assert target.run(P, EXAMPLES[:5]) == [
+        "yes",
+        Failed("refused", "I may not"),
+        Failed("empty"),
+        Failed(cut, "The ans", cut=True),
+        Failed(cut, cut=True),
+    ]
+    assert setup.counts == {"refused replies": 1, "empty replies": 1, "truncated replies": 2}
 
 
 def test_a_completion_without_replies_is_an_empty_reply() -> None:
@@ -131,7 +144,7 @@ def test_a_completion_without_replies_is_an_empty_reply() -> None:
 
     target, setup = ChatTarget(model=Mute(echo)), FakeSetup()
     target.begin(setup)
-    assert target.run(P, EXAMPLES[:1]) == [None]
+    assert target.run(P, EXAMPLES[:1]) == [Failed("empty")]
     assert setup.counts == {"empty replies": 1}
 
 

@@ -24,7 +24,7 @@ from promptopt.config import build
 from promptopt.core import BatchTarget, Example, Prompt
 from promptopt.errors import UnknownName, UserError
 from promptopt.metrics.classification import Accuracy, LogProbability
-from promptopt.targets import clip
+from promptopt.targets import clip, clip_models
 from promptopt.targets.clip import Clip
 from promptopt.testing.contracts import TargetContract
 
@@ -242,8 +242,10 @@ def test_a_recipe_is_checked_against_its_signature(folder: Path) -> None:
 
 def test_random_weights_are_the_same_every_time_and_leave_the_generators_alone() -> None:
     def weights() -> dict[str, torch.Tensor]:
-        model, _, _ = clip.load("RN50", "random", device="cpu")
-        state: dict[str, torch.Tensor] = model.state_dict()
+        clip_models._latest.clear()
+        loaded = clip_models.load("RN50", "random", device="cpu")
+        assert loaded is not None
+        state: dict[str, torch.Tensor] = loaded.model.state_dict()
         return state
 
     before = torch.get_rng_state()

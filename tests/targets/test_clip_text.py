@@ -107,6 +107,9 @@ def test_features_of_a_hugging_face_tower(config: dict[str, Any], tmp_path: Path
     assert encoder.way == "whole"
     assert relative(encoder.encode(texts), reference(model, tokenizer(texts))) < 1e-5
     assert encoder.lengths(["red", "red blue green", " ".join(["red"] * 20)]) == [3, 5, 22]
+    tokenizer.tokenizer.pad_token = "</s>"  # as SigLIP's, which ends and pads with the same token
+    tokenizer.strip_sep_token = True
+    assert encoder.lengths(["red", "red blue green", " ".join(["red"] * 20)]) == [3, 5, 22]
 
 
 def test_a_causal_tower_with_another_tokenizer(config: dict[str, Any], tmp_path: Path) -> None:

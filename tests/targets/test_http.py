@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import struct
@@ -20,7 +21,7 @@ import pytest
 
 from promptopt.budget import Budget
 from promptopt.config import build
-from promptopt.core import Example, Prompt
+from promptopt.core import Example, Failed, Picture, Prompt
 from promptopt.errors import ModelError, UnknownName, UserError
 from promptopt.ledger import Ledger
 from promptopt.loop import Run
@@ -30,6 +31,7 @@ from promptopt.optimizers.pools import ListPool
 from promptopt.scorers import MetricScorer
 from promptopt.targets import endpoint
 from promptopt.targets.http import Http
+from promptopt.targets.pictures import Pictures
 from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import TargetContract
 
@@ -238,11 +240,12 @@ def test_where_the_output_stands(output: str | None, body: Any, found: Any) -> N
         assert begun(server, output=output)[0].run(P, EXAMPLES[:1]) == [found]
 
 
-def test_answers_without_an_output_are_counted_and_no_output() -> None:
+def test_answers_without_an_output_are_counted_and_failed() -> None:
     answers = [said("yes"), said(None), Answer({"error": "busy"}), Answer(b"<html>"), said(" ")]
     with serving(*answers) as server:
         target, setup = begun(server)
-        assert target.run(P, [*EXAMPLES, EXAMPLES[0]]) == ["yes", None, None, None, None]
+        missing = Failed("no output in the answer")
+        assert target.run(P, [*EXAMPLES, EXAMPLES[0]]) == ["yes", missing, missing, missing, Failed("empty")]
     assert setup.counts == {"unreadable replies": 3, "empty replies": 1}
 
 
@@ -256,7 +259,7 @@ def test_a_wrong_output_path_ends_the_run_with_the_first_prompt() -> None:
 def test_a_prompt_without_any_output_is_no_error_once_one_was_understood() -> None:
     with serving(said("yes"), said(None)) as server:
         target, _ = begun(server)
-        assert list(target.run_batch([P, P], EXAMPLES[:1])) == [["yes"], [None]]
+        assert list(target.run_batch([P, P], EXAMPLES[:1])) == [["yes"], [Failed("no output in the answer")]]
 
 
 # ── Errors ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -307,13 +310,48 @@ def key(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.usefixtures("key")
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 302])
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 302])
 def test_a_final_no_comes_at_once_with_the_server_s_words(status: int) -> None:
     with serving(Answer({"error": "no such thing"}, status, {"x-request-id": "req_7"})) as server:
         message = refused(server)
     assert message.startswith(f"http:127.0.0.1:{server.server_address[1]}/v1/answer: {status} ")
     assert '{"error": "no such thing"}' in message
     assert "[request req_7]" in message
+
+
+@pytest.mark.parametrize("status", [400, 413, 414, 422])
+def test_what_is_refused_for_what_was_sent_has_failed(status: int, key: str) -> None:
+    answers = [Answer({"error": f"no cats, {key}"}, status, {"x-request-id": "req_7"}), said("yes")]
+    with serving(*answers) as server:
+        target, setup = begun(server, headers={"Authorization": "Bearer ${MY_KEY}"})
+        refusal, output = target.run(P, EXAMPLES[:2])
+    assert output == "yes"
+    assert isinstance(refusal, Failed)
+    assert refusal.reason.startswith(f"HTTP {status}: ")
+    assert '{"error": "no cats, ${MY_KEY}"} [request req_7]' in refusal.reason
+    assert setup.counts == {f"HTTP {status}": 1}
+
+
+def test_a_first_prompt_that_is_refused_does_not_end_the_run() -> None:
+    with serving(Answer("no", 400), said("yes")) as server:
+        target, _ = begun(server)
+        assert [outputs[0] for outputs in target.run_batch([P, P], EXAMPLES[:1])][1] == "yes"
+
+
+def test_what_outlasts_the_retries_is_unscored_where_others_came_through() -> None:
+    with serving(script=lambda r: Answer("busy", 503) if "input 1" in json.dumps(r.body) else shout(r)) as server:
+        target, setup = begun(server)
+        assert target.run(P, EXAMPLES[:3]) == ["INPUT 0", None, "INPUT 2"]
+    assert setup.counts == {"requests lost after all retries": 1}
+
+
+def test_a_server_that_is_down_ends_the_run_before_everything_was_tried() -> None:
+    many = [Example(str(i), f"input {i}", "") for i in range(100)]
+    with serving(script=lambda request: Answer("busy", 503)) as server:
+        target, _ = begun(server, retries=0)
+        with pytest.raises(ModelError, match="503"):
+            target.run(P, many)
+    assert len(server.requests) == 10
 
 
 @pytest.mark.usefixtures("key")
@@ -394,6 +432,70 @@ def test_calls_are_billed_recorded_and_not_made_again(tmp_path: Path, key: str) 
     assert key not in (tmp_path / "ledger.jsonl").read_text(encoding="utf-8")
 
 
+def test_requests_have_a_price_and_the_budget_counts_it(tmp_path: Path) -> None:
+    with serving(script=lambda r: Answer("no cats", 400) if "Answer 1" in json.dumps(r.body) else shout(r)) as server:
+        run = Run(
+            RandomSearch(pool=ListPool(prompts=[f"Answer {i}." for i in range(5)]), batch=1),
+            MetricScorer(
+                target=Http(url=server.url, body=BODY, output=OUTPUT, price=0.04),
+                metric=ExactMatch(),
+                examples=EXAMPLES,
+            ),
+            start=[P],
+            budget=Budget(dollars=0.5),
+        )
+        assert run.search() == "budget: dollars"
+        assert len(server.requests) == 12
+    assert run.meter.usage.dollars == pytest.approx(0.48)
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4000
+
+
+class OneColour:
+    """1 for a picture, and its bytes are as they were sent."""
+
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
+        return [None if output is None else float(output == Picture(PNG)) for output in outputs]
+
+
+def paint(server: Server, folder: Path, *, calls: int) -> Run:
+    target = Pictures(target=Http(url=server.url, body={"prompt": "{prompt} {input}"}, output="data.0.b64_json"))
+    run = Run(
+        RandomSearch(pool=ListPool(prompts=[f"Paint {i}." for i in range(3)]), batch=1),
+        MetricScorer(target=target, metric=OneColour(), examples=EXAMPLES[:2]),
+        start=[P],
+        budget=Budget(calls=calls),
+        ledger=Ledger(folder),
+        cases=True,
+    )
+    if not run.ledger.past:
+        run.ledger.append({"event": "start"})
+    run.search()
+    run.ledger.close()
+    return run
+
+
+def test_pictures_stand_beside_the_ledger_and_one_refusal_ends_nothing(tmp_path: Path) -> None:
+    def script(request: Request) -> Answer:
+        if "Paint 1" in request.body["prompt"]:
+            return Answer({"error": "content policy"}, 400)
+        return Answer({"data": [{"b64_json": base64.b64encode(PNG).decode()}]})
+
+    with serving(script=script) as server:
+        paint(server, tmp_path, calls=5)
+        first = len(server.requests)
+        resumed = paint(server, tmp_path, calls=100)
+        assert (first, len(server.requests)) == (5, 8)
+    assert [step.answer.value for step in resumed.steps] == [1.0, 1.0, 0.0, 1.0]
+    assert (tmp_path / "ledger.jsonl").stat().st_size < 20_000
+    (picture,) = (tmp_path / "pictures").iterdir()
+    assert picture.read_bytes() == PNG
+    refused = resumed.steps[2].answer.cases[0]
+    assert refused.reason.startswith("HTTP 400: Bad Request")
+    assert resumed.steps[3].answer.cases[0].output == f"pictures/{picture.name} ({len(PNG):,} bytes)"
+
+
 # ── Mistakes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -408,6 +510,7 @@ def test_calls_are_billed_recorded_and_not_made_again(tmp_path: Path, key: str) 
         ({"timeout": 0.0}, "timeout is 0.0"),
         ({"retries": -1}, "retries is -1"),
         ({"workers": 0}, "workers is 0"),
+        ({"price": -1.0}, "price is -1.0"),
         ({"method": "FETCH"}, "target.method is 'FETCH'"),
         ({"headers": {"x": "é"}}, "the header 'x' holds something else than printable ASCII"),
         ({"headers": {"x": 1}}, "target.headers is"),

@@ -15,9 +15,11 @@ pytest.importorskip("transformers")
 import torch
 from transformers import BertConfig, BertLMHeadModel
 
+from promptopt.api import prepare
 from promptopt.core import Example, Prompt
 from promptopt.errors import ModelError, UnknownName, UserError
 from promptopt.metrics.text import ExactMatch
+from promptopt.models.local_reader import EMBEDDED
 from promptopt.scorers import MetricScorer
 from promptopt.targets import lm_generate
 from promptopt.targets.local_lm import LocalLM, Reasoned
@@ -228,6 +230,47 @@ def test_what_a_replaced_token_says_is_in_the_vocabulary() -> None:
     assert lm.vocabulary[special] == ""
     with pytest.raises(ValueError, match="position 6"):
         lm.replace(PROMPT, 6, 7)
+
+
+def labelled(*labels: Any) -> list[Example]:
+    return [Example(str(i), "a question", label) for i, label in enumerate(labels)]
+
+
+NUMBERS = [["7", "-3.5", "1,000", "$5", "50%", ".5", " 12 "], [["7", "seven"]], [7, 2.5]]
+WORDS = [["positive", "negative"], ["7", "yes"], ["4 apples"], [""], [["seven", "7"]], [None], []]
+
+
+@pytest.mark.parametrize("labels", [*NUMBERS, *WORDS], ids=str)
+def test_the_default_extractor_suits_the_labels(labels: list[Any]) -> None:
+    lm = local(examples=labelled(*labels))
+    assert lm._pages.extractor.endswith("$") == (labels in NUMBERS)
+    assert lm._pages.extractor.startswith("\nTherefore, the final answer is")
+    assert local(examples=labelled(*labels), extractor="So ")._pages.extractor == "So "
+
+
+def test_the_embedded_lm_is_asked_as_it_was_trained() -> None:
+    for model in ("embedded", EMBEDDED, str(EMBEDDED)):
+        lm = LocalLM(model=model, examples=labelled("yes", "no"))
+        assert lm._pages.extractor == "\nTherefore, the final answer is $"
+
+
+def test_a_recipe_s_labels_choose_the_extractor(tmp_path: Path) -> None:
+    asked = []
+    for labels in (["7", "8"], ["good", "bad"]):
+        data = tmp_path / "data.csv"
+        data.write_text("input,label\n" + "".join(f"question {i},{label}\n" for i, label in enumerate(labels * 8)))
+        plan = prepare(
+            {
+                "start": "Think.",
+                "data": {"name": "table", "path": str(data), "test": 0},
+                "target": {"name": "local-lm", "model": str(saved("llama", "byte-level"))},
+                "optimizer": "greater",
+                "verdict": False,
+            }
+        )
+        assert isinstance(plan.target, LocalLM)
+        asked.append(plan.target._pages.extractor[-1])
+    assert asked == ["$", "\n"]
 
 
 def test_a_question_that_quotes_the_extractor_or_the_prompt_is_not_searched() -> None:

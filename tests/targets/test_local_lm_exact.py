@@ -50,7 +50,7 @@ def plain(kind: str, words: str, chat: bool) -> tuple[Any, Any]:
 class Plain:
     """What the target should compute, written down as simply as can be."""
 
-    extractor = "\nTherefore, the final answer is $"
+    extractor = "\nTherefore, the final answer is:\n"
 
     def __init__(self, kind: str, words: str, *, chat: bool, max_tokens: int, extractor: str = extractor) -> None:
         self.model, self.words = plain(kind, words, chat)
@@ -89,7 +89,7 @@ class Plain:
                 )
         return written, written
 
-    def run(self, prompt: str, example: Example) -> tuple[str, str, float]:
+    def run(self, prompt: str, example: Example) -> tuple[str, str, bool, float]:
         text = f"{example.input}\n{prompt}"
         if self.chat:
             text = self.words.apply_chat_template(
@@ -102,13 +102,19 @@ class Plain:
         full = [*head, *reasoning, *self.behind(self.extractor + example.label)]
         n = next(i for i in range(len(asked) + 1) if full[:i] != asked[:i] or i == len(asked))
         first = n if full[:n] == asked[:n] else n - 1  # a token that reaches over the seam is the answer's
-        loss = F.cross_entropy(self.logits(full)[first - 1 : -1], torch.tensor(full[first:])).item()
+        logits, right = self.logits(full)[first - 1 : -1], torch.tensor(full[first:])
+        mistaken = bool((logits.argmax(dim=-1) != right).any())
         lines = self.text(answer).strip().splitlines()
-        return lines[0].strip() if lines else "", self.text(reasoning), loss
+        return (
+            lines[0].strip() if lines else "",
+            self.text(reasoning),
+            mistaken,
+            F.cross_entropy(logits, right).item(),
+        )
 
 
-def fields(outputs: list[Reasoned]) -> list[tuple[str, str]]:
-    return [(output.text, output.reasoning) for output in outputs]
+def fields(outputs: list[Reasoned]) -> list[tuple[str, str, bool]]:
+    return [(output.text, output.reasoning, output.mistaken) for output in outputs]
 
 
 @pytest.mark.parametrize(("kind", "words"), GRID)
@@ -118,7 +124,7 @@ def test_outputs_equal_a_plain_loop(kind: str, words: str, chat: bool) -> None:
     simple = Plain(kind, words, chat=chat, max_tokens=14)
     row, _ = lm.run_batch([Prompt(text) for text in PROMPTS[:2]], EXAMPLES)
     wanted = [simple.run(PROMPTS[0], example) for example in EXAMPLES]
-    assert fields(row) == [(answer, reasoning) for answer, reasoning, _ in wanted]
+    assert fields(row) == [tuple(rest) for *rest, _ in wanted]
     np.testing.assert_allclose([one.loss for one in row], [loss for *_, loss in wanted], rtol=1e-4, atol=1e-4)
 
 
@@ -129,7 +135,7 @@ def test_an_extractor_that_the_model_writes_itself_ends_the_reasoning(words: str
     simple = Plain("llama", words, chat=False, max_tokens=40, extractor=extractor)
     (row,) = lm.run_batch([Prompt(PROMPTS[0])], EXAMPLES)
     wanted = [simple.run(PROMPTS[0], example) for example in EXAMPLES]
-    assert fields(row) == [(answer, reasoning) for answer, reasoning, _ in wanted]
+    assert fields(row) == [tuple(rest) for *rest, _ in wanted]
     np.testing.assert_allclose([one.loss for one in row], [loss for *_, loss in wanted], rtol=1e-4, atol=1e-4)
     assert all(extractor.strip() not in one.reasoning for one in row)
     if extractor == "\ne":

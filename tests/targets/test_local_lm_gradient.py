@@ -47,7 +47,7 @@ def document(lm: LocalLM, example: Example, *, with_reasoning: bool = True) -> t
         i for i, (a, b) in enumerate(encoded["offset_mapping"]) if a < b and b > start and a < start + len(PROMPT)
     ]
     reasoning = lm._memory._kept[PROMPT, example.id][1].tokens if with_reasoning else ()
-    extractor = "\nTherefore, the final answer is $"
+    extractor = "\nTherefore, the final answer is:\n"
     anchor, asked, tail = (
         words(f"a{text}", add_special_tokens=False)["input_ids"] for text in ("", extractor, extractor + example.label)
     )
@@ -58,24 +58,33 @@ def document(lm: LocalLM, example: Example, *, with_reasoning: bool = True) -> t
 
 
 def relaxed_loss(
-    model: Any, ids: Sequence[int], place: int, entering: torch.Tensor, prompt: range, answer: range
+    model: Any,
+    ids: Sequence[int],
+    place: int,
+    entering: torch.Tensor,
+    prompt: range,
+    answer: range,
+    temperature: float = 1.0,
 ) -> float:
     """Loss and weighted NLL of a document in float64, with another embedding at one place."""
     embeds = model.get_input_embeddings()(torch.tensor([list(ids)]))
     embeds[0, place] = entering
     logits = model(inputs_embeds=embeds, use_cache=False).logits[0]
     losses = F.cross_entropy(logits[:-1], torch.tensor(ids[1:]), reduction="none")
-    loss = losses[answer.start - 1 :].mean() + WEIGHT * losses[prompt.start - 1 : prompt.stop - 1].mean()
+    sharp = F.cross_entropy(logits[:-1] / temperature, torch.tensor(ids[1:]), reduction="none")
+    loss = sharp[answer.start - 1 :].mean() + WEIGHT * losses[prompt.start - 1 : prompt.stop - 1].mean()
     return float(loss)
 
 
-@pytest.mark.parametrize(("kind", "words"), GRID)
-def test_gradients_are_finite_differences_of_the_loss(kind: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words", "temperature"), [*((*pair, 1.0) for pair in GRID), *((kind, "byte-level", 0.2) for kind in FIVE)]
+)
+def test_gradients_are_finite_differences_of_the_loss(kind: str, words: str, temperature: float) -> None:
     chat = words == "sentencepiece"
     lm = LocalLM(model=saved(kind, words, chat=chat), max_tokens=6)
     rng = np.random.default_rng(0)
     for position in range(len(lm.tokens(PROMPT))):
-        step = lm.step(PROMPT, position, EXAMPLES[:3], perplexity_weight=WEIGHT)
+        step = lm.step(PROMPT, position, EXAMPLES[:3], perplexity_weight=WEIGHT, answer_temperature=temperature)
         candidates = rng.choice(len(lm.vocabulary), size=2, replace=False).tolist()
         gradient = step.gradient([*candidates, lm.tokens(PROMPT)[position]])
         body, _ = lm._weights
@@ -87,10 +96,11 @@ def test_gradients_are_finite_differences_of_the_loss(kind: str, words: str) -> 
             for k, other in enumerate(others):
                 h = 1e-3  # parts of some models compute in fp32 whatever their weights are
                 up, down = (
-                    relaxed_loss(model, ids, place, now + sign * h * (other - now), prompt, answer) for sign in (1, -1)
+                    relaxed_loss(model, ids, place, now + sign * h * (other - now), prompt, answer, temperature)
+                    for sign in (1, -1)
                 )
                 expected = (up - down) / (2 * h)
-                assert gradient[i, k] - gradient[i, -1] == pytest.approx(expected, rel=5e-3, abs=5e-3)
+                assert gradient[i, k] - gradient[i, -1] == pytest.approx(expected, rel=5e-3, abs=5e-3 / temperature)
         body.model.float()
 
 
@@ -142,6 +152,20 @@ def test_the_loss_is_that_of_the_outputs_and_the_ablation_has_its_own() -> None:
     none = LocalLM(model=saved("llama", "byte-level"), max_tokens=0).run(Prompt(PROMPT), EXAMPLES)
     np.testing.assert_allclose(bare.loss, [output.loss for output in none], rtol=1e-4, atol=1e-4)
     assert not np.allclose(bare.loss, step.loss, atol=1e-2)
+
+
+@pytest.mark.parametrize("weight", [0.0, WEIGHT])
+def test_the_answer_temperature_changes_the_gradient_and_not_the_loss(weight: float) -> None:
+    lm = LocalLM(model=saved("llama", "byte-level"), max_tokens=8)
+    usual, one, sharp = (
+        lm.step(PROMPT, 1, EXAMPLES, perplexity_weight=weight, **more)
+        for more in ({}, {"answer_temperature": 1.0}, {"answer_temperature": 0.2})
+    )
+    np.testing.assert_array_equal(usual.gradient(), one.gradient())
+    np.testing.assert_allclose(sharp.loss, usual.loss, rtol=1e-6)
+    assert not np.allclose(sharp.gradient(), usual.gradient(), atol=1e-2)
+    alone = [lm.step(PROMPT, 1, [x], perplexity_weight=weight, answer_temperature=0.2).gradient() for x in EXAMPLES]
+    np.testing.assert_allclose(sharp.gradient(), np.concatenate(alone), rtol=1e-3, atol=1e-3)
 
 
 def test_a_position_that_is_not_there() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptopt.core import Example, Picture, Prompt
+from promptopt.core import Example, Failed, Picture, Prompt
 from promptopt.targets.pictures import Pictures
 from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import TargetContract
@@ -64,10 +64,15 @@ def test_base64_and_data_urls(kind: str) -> None:
     assert target.run(Prompt(""), EXAMPLES) == [Picture(KINDS[kind], kind)] * 3  # type: ignore[arg-type]
 
 
-def test_what_is_no_picture_is_unscored_and_counted() -> None:
-    inner, setup = Says("https://example.org/a.png", encoded(b"<svg/>"), None), FakeSetup()
+def test_what_is_no_picture_has_failed_and_is_counted() -> None:
+    inner, setup = Says("https://example.org/a.png", encoded(b"<svg/>"), None, Failed("HTTP 400: no")), FakeSetup()
     target = Pictures(target=inner)
     target.begin(setup)
-    assert target.run(Prompt(""), EXAMPLES) == [None] * 3
+    assert target.run(Prompt(""), [*EXAMPLES, Example("3", 3, "")]) == [
+        Failed("no picture", "https://example.org/a.png"),
+        Failed("no picture", encoded(b"<svg/>")),
+        None,
+        Failed("HTTP 400: no"),
+    ]
     assert setup.counts == {"outputs that are no pictures": 2}
     assert inner.begun == [setup]

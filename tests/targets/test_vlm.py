@@ -17,7 +17,7 @@ from PIL import Image
 
 from promptopt import optimize
 from promptopt.config import call
-from promptopt.core import Dataset, Example, Message, Picture, Prompt, Reply
+from promptopt.core import Dataset, Example, Failed, Message, Picture, Prompt, Reply
 from promptopt.errors import UserError
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools import ListPool
@@ -181,7 +181,7 @@ def test_calls_are_made_side_by_side() -> None:
 )
 def test_a_reply_is_read_tolerantly_but_never_guessed(said: str, read: str | None) -> None:
     target, _, setup = begun([said])
-    assert target.run(P, EXAMPLES[:1]) == [read]
+    assert target.run(P, EXAMPLES[:1]) == [read or Failed("no class, or several", said)]
     assert setup.counts == ({} if read else {"replies that name no class, or several": 1})
 
 
@@ -190,11 +190,23 @@ def test_names_are_given_back_as_the_labels_have_them() -> None:
     assert target.run(P, EXAMPLES[:3]) == ["Hot-Dog", "C++", "Straße"]
 
 
-def test_refused_empty_and_truncated_replies_are_counted_and_no_output() -> None:
-    replies = [Reply("red", "refusal"), Reply(" "), Reply("red, since", "length"), Reply("red")]
+def test_refused_empty_and_truncated_replies_are_counted_and_failed_unless_they_name_a_class() -> None:
+    replies = [
+        Reply("red", "refusal"),
+        Reply(" "),
+        Reply("It is", "length"),
+        Reply("red, since", "length"),
+        Reply("red"),
+    ]
     target, _, setup = begun(replies, workers=1)
-    assert target.run(P, EXAMPLES[:4]) == [None, None, None, "red"]
-    assert setup.counts == {"refused replies": 1, "empty replies": 1, "truncated replies": 1}
+    assert target.run(P, EXAMPLES[:5]) == [
+        Failed("refused", "red"),
+        Failed("empty"),
+        Failed("cut at max_tokens = 1024", "It is", cut=True),
+        "red",
+        "red",
+    ]
+    assert setup.counts == {"refused replies": 1, "empty replies": 1, "truncated replies": 2}
 
 
 # ── In a run ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ...core import Setup
 
-__all__ = ["Proposer", "Scored"]
+__all__ = ["Looks", "Proposer", "Scored"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,11 @@ class Proposer(Protocol):
             ModelError: an LLM behind it refused for good.
             BudgetExhausted: the next call would exceed the run's budget.
         """
+
+
+@runtime_checkable
+class Looks(Protocol):
+    """A proposer that is also told of all prompts tried in this conversation, before each call of ``propose``."""
+
+    def look(self, seen: Sequence[Scored], /) -> None:
+        """Take them; best first."""

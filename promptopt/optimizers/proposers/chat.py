@@ -11,6 +11,7 @@ from typing import Literal
 
 from ...core import ChatModel, Message, Prompt, Reply, Setup
 from ...errors import UnknownName, UserError
+from ..vocabulary import is_template
 from . import Scored
 from .parse import parse_prompts
 
@@ -26,6 +27,10 @@ MAX_QUOTED = 4_000
 """Characters of an unreadable reply that are sent back with the request for a list."""
 
 AGAIN = 'I could not read that. Reply only with the list, one entry per line, each line starting with "- ".'
+CUT = (
+    "Replies of the proposer were cut at max_tokens; of these only the whole entries of a list were read. Raise "
+    "max_tokens of the proposer's model, or lower per_call."
+)
 PLACEHOLDER_RULE = "In a template, {} stands for the name of a class. Keep {} exactly once in each, as it is."
 
 
@@ -37,16 +42,23 @@ class ChatProposer:
     differ from the paper in that the oldest turns are dropped when the conversation grows beyond 24,000 characters.
 
     A reply without a usable prompt is asked for once more, as a plain list, and then given up. Unparsable, empty,
-    refused and truncated replies are counted. Of a truncated reply the last line is dropped.
+    refused and truncated replies are counted. Of a truncated reply the last line is dropped, and only what stands in a
+    list is read: a model that rambles until it is cut has not answered.
+
+    ``random`` and ``wording = "released"`` follow the released code of [Liu2024]: a third list of templates drawn from
+    all tried in this conversation, and the wish for one template that shares the good ones' traits, of similar
+    structure, below 15 words, as one bullet. The words are ours in both.
 
     Args:
         model: writes the prompts; billed to the run as ``proposer``.
         conversation: ``fresh`` sends one message a call; ``continued`` goes on until the search resets it.
         temperature: of the model; 1 as in the released code.
         task: what the prompts are for, in the user's words; told to the model.
+        random: how many prompts that are neither among the good nor the bad are shown besides; 0 for no such list.
+        wording: what is asked for: ``free``, or the ``released`` traits.
 
     Raises:
-        UserError: the temperature is negative, or there is no such kind of conversation.
+        UserError: the temperature or ``random`` is negative, or there is no such conversation or wording.
     """
 
     def __init__(
@@ -56,15 +68,23 @@ class ChatProposer:
         conversation: Literal["fresh", "continued"] = "fresh",
         temperature: float = 1.0,
         task: str = "",
+        random: int = 0,
+        wording: Literal["free", "released"] = "free",
     ) -> None:
         if not (math.isfinite(temperature) and temperature >= 0):
             raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
         if conversation not in ("fresh", "continued"):
             raise UnknownName("conversation", conversation, ["fresh", "continued"])
+        if random < 0:
+            raise UserError(f"random is {random}; give 0 or more.")
+        if wording not in ("free", "released"):
+            raise UnknownName("wording", wording, ["free", "released"])
         self._model = model
         self._continued = conversation == "continued"
         self._temperature = temperature
         self._task = task.strip()
+        self._random = random
+        self._wish = _released_wish if wording == "released" else _wish
         self._turns: list[tuple[Message, Message]] = []
 
     def begin(self, setup: Setup, /) -> None:
@@ -77,6 +97,11 @@ class ChatProposer:
     def reset(self) -> None:
         """Forget the conversation."""
         self._turns = []
+        self._seen: Sequence[Scored] = ()
+
+    def look(self, seen: Sequence[Scored], /) -> None:
+        """Take what ``random`` is drawn from."""
+        self._seen = seen
 
     def propose(self, good: Sequence[Scored], bad: Sequence[Scored], /, *, n: int) -> list[str]:
         """At most ``n`` prompts that were not shown; one call to the model, or two.
@@ -85,7 +110,8 @@ class ChatProposer:
             ModelError: the provider refused for good.
             BudgetExhausted: the next call would exceed the budget.
         """
-        turn = Message("user", self._ask(good, bad, n=n))
+        others = self._others([*good, *bad])
+        turn = Message("user", self._ask(good, bad, others, n=n))
         before = [message for pair in self._turns for message in pair]
         reply, prompts = self._converse([*before, turn])
         if not prompts:
@@ -94,8 +120,14 @@ class ChatProposer:
             reply, prompts = self._converse([*before, turn, *retort])
         if prompts and self._continued:
             self._remember(turn, Message("assistant", reply.text))
-        shown = {scored.text for scored in (*good, *bad)}
+        shown = {scored.text for scored in (*good, *bad, *others)}
         return [prompt for prompt in prompts if prompt not in shown][:n]
+
+    def _others(self, shown: Sequence[Scored]) -> list[Scored]:
+        """Prompts of this conversation that are not shown yet, at random."""
+        others = [one for one in self._seen if one not in shown]
+        drawn = self._rng.permutation(len(others))[: self._random] if self._random else ()
+        return [others[i] for i in drawn]
 
     # ── The conversation ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -110,11 +142,14 @@ class ChatProposer:
         if reply.finish == "refusal":
             self._setup.count("refused replies")
             return []
-        text = reply.text
-        if reply.finish == "length":
+        text, cut = reply.text, reply.finish == "length"
+        if cut:
             self._setup.count("truncated replies")
+            self._setup.note(CUT)
             text = text.rpartition("\n")[0]
-        prompts = parse_prompts(text, problem_with=lambda prompt: self._setup.problem_with(Prompt(prompt)))
+        prompts = parse_prompts(
+            text, problem_with=lambda prompt: self._setup.problem_with(Prompt(prompt)), lists_only=cut
+        )
         if not prompts:
             self._setup.count("unparsable replies" if reply.text.strip() else "empty replies")
         return prompts
@@ -126,14 +161,15 @@ class ChatProposer:
 
     # ── The wording ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ask(self, good: Sequence[Scored], bad: Sequence[Scored], *, n: int) -> str:
+    def _ask(self, good: Sequence[Scored], bad: Sequence[Scored], others: Sequence[Scored], *, n: int) -> str:
         kind = self._kind(good)
         parts = [
             f"What the {kind}s are for: {self._task}" if self._task else "",
             f"Your {kind}s have been tried too. This is how things stand now." if self._turns else "",
             _section(f"These {kind}s work well, the best one first:", good, scores=self._continued),
             _section(f"These {kind}s work badly, the worst one first:", bad, scores=self._continued),
-            _wish(f"{n} new {kind}s" if n > 1 else f"one new {kind}", good, bad),
+            _section(f"These {kind}s have been tried too, in no order:", others, scores=self._continued),
+            self._wish(f"{n} new {kind}s" if n > 1 else f"one new {kind}", good, bad),
             PLACEHOLDER_RULE if kind == "template" else "",
             f'Answer only with a list: one {kind} per line, each line starting with "- ", without scores or remarks.',
         ]
@@ -141,8 +177,7 @@ class ChatProposer:
 
     def _kind(self, good: Sequence[Scored]) -> str:
         """What the prompts are called: templates have a placeholder."""
-        texts = [scored.text for scored in good] or [prompt.text for prompt in self._setup.start]
-        return "template" if any("{}" in text for text in texts) else "instruction"
+        return "template" if is_template(self._setup) else "instruction"
 
 
 def _wish(what: str, good: Sequence[Scored], bad: Sequence[Scored]) -> str:
@@ -151,6 +186,19 @@ def _wish(what: str, good: Sequence[Scored], bad: Sequence[Scored]) -> str:
     lesson = "Keep what the good ones have in common and avoid" if bad else "Keep what they have in common"
     lesson += " what the bad ones share." if bad else "."
     return f"Write {what} that should work better than all of these. {lesson} Repeat none of them."
+
+
+def _released_wish(what: str, good: Sequence[Scored], bad: Sequence[Scored]) -> str:
+    """The traits that the released code asks for, in our words."""
+    if not good:
+        return _wish(what, good, bad)
+    kind = what.removeprefix("one new ")
+    lesson = "The ones that work well share characteristics" + (" that the others lack." if bad else ".")
+    form = "one bullet" if what != kind else "one bullet each"
+    return (
+        f"{lesson} Find out which, and write {what} with the same characteristics, of a structure similar to the good "
+        f"ones, in fewer than 15 words, as {form}."
+    )
 
 
 def _section(title: str, shown: Sequence[Scored], *, scores: bool) -> str:

@@ -10,9 +10,10 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from ...core import Prompt, Setup
+from ...core import Prompt, Prompted, Setup
 from ...errors import UserError
-from ..phrases import PLACEHOLDER, Phrases, join
+from ..units import Keep
+from ..vocabulary import is_template, vocabulary
 from . import Scored
 
 T = TypeVar("T")
@@ -23,19 +24,23 @@ ATTEMPTS = 50  # mutations tried for each prompt wanted, before giving up
 class LexicalProposer:
     """Stands in for the LLM of [Liu2024] where there is none; it learns from the same lists of good and bad prompts.
 
-    A prompt is a sequence of phrases. With g of G good and b of B bad prompts holding a phrase, its weight is the
+    A template for CLIP is a sequence of phrases (:class:`..phrases.Phrases`), a text one of whole sentences, lines and
+    given phrases (:class:`..units.Units`). With g of G good and b of B bad prompts holding a phrase, its weight is the
     smoothed log-odds ``log((g + ½) / (G + 1)) - log((b + ½) / (B + 1))``. Each proposal takes a good prompt and
-    replaces, inserts, drops or recombines phrases: what comes in is drawn by ``exp(weight)``, what goes out by
-    ``exp(-weight)``, and ``explore`` of what comes in is drawn from the whole vocabulary instead of from the phrases
-    seen.
+    replaces, inserts, drops, recombines or (in a text) moves phrases: what comes in is drawn by ``exp(weight)``, what
+    goes out by ``exp(-weight)``, and ``explore`` of what comes in is drawn from the whole vocabulary instead of from
+    the phrases seen.
 
     Args:
         phrases: the vocabulary: phrases by slot (``frames``, ``adjectives``, ``nouns``, ``suffixes``), a TOML file
-            of such lists, or a flat list of phrases that may stand anywhere; the embedded one for CLIP by default.
+            of such lists, or a flat list of phrases that may stand anywhere. For CLIP templates the embedded one by
+            default; texts need phrases of their own, best whole sentences or lines.
         conversation: ``fresh`` learns from the prompts of this turn alone, ``continued`` from all shown since the
             last reset.
         explore: probability in [0, 1] that a phrase is drawn from the whole vocabulary.
         exclude: words; phrases that contain one of them are left out.
+        keep: what of a starting text is never dropped, besides headings, code and placeholders: ``rules`` the items of
+            its lists, ``all`` all of its sentences, ``structure`` no more than these.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class LexicalProposer:
         conversation: Literal["fresh", "continued"] = "fresh",
         explore: float = 0.75,
         exclude: Sequence[str] = (),
+        keep: Keep = "rules",
     ) -> None:
         if not 0 <= explore <= 1:
             raise UserError(f"explore is {explore}; give a probability from 0 to 1.")
@@ -52,11 +58,25 @@ class LexicalProposer:
         self.conversation = conversation
         self.explore = explore
         self.exclude = exclude
+        self.keep = keep
+
+    def check(self, run: Prompted, /) -> None:
+        """See :class:`..vocabulary.Checks`.
+
+        Raises:
+            UserError: the prompts are texts, and there are no phrases for them.
+        """
+        vocabulary(self.phrases, run, exclude=self.exclude, keep=self.keep)
 
     def begin(self, setup: Setup, /) -> None:
-        """Take the run's random stream, and say that no LLM is used."""
+        """Take the run's random stream, and say that no LLM is used.
+
+        Raises:
+            UserError: as :meth:`check`.
+        """
         setup.note("Prompts were proposed by the lexical proposer; no LLM was used.")
-        self._phrases = Phrases.load(self.phrases, exclude=self.exclude)
+        self._vocabulary = vocabulary(self.phrases, setup, exclude=self.exclude, keep=self.keep)
+        self._moves = 4 if is_template(setup) else 5
         self._rng = setup.rng()
         self._problem_with = setup.problem_with
         self.reset()
@@ -72,7 +92,7 @@ class LexicalProposer:
         if self.conversation == "fresh":
             self._good, self._bad, self._shown = Counter(), Counter(), [0, 0]
         self._learn(good, bad)
-        parents = [self._phrases.split(one.text) for one in good]
+        parents = [self._vocabulary.split(one.text) for one in good]
         known = self._proposed.union(one.text for one in [*good, *bad])
         new: list[str] = []
         for text in self._mutants(parents, attempts=ATTEMPTS * n):
@@ -87,7 +107,7 @@ class LexicalProposer:
     def _learn(self, good: Sequence[Scored], bad: Sequence[Scored]) -> None:
         for prompts, counts in ((good, self._good), (bad, self._bad)):
             for one in prompts:
-                counts.update(set(self._phrases.split(one.text)))
+                counts.update(self._vocabulary.contents(one.text))
         self._shown = [self._shown[0] + len(good), self._shown[1] + len(bad)]
 
     def _weight(self, phrase: str) -> float:
@@ -101,34 +121,38 @@ class LexicalProposer:
             child = list(self._pick(parents))
             for _ in range(self._rng.integers(1, MOVES + 1)):
                 child = self._move(child, parents)
-            yield join(child)
+            yield self._vocabulary.join(child)
 
     def _move(self, child: list[str], parents: Sequence[list[str]]) -> list[str]:
-        """Recombine with another good prompt, drop a phrase, replace one, or insert one."""
-        move = self._rng.integers(4)
+        """Recombine with another good prompt, drop a phrase, replace one, insert one, or move one."""
+        move = self._rng.integers(self._moves)
         if move == 0:
-            child = self._phrases.cross(child, self._pick(parents), self._rng)
+            child = self._vocabulary.cross(child, self._pick(parents), self._rng)
         if move in (1, 2) and len(child) > 1:
             self._drop(child)
         if move in (2, 3):
             self._bring_in(child)
+        if move == 4:
+            self._vocabulary.move(child, self._rng)
         return child
 
     def _pick(self, parents: Sequence[list[str]]) -> list[str]:
         return parents[int(self._rng.integers(len(parents)))]
 
     def _drop(self, child: list[str]) -> None:
-        places = [i for i, phrase in enumerate(child) if phrase != PLACEHOLDER]
-        if places:
-            del child[self._choose(places, [-self._weight(child[i]) for i in places])]
+        if places := self._vocabulary.free(child):
+            weights = [-self._weight(self._vocabulary.content(child[place])) for place in places]
+            self._vocabulary.drop(child, self._choose(places, weights))
 
     def _bring_in(self, child: list[str]) -> None:
         """Insert a phrase that the prompt lacks, from the whole vocabulary or from what good and bad prompts hold."""
         explores = self._rng.random() < self.explore
-        source = self._phrases.all if explores else sorted(self._good.keys() | self._bad.keys())
-        new = [phrase for phrase in source if phrase not in child and phrase != PLACEHOLDER]
+        source = self._vocabulary.all if explores else sorted(self._good.keys() | self._bad.keys())
+        held = {self._vocabulary.content(part) for part in child}
+        new = [phrase for phrase in source if self._vocabulary.content(phrase) not in held]
         if new:
-            self._phrases.insert(child, self._choose(new, [self._weight(phrase) for phrase in new]), self._rng)
+            chosen = self._choose(new, [self._weight(self._vocabulary.content(phrase)) for phrase in new])
+            self._vocabulary.insert(child, chosen, self._rng)
 
     def _choose(self, options: Sequence[T], weights: Sequence[float]) -> T:
         """One option, with probability in proportion to ``exp(weight)``."""

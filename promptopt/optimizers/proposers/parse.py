@@ -21,6 +21,7 @@ LABEL = re.compile(
     r"(?:\*\*)?(?:prompt|template|instruction)(?: ?#?\d{1,3}(?:\*\*)? ?[:.)]|(?:\*\*)? ?:)(?:\*\*)?\s+", re.IGNORECASE
 )
 TITLE = re.compile(r"\*\*[^*]{1,60}(?::\*\*|\*\*:)\s+")
+COUNT = re.compile(r"\(?(\d{1,3})[.)]\s+(?=[^\W\d_{])")
 SCORE = re.compile(r"\(score:? [-+.\d]{1,20}%?\)$")
 TALK = re.compile(
     r"(?:sure|certainly|of course|okay|i hope|i['’]?m sorry|sorry|i can(?:no|['’])?t|as an ai)\b"
@@ -37,28 +38,29 @@ WRAPS = (*QUOTES, ("`", "`"), ("**", "**"), ("__", "__"))
 KEYS = ("prompt", "template", "instruction", "text")
 
 
-def parse_prompts(reply: str, *, problem_with: Check) -> list[str]:
+def parse_prompts(reply: str, *, problem_with: Check, lists_only: bool = False) -> list[str]:
     """The prompts in a reply, in order, each once.
 
     A list with a marker before every prompt is read exactly: what follows the marker, without white space around it and
-    without quotes or bold type around the whole of it.
+    without quotes or bold type around the whole of it, or a number that counts the entries once more.
 
     Args:
         reply: any text; never raises.
         problem_with: why the target cannot take a prompt, or None.
+        lists_only: read what is marked as an entry of a list, and no plain lines.
 
     Returns:
         Prompts without a problem; empty if there are none.
     """
     text = _spoken(reply)
     fenced = _fenced(text)
-    for candidates in (
+    marked = [
         _from_json(text, *fenced),
         _listed(text),
         _from_json(_between(text, "[", "]"), _between(text, "{", "}")),
-        (line for block in fenced for line in _plain(block)),
-        _plain(text),
-    ):
+    ]
+    plain = [(line for block in fenced for line in _plain(block)), _plain(text)]
+    for candidates in marked if lists_only else marked + plain:
         found = [prompt for raw in candidates if (prompt := _usable(raw, problem_with))]
         if found:
             return list(dict.fromkeys(found))
@@ -145,12 +147,21 @@ def _readings(raw: str) -> Iterator[str]:
     label = LABEL.match(text) or TITLE.match(text)
     if label:
         text = text[label.end() :]
+    text = _uncounted(text)
     quoted = _quoted(text)
     readings = [quoted] if len(quoted.split()) >= 3 else []
     readings += [_unwrapped(text), _unwrapped(re.split(r"\s[—–-]\s|\s\(|:\s", text, maxsplit=1)[0])]
+    readings = [_uncounted(reading) for reading in readings]
     yield from readings
     for reading in readings:
         yield PLACEHOLDER.sub("{}", reading)
+
+
+def _uncounted(text: str) -> str:
+    """Without a number before it, unless the text itself counts on: "1. Read it. 2. Answer." stays."""
+    number = COUNT.match(text)
+    counts_on = number and re.search(rf"(?<!\w){int(number[1]) + 1}[.)] ", text)
+    return text[number.end() :] if number and not counts_on else text
 
 
 def _quoted(text: str) -> str:

@@ -7,7 +7,8 @@ for (const button of document.querySelectorAll("button.copy")) {
     const source = document.getElementById(button.dataset.copies);
     const said = button.parentElement.querySelector(".copied");
     getSelection().selectAllChildren(source);
-    said.textContent = (await copied(source.textContent)) ? "Copied." : "Selected: press Ctrl+C or ⌘C to copy.";
+    const exact = source.dataset.exact ? JSON.parse(source.dataset.exact) : source.textContent;
+    said.textContent = (await copied(exact)) ? "Copied." : "Selected: press Ctrl+C or ⌘C to copy.";
   });
 }
 
@@ -18,6 +19,27 @@ async function copied(text) {
   } catch {
     try { return document.execCommand("copy"); } catch { return false; }
   }
+}
+
+// Tables that are wider or longer than their frame: what is out of sight is said below them.
+for (const frame of document.querySelectorAll(".scroll")) {
+  const hint = document.createElement("p");
+  hint.className = "more";
+  hint.hidden = true;
+  frame.after(hint);
+  const beyond = (all, edge, side) => [...all].filter((one) => one.getBoundingClientRect()[side] > edge + 1).length;
+  const say = () => {
+    const box = frame.getBoundingClientRect();
+    const table = frame.querySelector("table");
+    const columns = beyond(table.tHead.rows[0].cells, box.left + frame.clientLeft + frame.clientWidth, "right");
+    const rows = beyond(table.tBodies[0].rows, box.top + frame.clientTop + frame.clientHeight, "bottom");
+    const counted = (n, what) => (n ? `${n} more ${what}${n === 1 ? "" : "s"}` : "");
+    const parts = [counted(columns, "column"), counted(rows, "row")].filter(Boolean);
+    hint.textContent = `${columns ? "→" : "↓"} ${parts.join(" and ")}: scroll inside the table.`;
+    hint.hidden = !parts.length;
+  };
+  frame.addEventListener("scroll", say, { passive: true });
+  new ResizeObserver(say).observe(frame);
 }
 
 // Sorting: a button in every column heading; again for the other direction; what has no value stays last.

@@ -1,0 +1,74 @@
+"""What happened on each example, in words that fit into a record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..attachments import picture_file
+from ..core import Case, Example, Failed, Picture
+from .marking import Marking
+
+__all__ = ["LONGEST", "cases"]
+
+LONGEST = 2_000
+"""Characters of an output, and of a reason."""
+
+
+def cases(
+    outputs: Sequence[Any], examples: Sequence[Example], marking: Marking, *, classes: Sequence[str] = ()
+) -> tuple[Case, ...]:
+    """One case per example, in order.
+
+    Args:
+        classes: an output that is a vector of as many scores is told as the class it predicts.
+    """
+    why = {**marking.feedback, **marking.unscored}
+    values = marking.values.tolist()
+    return tuple(
+        Case(example.id, described(outputs[i], classes), values[i], bounded(why.get(i, "")))
+        for i, example in enumerate(examples)
+    )
+
+
+def described(output: Any, classes: Sequence[str] = ()) -> str | None:
+    """An output as text of bounded length; pictures and arrays in a few words. None where there is none."""
+    if isinstance(output, Failed):
+        return described(output.text, classes)
+    if output is None:
+        return None
+    if isinstance(output, str):
+        return bounded(output)
+    if isinstance(output, Picture):
+        return f"{picture_file(output)} ({len(output.data):,} bytes)"
+    if classes and (scores := _scores(output, len(classes))) is not None:
+        return classes[int(scores.argmax())]
+    if isinstance(output, dict | list | tuple | int | float):
+        return _as_json(output)
+    shape = getattr(output, "shape", None) or getattr(output, "size", None)
+    return type(output).__name__ + (f" of {' x '.join(map(str, shape))}" if isinstance(shape, tuple) else "")
+
+
+def bounded(text: str) -> str:
+    """The text, cut to what a record holds."""
+    text = str(text)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _scores(output: Any, n_classes: int) -> Any:
+    """The output as an array ``(n_classes,)``, if it is one without NaN."""
+    try:
+        scores = np.asarray(output, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return scores if scores.shape == (n_classes,) and not np.isnan(scores).any() else None
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return bounded(json.dumps(value, ensure_ascii=False))
+    except (TypeError, ValueError):
+        return type(value).__name__

@@ -1,0 +1,242 @@
+"""A prompt that wins must be better, and a run that gets nothing says why: whole runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_parts import Counting, run
+from test_cli import shell
+from unusable_parts import breakable, reviews, silent, terse
+
+import promptopt
+from promptopt.core import Coverage, Dataset, Example, Prompt, Rate, Rating
+from promptopt.errors import NothingUsable
+from promptopt.ledger import read
+from promptopt.loop import Run
+from promptopt.optimizers import RandomSearch
+from promptopt.optimizers.pools import ListPool
+from promptopt.scorers import FunctionScorer
+from promptopt.show import Story
+from promptopt.targets.chat import ChatTarget
+from promptopt.usable import ENOUGH, Harvest, comparable, explain, usable
+
+BAD = Rating(0.0, coverage=Coverage(8, 8, 8, {"refused": 8}))
+LOST = Rating(math.nan, coverage=Coverage(8, 0, 0, {"no output": 8}))
+GOOD = Rating(0.1, coverage=Coverage(8, 8, 7, {"refused": 7}))
+
+
+def found(model: Any, prompts: Sequence[str], **changes: Any) -> promptopt.Result:
+    given: dict[str, Any] = {
+        "start": "Judge.",
+        "target": ChatTarget(model=model, workers=1),
+        "data": reviews(),
+        "optimizer": RandomSearch(pool=ListPool(prompts=prompts), batch=1),
+        "reply_cache": False,
+        "run": None,
+    }
+    return promptopt.optimize(**{**given, **changes})
+
+
+# ── A prompt that wins is better ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_prompt_that_breaks_most_replies_does_not_win(tmp_path: Path) -> None:
+    """It was rated 1.000 and chosen over 40 of 50 right; the verdict said 1.000 -> 1.000."""
+    result = found(breakable(), ["Judge, breaking it.", "Judge kindly."], run=tmp_path)
+    assert result.best == "Judge kindly."
+    scores = [result.score(text) for text in ("Judge.", "Judge, breaking it.", "Judge kindly.")]
+    assert scores == pytest.approx([0.5, 0.1, 0.8])
+    assert result.coverage("Judge, breaking it.") == Coverage(50, 50, 45, {"refused": 45})
+    verdict = result.verdict
+    assert verdict is not None
+    assert (verdict.examples, verdict.unscored, verdict.start, verdict.best) == (20, 0, 0.5, 0.8)
+    assert verdict.start_coverage == verdict.best_coverage == Coverage(20, 20)
+    assert result.summary()["best"]["coverage"] == {"examples": 50, "scored": 50, "failed": 0, "reasons": {}}
+    assert Story.read(tmp_path).verdict == verdict
+
+
+def test_the_old_way_is_an_option() -> None:
+    result = found(breakable(), ["Judge, breaking it.", "Judge kindly."], failed="leave-out")
+    assert result.best == "Judge, breaking it."
+    assert result.score("Judge, breaking it.") == 1.0
+    verdict = result.verdict
+    assert verdict is not None
+    assert (verdict.examples, verdict.unscored) == (2, 18)
+    assert verdict.sentence().startswith("on 2 of 20 held-out examples only, 18 could not be scored: ")
+
+
+def test_the_verdict_tells_of_failures() -> None:
+    result = found(breakable(), ["Judge."], start="Judge, breaking it.")
+    assert result.verdict is not None
+    assert (result.verdict.start, result.verdict.examples) == (0.1, 20)
+    assert result.verdict.sentence().endswith("; 18 of 20 outputs of the starting prompt failed: 18 refused")
+    assert result.verdict.best_coverage == Coverage(20, 20)
+
+
+# ── A run that gets nothing ───────────────────────────────────────────────────────────────────────────────────────
+
+CUT = """
+start = "Which sentiment?"
+data = {name = "unusable_parts:reviews", train = 8, test = 4}
+budget = 100
+run = "out"
+metric = "contains"
+
+[target]
+name = "chat"
+model = {name = "unusable_parts:talkative"}
+
+[optimizer]
+name = "random-search"
+pool = {name = "list", prompts = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o"]}
+"""
+
+
+@pytest.mark.parametrize("budget", [1, 100])
+def test_replies_cut_off_end_the_run_with_the_reason_and_the_remedy(tmp_path: Path, budget: int) -> None:
+    """It said "1 questions, 85 truncated replies ... converged" and exited with 0."""
+    (tmp_path / "recipe.toml").write_text(CUT)
+    done = shell("run", "recipe.toml", f"budget={budget}", cwd=tmp_path, check=1)
+    n = min(budget, ENOUGH) * 8
+    assert f"{n} of {n} cut at max_tokens = 5: raise target.model.max_tokens" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    events = read(tmp_path / "out" / "ledger.jsonl")
+    assert events[-1]["event"] == "failed"
+    assert sum(event["event"] == "answer" for event in events) == min(budget, ENOUGH)
+    assert not any(event["event"] == "verdict" for event in events)
+
+
+def test_with_the_remedy_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(CUT)
+    done = shell("run", "recipe.toml", "target.model.max_tokens=30", "budget=20", cwd=tmp_path, check=0)
+    assert "1.000 → 1.000 on 4 held-out examples" in done.stdout
+
+
+def test_a_start_with_unreadable_answers_is_searched_from(tmp_path: Path) -> None:
+    examples = {name: tuple(Example(f"{name}-{i}", f"{name} {i}", "12") for i in range(12)) for name in ("a", "b")}
+    data = Dataset("dozens", examples["a"], (), examples["b"])
+    prompts = [*(f"Count {i} times." for i in range(ENOUGH - 2)), "Be brief."]
+    result = found(terse(), prompts, start="Count.", data=data, metric="numeric", run=tmp_path)
+    assert result.best == "Be brief."
+    assert result.verdict is not None
+    assert (result.verdict.start, result.verdict.best) == (0.0, 1.0)
+    assert result.verdict.sentence().endswith("12 of 12 outputs of the starting prompt failed: 12 no number")
+
+
+def test_nothing_usable_at_the_end_is_no_verdict(tmp_path: Path) -> None:
+    with pytest.raises(NothingUsable, match=r"no verdict .* 20 of 20 refused: take another model"):
+        found(silent(), ["Judge kindly."], run=tmp_path)
+    assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize("fruitful", [False, True])
+def test_an_outage_ends_a_run_even_after_a_good_beginning_and_can_be_resumed(fruitful: bool) -> None:
+    scorer = FunctionScorer(lambda text: 1.0 if fruitful and text == "prompt 0" else math.nan)
+    search = run(scorer, optimizer=Counting(batch=1))
+    with pytest.raises(NothingUsable, match="not one output of 10 different prompts could be used: 10 of 10 no value"):
+        search.search()
+    assert len(search.steps) == ENOUGH + fruitful
+
+
+def test_bad_prompts_after_a_good_one_end_nothing() -> None:
+    harvest = Harvest()
+    harvest.take(Prompt("good"), GOOD, live=True)
+    for i in range(50):
+        harvest.take(Prompt(str(i)), BAD, live=True)
+    assert harvest.any
+
+
+def test_the_same_prompt_again_is_one_prompt_and_replays_end_nothing() -> None:
+    harvest = Harvest()
+    for _ in range(50):
+        harvest.take(Prompt("again"), BAD, live=True)
+    for i in range(50):
+        harvest.take(Prompt(str(i)), LOST, live=False)
+    with pytest.raises(NothingUsable):
+        harvest.take(Prompt("more"), LOST, live=True)
+
+
+def test_nothing_rated_is_no_failure() -> None:
+    Harvest().end()
+
+
+@pytest.mark.parametrize(
+    ("rating", "expected"), [(GOOD, 1), (BAD, 0), (LOST, 0), (Rating(0.3), 1), (Rating(math.nan), 0)]
+)
+def test_usable_outputs(rating: Rating, expected: int) -> None:
+    assert usable(rating) == expected
+
+
+def test_what_can_be_compared() -> None:
+    assert comparable(GOOD, BAD)
+    assert not comparable(BAD, BAD)
+    assert not comparable(GOOD, LOST)
+    assert comparable(Rating(0.1), Rating(0.2))
+
+
+def test_reasons_are_told_with_an_example() -> None:
+    rating = Rating(0.0, feedback="HTTP 400: no cats", coverage=Coverage(3, 3, 3, {"HTTP 400": 2, "empty": 1}))
+    assert explain([rating]) == (
+        "2 of 3 HTTP 400, 1 of 3 empty (HTTP 400: no cats): see whether the endpoint takes what url and body send it"
+    )
+
+
+# ── Cases ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("cases", [False, True])
+def test_replies_stand_in_the_ledger_for_the_verdict_and_where_asked_for(tmp_path: Path, cases: bool) -> None:
+    result = found(breakable(), ["Judge, breaking it.", "Judge kindly."], cases=cases, run=tmp_path)
+    answers = [event for event in read(tmp_path / "ledger.jsonl") if event["event"] == "answer"]
+    told = {event["stage"]: len(event.get("cases", ())) for event in answers}
+    assert told == {"search": 50 if cases else 0, "test": 20}
+    assert answers[-1]["cases"][8] == ["test-8", "negative", 0, "expected 'positive', got 'negative'"]
+    again = promptopt.resume(
+        tmp_path,
+        target=ChatTarget(model=breakable(), workers=1),
+        data=reviews(),
+        optimizer=RandomSearch(pool=ListPool(prompts=["Judge, breaking it.", "Judge kindly."]), batch=1),
+    )
+    assert (again.best, again.verdict) == (result.best, result.verdict)
+
+
+def test_cases_are_for_ratings_alone_and_equal_ratings_are_still_bought_once() -> None:
+    asked: list[Rate] = []
+
+    class Scorer:
+        question = Rate
+
+        def answer(self, questions: Sequence[Rate], /) -> list[Rating]:
+            asked.extend(questions)
+            return [Rating(1.0) for _ in questions]
+
+    search = Run(Counting(batch=2, limit=4, text=lambda i: str(i % 2)), Scorer(), start=[Prompt("s")], cases=True)
+    search.search()
+    assert [question.cases for question in asked] == [True, True]
+    assert len(search.ratings) == 2
+
+
+# ── Older ledgers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_of_an_older_version_is_shown_and_goes_on_by_its_own_rule(tmp_path: Path) -> None:
+    given = {"run": tmp_path, "budget": 1, "verdict": False}
+    prompts = ["Judge, breaking it.", "Judge kindly."]
+    found(breakable(), prompts, **given)
+    ledger = tmp_path / "ledger.jsonl"
+    text = (
+        ledger.read_text()
+        .replace('"failed": "worst", ', "")
+        .replace(', "coverage": {"examples": 50', ', "x": {"e": 50')
+    )
+    ledger.write_text(text)
+    assert "failed" not in read(ledger)[0]
+    assert Story.read(tmp_path).ratings[0][1].coverage is None
+    result = found(breakable(), prompts, **{**given, "budget": 10})
+    assert result.score("Judge, breaking it.") == 1.0
+    assert "left failed outputs out" in result.notes[0]
