@@ -318,7 +318,7 @@ def test_the_table_of_defaults_agrees_with_the_code() -> None:
         **inspect.signature(HillClimb).parameters,
         "temperature": inspect.signature(ChatProposer).parameters["temperature"],
         **{name: inspect.signature(ChatProposer).parameters[name] for name in ("conversation", "wording", "random")},
-        "scale": inspect.signature(BradleyTerry).parameters["scale"],
+        **{name: inspect.signature(BradleyTerry).parameters[name] for name in ("scale", "standardise")},
     }
     assert len(rows) >= 10
     for name, ours in rows:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,8 +13,6 @@ from promptopt.optimizers.linear_duel import LinearDuel
 from promptopt.optimizers.pools import ListPool
 from promptopt.optimizers.proposers.lexical import LexicalProposer
 from promptopt.optimizers.random_duels import RandomDuels
-from promptopt.optimizers.responses import Responses
-from promptopt.testing import ScriptedModel
 from promptopt.testing.contracts import OptimizerContract
 
 WORDS = "small large blurry clean drawing painting toy plastic".split()
@@ -78,16 +75,23 @@ class TestApohfWithMutation(Suite):
         return Apohf(pool=ListPool(prompts=POOL), embedder=Letters(), proposer=proposer, mutate_every=10)
 
 
+class Exchanges(ListPool):
+    """Five replies to each of three queries, in one text each."""
+
+    queries = ("Who", "Why", "When")
+
+    def __init__(self) -> None:
+        super().__init__(prompts=[f"{query}\n\n{{}} {i}" for query in self.queries for i in range(5)])
+
+    def query_of(self, text: str, /) -> str:
+        return text.partition("\n\n")[0]
+
+
 class TestApohfOverQueries(Suite):
     __test__ = True
 
     def make(self) -> Any:
-        numbers = count()
-        model = ScriptedModel(lambda messages: f"{messages[0].text} {{}} {next(numbers)}")
-        return Apohf(pool=Responses(model=model, queries=["Who", "Why", "When"], per_query=5, per_call=2), batch=2)
-
-    def problem_with(self, text: str) -> str | None:
-        return None
+        return Apohf(pool=Exchanges(), batch=2)
 
 
 class TestLinearDuel(Suite):
