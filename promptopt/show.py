@@ -75,7 +75,7 @@ class Story:
 
 
 def _ratings(events: Sequence[dict[str, Any]]) -> list[tuple[str, Rating]]:
-    answers = [event for event in events if event["event"] == "answer" and event["stage"] == "search"]
+    answers = [event for event in events if event["event"] == "answer" and event["stage"] in ("search", "shorten")]
     pairs = [(decode_question(event), decode_answer(event)) for event in answers]
     return [(q.prompt.text, a) for q, a in pairs if isinstance(q, Rate) and isinstance(a, Rating) and not q.on]
 

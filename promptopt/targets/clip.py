@@ -147,6 +147,7 @@ class Clip:
         """
         import numpy as np
 
+        assert self._texts is not None
         names = self.classes[:: -(-len(self.classes) // CLASSES_EMBEDDED)]
         new = [text for text in dict.fromkeys(texts) if text not in self._embedded]
         some = max(1, TEXTS_AT_ONCE // len(names))
