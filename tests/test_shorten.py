@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from promptopt.api import optimize, resume
@@ -64,7 +65,9 @@ def test_words_that_no_vocabulary_has_go_in_spans() -> None:
     assert "a zebra, sketched by my own hand for {}" in texts
     for text in texts:
         assert text.count("{}") == 1
-        assert not text.endswith((" by", " of")) and "  " not in text and " ," not in text
+        assert not text.endswith((" by", " of"))
+        assert "  " not in text
+        assert " ," not in text
 
 
 def test_the_lines_of_an_ensemble() -> None:
@@ -103,7 +106,8 @@ def test_unscored_answers_and_too_few_questions_change_nothing_for_the_worse() -
         rate=lambda ps: [(p, Rating(nan)) for p in ps],
         most=9,
     )
-    assert best.text == "a wild {} on tour" and whole
+    assert best.text == "a wild {} on tour"
+    assert whole
     asked: list[Prompt] = []
 
     def rate(prompts: Sequence[Prompt]) -> list[tuple[Prompt, Rating]]:
@@ -113,7 +117,37 @@ def test_unscored_answers_and_too_few_questions_change_nothing_for_the_worse() -
     _, _, whole = shorten(
         Prompt("a wild digit {} on tour for kids"), Rating(0.5), shorter=shorter(CLIP), rate=rate, most=3
     )
-    assert len(asked) == 3 and not whole
+    assert len(asked) == 3
+    assert not whole
+
+
+def test_what_chance_may_have_brought_goes_and_what_clearly_pays_stays() -> None:
+    """Of 160 images one depends on 'wild', twelve on 'digit'."""
+    right = {"wild": 1, "digit": 12}
+
+    def rate(prompts: Sequence[Prompt]) -> list[tuple[Prompt, Rating]]:
+        return [(prompt, rating(prompt.text)) for prompt in prompts]
+
+    def rating(text: str, n: int = 160) -> Rating:
+        hits = np.ones(n)
+        for i, (word, count) in enumerate(right.items()):
+            hits[20 * i : 20 * i + count] = word in text
+        return Rating(float(hits.mean()), per_example=hits)
+
+    text = "a wild digit {}"
+    best, _, whole = shorten(Prompt(text), rating(text), shorter=shorter(CLIP), rate=rate, most=20)
+    assert best.text == "a digit {}"
+    assert whole
+
+
+def test_few_examples_tell_nothing_of_chance() -> None:
+    def rating(text: str) -> Rating:
+        hits = np.array([1.0] * 9 + [float("wild" in text)])
+        return Rating(float(hits.mean()), per_example=hits)
+
+    text = "a wild digit {}"
+    rate = lambda prompts: [(prompt, rating(prompt.text)) for prompt in prompts]  # noqa: E731
+    assert shorten(Prompt(text), rating(text), shorter=shorter(CLIP), rate=rate, most=20)[0].text == "a wild {}"
 
 
 # ── In a run ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,14 +198,16 @@ def test_it_stands_between_search_and_verdict_inside_the_budget(tmp_path: Path) 
 
 def test_it_is_off_by_default_where_nothing_came_in_by_chance() -> None:
     result, asked = run(None)
-    assert result.best == "a wild digit {} on tour" and len(asked) == 2
+    assert result.best == "a wild digit {} on tour"
+    assert len(asked) == 2
 
 
 def test_it_is_replayed(tmp_path: Path) -> None:
-    result, asked = run(tmp_path / "run", shorten=10)
+    result, _ = run(tmp_path / "run", shorten=10)
     again: list[str] = []
     taken_up = resume(tmp_path / "run", score=lambda text: again.append(text) or 0.0, optimizer=Once())
-    assert taken_up.best == result.best and not again
+    assert taken_up.best == result.best
+    assert not again
 
 
 def test_bayes_shortens_its_answer() -> None:
