@@ -26,6 +26,7 @@ from .plan import Plan
 from .progress import asks_people, watching
 from .result import Candidate, Result
 from .scorers.marking import FailedRule
+from .shorten import shorten, shorter
 from .usable import comparable, explain
 from .verdict import Verdict, compare
 
@@ -50,6 +51,7 @@ def optimize(
     goal: float | None = None,
     finalists: int = 5,
     ensemble: int = 1,
+    shorten: int | None = None,
     verdict: bool = True,
     seed: int = 0,
     cache: bool = True,
@@ -84,6 +86,9 @@ def optimize(
         finalists: with a dev split, the best so many are rated on it, and the best there is the answer.
         ensemble: with more than 1, the best so many templates are also tried together, for targets that take several
             lines as an ensemble; kept if rated better than the best alone.
+        shorten: questions kept back for a last step that drops every part of the answer without which its rating does
+            not clearly fall; 0 leaves it out. None leaves it to the optimizer: one that puts prompts together by
+            chance, as ``bayes`` does, takes up to 20 and no more than a tenth of the budget, any other none.
         verdict: open the test split at the end. Without it ``resume`` with ``verdict=true`` opens it later.
         seed: all randomness of the run derives from it.
         cache: answer repeated ratings from memory; turn it off for a noisy score whose repeats should count.
@@ -297,10 +302,35 @@ def _choose(plan: Plan, run: Run, best: Prompt) -> Prompt:
             together = Prompt("\n".join(p.text for p in ranked[: plan.ensemble]), {"step": "ensemble"})
             together, rated = _best_of(run, [together], plan.dev or plan.scorer, stage="final")
             if rating is None or rated.rank > rating.rank:
-                best = together
+                best, rating = together, rated
+        if plan.shortening and rating is not None and rating.value == rating.value:
+            best = _shorten(plan, run, best, rating)
     except BudgetExhausted as error:
         run.notes.append(f"The final choice was cut short: {error}.")
     return best
+
+
+def _shorten(plan: Plan, run: Run, best: Prompt, rating: Rating) -> Prompt:
+    """Without the parts that do not pay, as rated on the dev split where there is one."""
+
+    def rate(prompts: Sequence[Prompt]) -> list[tuple[Prompt, Rating]]:
+        stage = "shorten" if plan.dev is None else "dev"
+        answers = run.answer([Rate(prompt) for prompt in prompts], plan.dev or plan.scorer, stage=stage)
+        rated = [(q.prompt, answer) for q, answer in answers if isinstance(q, Rate) and isinstance(answer, Rating)]
+        if plan.dev is None:
+            run.ratings.update(rated)
+        return rated
+
+    phrases = getattr(plan.optimizer, "vocabulary", ())
+    known = {} if plan.dev else dict(run.ratings)
+    found, _, whole = shorten(
+        best, rating, shorter=shorter(plan, phrases), rate=rate, most=plan.shortening, known=known
+    )
+    if found != best:
+        run.notes.append(f"Shortened from {best.text!r}: what was dropped did not pay.")
+    if not whole:
+        run.notes.append(f"Not every part of the answer was tried; {plan.shortening} questions were kept for it.")
+    return found
 
 
 def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, stage: str) -> tuple[Prompt, Rating]:

@@ -43,11 +43,16 @@ Export = Annotated[Path | None, typer.Option(help="Also write every table into t
 class Demo(StrEnum):
     """The searches that ``promptopt demo`` can show."""
 
+    bayes = "bayes"
     hill_climb = "hill-climb"
     greater = "greater"
 
 
-DEMOS = {Demo.hill_climb: EMBEDDED / "demo.toml", Demo.greater: EMBEDDED / "demo_greater.toml"}
+DEMOS = {
+    Demo.bayes: EMBEDDED / "demo.toml",
+    Demo.hill_climb: EMBEDDED / "demo_hill_climb.toml",
+    Demo.greater: EMBEDDED / "demo_greater.toml",
+}
 
 
 class Kind(StrEnum):
@@ -85,10 +90,17 @@ def top(
 def demo(
     overrides: Overrides = None,
     json: Json = False,
-    optimizer: Annotated[Demo, typer.Option(help="Which search to see.")] = Demo.hill_climb,
+    optimizer: Annotated[Demo, typer.Option(help="Which search to see.")] = Demo.bayes,
 ) -> None:
-    """See a search work: no key, no network. hill-climb: CLIP and handwritten digits; greater: a tiny reasoning LM."""
+    """See a search work: no key, no network. bayes, hill-climb: CLIP and handwritten digits; greater: a tiny LM."""
     _run(DEMOS[optimizer], overrides, json=json)
+    if not json and optimizer != Demo.greater:
+        from .baselines import beside
+        from .config import read_recipe
+
+        typer.echo("\nBeside it, on the same held-out images:")
+        for line in beside(read_recipe(DEMOS[optimizer], overrides or ())):
+            typer.echo(line)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from .loop import check_match
 from .scorers import FunctionScorer, MetricScorer
 from .scorers.adapters import meet
 from .scorers.marking import FailedRule
+from .shorten import questions
 
 SPLITS = ("train", "dev", "test")
 OPTIONS = (  # arguments that a plan holds as they are given
@@ -21,6 +22,7 @@ OPTIONS = (  # arguments that a plan holds as they are given
     "goal",
     "finalists",
     "ensemble",
+    "shorten",
     "seed",
     "cache",
     "per_example",
@@ -52,6 +54,7 @@ class Plan:
     goal: float | None
     finalists: int
     ensemble: int
+    shorten: int | None
     seed: int
     cache: bool
     per_example: bool
@@ -110,8 +113,17 @@ class Plan:
 
     @property
     def reserved(self) -> int:
-        """Questions kept back for the final choice."""
-        return (self.finalists if self.dev else 0) + (1 if self.ensemble > 1 else 0)
+        """Questions kept back for the final choice and for shortening the answer."""
+        return (self.finalists if self.dev else 0) + (1 if self.ensemble > 1 else 0) + self.shortening
+
+    @property
+    def shortening(self) -> int:
+        """Questions kept back for shortening the answer."""
+        return (
+            0
+            if self.scorer.question is not Rate and not self.dev
+            else questions(self.shorten, optimizer=self.optimizer, budget=self.budget.questions)
+        )
 
     @property
     def aftermath(self) -> float:
@@ -120,8 +132,7 @@ class Plan:
             return 0.0
         verdicts = bool(self.test) + len(self.transfer)
         examples = 2 * len(self.data.test) * verdicts + self.finalists * len(self.data.dev) * bool(self.dev)
-        if self.ensemble > 1:
-            examples += len(self.data.dev or self.data.train)
+        examples += ((self.ensemble > 1) + self.shortening) * len(self.data.dev or self.data.train)
         return examples / len(self.data.train)
 
     def problem_with(self, prompt: Prompt) -> str | None:
@@ -143,12 +154,12 @@ class Plan:
         if self.budget.questions is not None and self.budget.questions <= self.reserved:
             raise UserError(
                 f"a budget of {self.budget.questions} questions leaves none for the search: the final choice takes "
-                f"{self.reserved}. Raise the budget, or lower finalists and ensemble."
+                f"{self.reserved}. Raise the budget, or lower finalists, ensemble and shorten."
             )
 
 
 def _check_numbers(given: Mapping[str, Any]) -> None:
-    least = {"seed": 0, "finalists": 1, "ensemble": 1, "patience": 1}
+    least = {"seed": 0, "finalists": 1, "ensemble": 1, "patience": 1, "shorten": 0}
     for key, number in least.items():
         if given[key] is not None and given[key] < number:
             raise UserError(f"{key} is {given[key]}; give at least {number}.")

@@ -63,7 +63,7 @@ def answers(events: Sequence[Event], stage: str) -> Iterator[Event]:
 
 
 def rated(events: Sequence[Event]) -> list[Rated]:
-    """Every rating of the search in the order of the questions.
+    """Every rating of the search, and of shortening its answer, in the order of the questions.
 
     Where prompts were rated on parts of the training split, as racing does, a prompt stands where its last part was
     answered, with the mean over all examples that it was tried on.
@@ -72,7 +72,9 @@ def rated(events: Sequence[Event]) -> list[Rated]:
     parts: dict[str, dict[str, float]] = {}
     covered: dict[str, dict[tuple[str, ...], Coverage | None]] = {}
     found: list[Rated] = []
-    for event in answers(events, "search"):
+    searched = list(answers(events, "search"))
+    shortened = [{**event, "n": len(searched) + i} for i, event in enumerate(answers(events, "shorten"))]
+    for event in [*searched, *shortened]:
         question, answer = decode_question(event), decode_answer(event)
         if not (isinstance(question, Rate) and isinstance(answer, Rating)):
             continue

@@ -27,8 +27,8 @@ fresh        0.25         likewise
 embedder     the target's where it has one (CLIP's text tower), else hashed n-grams
 ============ ============ ==============================================================================
 
-Johnson, Moore and Ylvisaker, *Minimax and maximin distance designs*, J. Statist. Plann. Inference 1990. We differ from it
-in that the design is picked greedily, and from [Kandasamy2018] in that functions are drawn on a set of candidates.
+Johnson, Moore and Ylvisaker, *Minimax and maximin distance designs*, J. Statist. Plann. Inference 1990. We differ from
+it in that the design is picked greedily, and from [Kandasamy2018] in that functions are drawn on a set of candidates.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class Bayes:
     """
 
     question = Rate
+    shortens = True  # its prompts hold phrases that came in by chance
 
     def __init__(
         self,
@@ -155,6 +156,11 @@ class Bayes:
     def best(self) -> Prompt:
         """The highest rated so far; before any rating, the first starting prompt."""
         return self._ratings.best
+
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        """The phrases of the run, once it has begun."""
+        return self._words.all
 
     # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────
 

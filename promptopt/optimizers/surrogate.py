@@ -2,8 +2,8 @@
 
 Rasmussen and Williams, *Gaussian Processes for Machine Learning*, MIT Press 2006.
 
-A prompt ``p`` is a set of phrases. With the count vector ``z(p)`` and a place ``x(p)`` on the unit sphere, its covariance
-with another prompt is
+A prompt ``p`` is a set of phrases. With the count vector ``z(p)`` and a place ``x(p)`` on the unit sphere, its
+covariance with another prompt is
 
     k(p, q) = exp(-‖x(p) - x(q)‖² / 2 l²) + 0.1 z(p)·z(q) + 1,
 
