@@ -85,6 +85,7 @@ data = {name = "unusable_parts:reviews", train = 8, test = 4}
 budget = 100
 run = "out"
 metric = "contains"
+reply_cache = false
 
 [target]
 name = "chat"

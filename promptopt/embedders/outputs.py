@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import BatchTarget, Begins, Embedder, Example, Prompt, Setup, Target
+from ..core import BatchTarget, Begins, Embedder, Example, Failed, Prompt, Setup, Target
 from ..errors import UserError
 from .ngrams import Ngrams
 
@@ -94,7 +94,9 @@ class Outputs:
 
 
 def _text(output: Any) -> str:
-    """An output as text; a missing one is empty."""
+    """An output as text; of a failed one what there is, and a missing one is empty."""
+    if isinstance(output, Failed):
+        output = output.text
     if output is None or isinstance(output, str):
         return output or ""
     raise UserError(

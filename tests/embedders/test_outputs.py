@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import promptopt
-from promptopt.core import Example, Picture, Prompt
+from promptopt.core import Example, Failed, Picture, Prompt
 from promptopt.embedders.ngrams import Ngrams
 from promptopt.embedders.outputs import Outputs
 from promptopt.errors import UserError
@@ -78,6 +78,14 @@ def test_pictures_are_refused_in_words() -> None:
     embedder = Outputs(target=Function(function=lambda prompt, example: Picture(b"")), examples=EXAMPLES)
     with pytest.raises(UserError, match="gave a Picture"):
         embedder.embed(["a cat"])
+
+
+def test_of_a_failed_output_what_there_is_counts() -> None:
+    given = {"cut": Failed("cut at max_tokens = 5", "alp", cut=True), "refused": Failed("refused"), "none": None}
+    embedder = Outputs(target=Function(function=lambda prompt, example: given.get(prompt, prompt)), examples=EXAMPLES)
+    rows = embedder.embed(["cut", "alp", "refused", "none"])
+    assert np.array_equal(rows[0], rows[1])
+    assert np.array_equal(rows[2], rows[3])
 
 
 def replies(messages: Sequence[Any]) -> str:
