@@ -84,7 +84,7 @@ def rated(events: Sequence[Event]) -> list[Rated]:
             seen.update(zip(question.on, answer.per_example.tolist(), strict=True))
             found = [one for one in found if one.prompt != prompt.text]
             covered.setdefault(prompt.text, {})[question.on] = answer.coverage
-            answer = replace(_together(seen, ids), coverage=_sum(covered[prompt.text].values()))
+            answer = replace(_together(seen, ids), coverage=together(covered[prompt.text].values()))
         count = len(answer.per_example) if answer.per_example is not None else len(question.on) or None
         whole = not question.on or count == len(ids)
         found.append(Rated(prompt.text, prompt.origin, answer, count, whole, event["n"]))
@@ -103,7 +103,7 @@ def _together(seen: Mapping[str, float], ids: Sequence[str]) -> Rating:
     return Rating(float(scored.mean()) if len(scored) else float("nan"), per_example=values)
 
 
-def _sum(coverages: Iterable[Coverage | None]) -> Coverage | None:
+def together(coverages: Iterable[Coverage | None]) -> Coverage | None:
     """The coverage of parts together; None where that of one is not known."""
     found = Coverage(0, 0)
     for one in coverages:

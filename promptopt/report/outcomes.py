@@ -62,12 +62,12 @@ class Outcome:
     @property
     def start_output(self) -> str | None:
         """What came of the starting prompt; None where nothing did, or nothing is known."""
-        return self.start_case and self.start_case.output
+        return self.start_case.output if self.start_case else None
 
     @property
     def best_output(self) -> str | None:
         """What came of the best prompt, likewise."""
-        return self.best_case and self.best_case.output
+        return self.best_case.output if self.best_case else None
 
     @property
     def start_reason(self) -> str:

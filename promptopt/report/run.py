@@ -139,8 +139,7 @@ def _numbers(told: Told, verdict: Verdict | None) -> list[tuple[str, str] | tupl
     costs = Replay(told.story.events)
     facts: list[tuple[str, str] | tuple[str, str, str]] = []
     prompts = (("start", told.story.start), ("best", told.story.best))
-    for name, prompt in prompts if verdict else ():
-        mean = verdict.start if name == "start" else verdict.best
+    for (name, prompt), mean in zip(prompts, (verdict.start, verdict.best), strict=True) if verdict else ():
         facts += [(f"{name}, held out", f"{mean:.3f}", _rests(judged(told.story, prompt)))]
     for name, prompt in prompts:
         rating = told.scores.get(prompt)

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core import Coverage
+from ..reading import together
 from ..show import Story
 from ..sweep.table import FEWEST, Outcome, Row, Score, SweepTable, range_of, score
 from .figures import SERIES, Axis, Chart, bars, forest
@@ -16,6 +18,7 @@ from .page import Block, Code, Facts, Figure, Grid, Headline, Page, Section, Tex
 from .ratings import rated
 from .recipe import toml
 from .tables import Column, Table
+from .told import covered
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -263,6 +266,8 @@ def settings_table(table: SweepTable) -> Table:
     if any(row.test for row in table.rows):
         columns += [Column("test", "test", "score"), Column("gain", "test gain", "change")]
     spent = [what for what in COSTS if _cost(table, what)]
+    coverages = [_coverage(row) for row in table.rows]
+    columns += [Column("coverage", "rests on", "long")] if any(coverages) else []
     columns += [
         Column("runs", "runs", "count"),
         *(Column(what, what, "number") for what in spent),
@@ -280,6 +285,7 @@ def settings_table(table: SweepTable) -> Table:
                 "significant": _standing(table, row),
                 "test": row.tested and row.tested.mean,
                 "gain": row.gain and row.gain.mean,
+                "coverage": (coverage := _coverage(row)) and covered(coverage),
                 "runs": len(row.outcomes),
                 **{what: sum(getattr(outcome, what) for outcome in row.outcomes) for what in spent},
                 "state": row.state,
@@ -288,11 +294,19 @@ def settings_table(table: SweepTable) -> Table:
     return Table("settings", "Settings, best first, with 95% intervals", tuple(columns), rows)
 
 
+def _coverage(row: Row) -> Coverage | None:
+    """On how many examples a setting's score rests, over all of its runs; None where that is not known."""
+    known = [outcome.coverage and Coverage(**outcome.coverage) for outcome in row.outcomes]
+    return together(one or None for one in known) if known else None
+
+
 def _standing(table: SweepTable, row: Row) -> str | bool | None:
     """Whether a setting is the best, or differs significantly from it."""
     if row in table.tied:
         return "tied best"
-    return "best" if row is table.best else row.difference and row.difference.significant
+    if row is table.best:
+        return "best"
+    return row.difference.significant if row.difference else None
 
 
 def tasks_table(table: SweepTable) -> Table:
@@ -310,9 +324,15 @@ def tasks_table(table: SweepTable) -> Table:
 def runs_table(table: SweepTable) -> Table:
     """Every run of every setting."""
     columns = [SETTING, Column("task", "task"), Column("seed", "seed", "count"), SCORE[0], Column("split", "split")]
+    known = any(outcome.coverage for row in table.rows for outcome in row.outcomes)
+    columns += [Column("coverage", "rests on", "long")] if known else []
     columns += [Column("train", "train", "score"), *(Column(what, what, "number") for what in COSTS)]
     columns += [Column("stop_reason", "stopped because"), Column("best", "best prompt", "prompt")]
-    rows = [{"setting": row.label, **vars(outcome)} for row in table.rows for outcome in row.outcomes]
+    rows = [
+        {"setting": row.label, **vars(outcome), "coverage": outcome.coverage and covered(Coverage(**outcome.coverage))}
+        for row in table.rows
+        for outcome in row.outcomes
+    ]
     return Table("runs", "Every run", tuple(columns), rows)
 
 

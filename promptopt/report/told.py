@@ -12,10 +12,11 @@ from typing import Any
 
 from ..core import Coverage, Dataset, Rating, Usage
 from ..ledger import Replay
+from ..reading import Rated
 from ..show import Story
 from . import duels as duelling
 from .outcomes import Outcome, changed_first, examples_of, judged, outcomes
-from .ratings import Ancestor, Improvement, Rated, answers, improvements, lineage, rated
+from .ratings import Ancestor, Improvement, answers, improvements, lineage, rated
 from .recipe import recipe_of
 from .tables import Column, Table
 

@@ -17,11 +17,12 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..api import execute, judge
+from ..core import Rating
 from ..errors import LockedRun, UserError
 from ..result import Result
 from .parts import Executor, Facts, Parts, rehearsed
@@ -82,9 +83,11 @@ def _searched(job: Job, result: Result) -> dict[str, Any]:
     """The chosen prompt with its dev score, or with its rating where there is no dev split."""
     rated = [step for step in result.steps if step.stage in ("dev", "final")]
     has_dev = any(step.stage == "dev" for step in rated)
-    on_dev = [s.answer.value for s in rated if has_dev and _text(s.question) == result.best]  # type: ignore[union-attr]
+    on_dev = [s.answer for s in rated if has_dev and _text(s.question) == result.best and isinstance(s.answer, Rating)]
     train = result.score(result.best)
-    value = on_dev[-1] if on_dev else train
+    on_train = [one.rating for one in result.candidates if one.prompt.text == result.best]
+    value = on_dev[-1].value if on_dev else train
+    coverage = next((rating.coverage for rating in reversed(on_dev or on_train)), None)
     if (value is None or value != value) and result.stop_reason != "interrupted":
         raise ValueError("the chosen prompt has no score; see the run's notes: " + " ".join(result.notes))
     return {
@@ -98,6 +101,7 @@ def _searched(job: Job, result: Result) -> dict[str, Any]:
         "dollars": result.costs.dollars,
         "seconds": round(result.costs.seconds, 3),
         "stop_reason": result.stop_reason,
+        "coverage": coverage and asdict(coverage),
     }
 
 

@@ -97,6 +97,8 @@ class Outcome:
         questions, calls, tokens, dollars, seconds: what the run cost.
         stop_reason: why its search ended.
         host, folder: where its ledger lies.
+        coverage: on how many examples the score rests, fields as of :class:`promptopt.core.Coverage`; None where that
+            is not known.
     """
 
     task: str
@@ -113,6 +115,13 @@ class Outcome:
     stop_reason: str
     host: str
     folder: str
+    coverage: Mapping[str, Any] | None = None
+
+    @property
+    def covered(self) -> bool:
+        """Whether every output of the chosen prompt could be scored and none failed, as far as is known."""
+        found = self.coverage
+        return found is None or (found["scored"] == found["examples"] and not found["failed"])
 
     @property
     def key(self) -> str:
@@ -484,6 +493,8 @@ def _notes(rows: Sequence[Row]) -> list[str]:
     notes = [f"{', '.join(on_train)}: no dev split, so the score is that on the training split."] if on_train else []
     if runs and (seeds := len({run.seed for run in runs})) < FEWEST:
         notes.append(f"No intervals: {seeds} {'seed is' if seeds == 1 else 'seeds are'} too few; they need {FEWEST}.")
+    if lacking := sum(not run.covered for run in runs):
+        notes.append(f"In {lacking} of {len(runs)} runs some outputs of the chosen prompt failed or had no score.")
     if any(row.state == "pruned" for row in rows):
         notes.append("Settings marked pruned were clearly worse than the best and got no more seeds.")
     failed = [f"{row.label} failed: {row.error or 'its worker was lost'}" for row in rows if row.state == "failed"]

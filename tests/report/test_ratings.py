@@ -12,7 +12,8 @@ import pytest
 import promptopt
 from promptopt.core import Coverage, Rating
 from promptopt.ledger import Ledger
-from promptopt.report.ratings import Rated, changes, improvements, lineage, rated
+from promptopt.reading import Rated
+from promptopt.report.ratings import changes, improvements, lineage, rated
 from promptopt.show import Story
 
 

@@ -230,6 +230,15 @@ def test_a_sweep_without_a_complete_setting() -> None:
     assert [line["state"] for line in page.tables[0].rows] == ["running", "waiting", "failed"]
 
 
+def test_scores_of_settings_say_what_they_rest_on() -> None:
+    given = row(0, [0.9, 0.8])
+    coverage = {"examples": 10, "scored": 9, "failed": 1, "reasons": {"empty": 1}}
+    known = replace(given, outcomes=tuple(replace(one, coverage=coverage) for one in given.outcomes))
+    text = html(shown(known))
+    assert "18 of 20 scored, 2 failed: empty (2)" in text
+    assert "rests on" not in html(shown(given))
+
+
 def test_a_tie_names_no_winner() -> None:
     text = html(shown(row(0, [0.9, 0.8, 0.7]), row(1, [0.7, 0.8, 0.9]), row(2, [0.1, 0.2, 0.3])))
     assert "A tie: climb k=0 and climb k=1" in text

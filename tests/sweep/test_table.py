@@ -155,6 +155,25 @@ def test_a_tie_is_shown_as_one() -> None:
     assert table(study()).tied == ()
 
 
+def test_what_scores_rest_on_is_noted() -> None:
+    made = study({0: SCORES[0]})
+    assert not any("failed" in note for note in table(made).notes)
+    [trial] = made.trials
+    key = f"{RUN}a-s0"
+    coverage = {"examples": 20, "scored": 20, "failed": 3, "reasons": {"empty": 3}}
+    made.add_trial(
+        optuna.trial.create_trial(
+            value=0.1,
+            params={"k": 7},
+            distributions=trial.distributions,
+            user_attrs={**trial.user_attrs, "setting": 1, key: trial.user_attrs[key] | {"coverage": coverage}},
+        )
+    )
+    found = table(made)
+    assert "In 1 of 16 runs some outputs of the chosen prompt failed or had no score." in found.notes
+    assert [run.covered for run in found.rows[0].outcomes + found.rows[1].outcomes].count(False) == 1
+
+
 def test_two_seeds_are_said_to_be_too_few() -> None:
     made = study({0: [0.5, 0.6], 1: [0.4, 0.9]})
     assert "No intervals: 2 seeds are too few; they need 3." in table(made).notes
