@@ -53,7 +53,7 @@ class Part:
 
     Attributes:
         name, kind, path: what it is called, of which kind it is, and where it lies.
-        summary: the first line of its docstring.
+        summary: the first paragraph of its docstring, as one line.
         options: in the order of its signature.
     """
 
@@ -109,10 +109,10 @@ def _written(annotation: Any) -> str:
 
 
 def documented(factory: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """The first line of a docstring, and what its ``Args`` say, each as one line; a class has its bases' too."""
+    """The first paragraph of a docstring, and what its ``Args`` say, each as one line; a class has its bases' too."""
     texts = [inspect.getdoc(one) or "" for one in reversed(getattr(factory, "__mro__", (factory, object))[:-1])]
     helps = {name: line for text in texts for name, line in _arguments(text).items()}
-    return texts[-1].partition("\n")[0], helps
+    return " ".join(texts[-1].partition("\n\n")[0].split()), helps
 
 
 def _arguments(text: str) -> dict[str, str]:
