@@ -248,3 +248,17 @@ def test_the_table() -> None:
     assert words["target"][1] == "120"
     assert [words["proposer"][1], words["together"][1]] == ["2", "122"]
     assert "guesses" in "".join(lines)
+
+
+def test_ratings_that_a_simulated_annotator_standardises_on_are_counted() -> None:
+    """Each of them runs the target on the whole training split, beside two ratings a duel."""
+
+    def calls(**options: Any) -> int:
+        scorer = {"name": "bradley-terry", **options}
+        optimizer = {"name": "apohf", "pool": {"name": "list", "prompts": [f"solve {i}" for i in range(9)]}}
+        expected = of(target=Chat(Priced()), optimizer=optimizer, scorer=scorer, data=data(4), budget=10)
+        return expected.shares["target"].expected.calls
+
+    plain, standardised = calls(), calls(standardise=50)
+    assert plain == 10 * 2 * 4
+    assert 45 * 4 <= standardised - plain <= 50 * 4
