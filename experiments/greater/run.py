@@ -283,8 +283,8 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
         rows = [["task", "start", *arms]]
         for task in tasks:
             starts = [run["start"] for (_, t, _), run in runs.items() if t == task and "start" in run]
-            rows.append([task, f"{100 * np.mean(starts):.1f}", *(shown(values(runs, arm, [task])) for arm in arms)])
-        rows.append(["**all**", "", *(shown(values(runs, arm, tasks)) for arm in arms)])
+            rows.append([task, f"{100 * np.mean(starts):.1f}", *(cell(runs, arm, [task]) for arm in arms)])
+        rows.append(["**all**", "", *(cell(runs, arm, tasks) for arm in arms)])
         tables.append(table(rows))
     pairs = [["comparison", "difference in points", "wins and losses"]]
     for one, other in COMPARED:
@@ -304,9 +304,10 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
     return "\n\n".join(tables)
 
 
-def values(runs: dict[Any, dict[str, Any]], arm: str, tasks: Sequence[str]) -> list[float]:
-    """Held-out accuracies of an arm; at least one."""
-    return [run["test"] for (one, task, _), run in runs.items() if one == arm and task in tasks] or [float("nan")]
+def cell(runs: dict[Any, dict[str, Any]], arm: str, tasks: Sequence[str]) -> str:
+    """Held-out accuracy of an arm; a dash where one of the tasks was not run."""
+    of = {task: [run["test"] for key, run in runs.items() if key[:2] == (arm, task)] for task in tasks}
+    return shown([value for part in of.values() for value in part]) if all(of.values()) else "–"
 
 
 def main() -> None:
