@@ -39,7 +39,7 @@ def optimize(
     *,
     start: str | Sequence[str],
     score: ScoreFunction | None = None,
-    optimizer: str | Table | Optimizer[Any, Any] = "hill-climb",
+    optimizer: str | Table | Optimizer[Any, Any] = "bayes",
     scorer: str | Table | Scorer[Any, Any] | None = None,
     target: str | Table | Target | None = None,
     data: str | Table | Dataset | None = None,
@@ -72,7 +72,8 @@ def optimize(
     Args:
         start: the prompt that you use today; several are searched from together, and the first is compared with.
         score: text to a number, higher is better.
-        optimizer: what searches.
+        optimizer: what searches. ``bayes`` by default, which needs phrases and no LLM; those for CLIP templates come
+            along.
         scorer: what answers the optimizer's questions.
         target: what is prompted.
         data: the examples, in splits; the search never sees the test split.
