@@ -48,10 +48,9 @@ def test_a_race_has_its_ranking_its_curve_and_its_picture(tmp_path: Path) -> Non
     pytest.importorskip("matplotlib")
     result = promptopt.optimize(**RACE, optimizer=RACING, budget=120, finalists=1, run=tmp_path)
     text = shown(tmp_path)
-    best = next(line for line in text.splitlines() if line.startswith("best"))
     score = result.score(result.best)
     assert score is not None
-    assert f"{score:.3f}" in best
+    assert f"{score:.3f}" in text.partition("Verdict:")[0]
     story = Story.read(tmp_path)
     whole = [(one.prompt, one.rating.value) for one in reported(story) if one.whole]
     assert [(prompt, rating.value) for prompt, rating in story.ratings] == whole
