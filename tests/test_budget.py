@@ -348,18 +348,18 @@ def test_a_judge_in_threads_stops_the_run_at_its_limit(limit: dict[str, Any], th
 
 
 def test_seconds_stop_a_lazy_scorer_within_a_batch() -> None:
-    search = run(Words(delay=0.02), optimizer=Counting(batch=1000), budget=Budget(seconds=0.1))
+    search = run(Words(delay=0.2), optimizer=Counting(batch=1000), budget=Budget(seconds=1.0))
     before = time.monotonic()
     assert search.search() == "budget: seconds"
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < 10
     assert 1 <= search.meter.questions <= 6
     assert len(search.optimizer.told) == search.meter.questions
 
 
 def test_seconds_stop_a_model_before_its_call() -> None:
-    model = judge_model(delay=0.03)
+    model = judge_model(delay=0.3)
     assert isinstance(model, ScriptedModel)
-    search = run(Judge(model=model, threads=1), optimizer=Counting(batch=1000), budget=Budget(seconds=0.1))
+    search = run(Judge(model=model, threads=1), optimizer=Counting(batch=1000), budget=Budget(seconds=1.0))
     assert search.search() == "budget: seconds"
     assert 1 <= len(model.calls) <= 5
 

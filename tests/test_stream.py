@@ -13,7 +13,7 @@ import pytest
 
 from promptopt import optimize, resume
 from promptopt.core import Belief, Duel, Preference, Prompt, Setup
-from promptopt.errors import BudgetExhausted, ReplayMismatch, UserError
+from promptopt.errors import BudgetExhausted, ReplayMismatch
 
 START = [f"prompt {i}" for i in range(6)]
 
@@ -230,14 +230,23 @@ def test_an_optimizer_that_waits_is_asked_again(tmp_path: Path) -> None:
     assert [duel.number for duel in person.given] == list(range(8))
 
 
-def test_a_rating_optimizer_needs_an_adapter(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="win-rate"):
-        optimize(
-            start=START,
-            optimizer={"name": "random-search", "pool": {"name": "list", "prompts": START}},
-            scorer=Person(),
-            run=None,
-        )
+def test_a_rating_optimizer_meets_people_through_win_rates() -> None:
+    class InBatches(Person):
+        def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
+            self.given += questions
+            return [Preference("a" if START[2] == duel.a.text else "b") for duel in questions]
+
+    person = InBatches()
+    result = optimize(
+        start=START,
+        optimizer={"name": "random-search", "pool": {"name": "list", "prompts": START}},
+        scorer=person,
+        run=None,
+    )
+    assert result.best == START[2]
+    assert any("win rates over the starting prompt" in note for note in result.notes)
+    assert all(duel.a != duel.b for duel in person.given), "nobody compares a prompt with itself"
+    assert person.closed
 
 
 # ── What costs, and what is best ──────────────────────────────────────────────────────────────────────────────────

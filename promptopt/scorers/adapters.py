@@ -161,10 +161,16 @@ class WinRate:
         return getattr(self.scorer, "presentation", ())
 
     def answer(self, questions: Sequence[Rate], /) -> Iterator[Rating]:
-        """Win rates in [0, 1], one by one; ``per_example`` holds the duels, NaN where the answer was unknown."""
+        """Win rates in [0, 1], one by one; ``per_example`` holds the duels, NaN where the answer was unknown.
+
+        The reference itself has 0.5, without a duel.
+        """
         import numpy as np
 
         for question in questions:
+            if question.prompt == self._reference:
+                yield Rating(0.5)  # nobody is asked whether a prompt is better than itself
+                continue
             answers = self._duels(question)
             results = np.array([POINTS[answer.winner] for answer in answers], dtype=np.float64)
             results[1::2] = 1 - results[1::2]
