@@ -50,7 +50,17 @@ PLAIN, HAND, POOL, RANDOM, BAYES, GOOD, BOTH, COOP = METHODS = (
     "good + bad",
     "CoOp (white-box)",
 )
-PAIRS = [(BAYES, RANDOM), (BAYES, HAND), (BAYES, COOP), (BOTH, HAND), (BOTH, POOL), (BOTH, RANDOM), (BOTH, GOOD), (BOTH, COOP), (RANDOM, COOP)]
+PAIRS = [
+    (BAYES, RANDOM),
+    (BAYES, HAND),
+    (BAYES, COOP),
+    (BOTH, HAND),
+    (BOTH, POOL),
+    (BOTH, RANDOM),
+    (BOTH, GOOD),
+    (BOTH, COOP),
+    (RANDOM, COOP),
+]
 
 
 def recipe(method: str) -> dict[str, Any]:
