@@ -44,6 +44,26 @@ def test_the_demo_finds_a_better_prompt_and_finds_it_again(tmp_path: Path) -> No
     assert again == first
 
 
+def test_the_demo_has_a_prompt_without_filler_and_shows_what_it_has_to_beat(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "promptopt", "demo", f"run={tmp_path / 'run'}", "budget.questions=120"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    best = (tmp_path / "run/best.txt").read_text(encoding="utf-8").strip()
+    assert len(best.split()) <= 8
+    beside = done.stdout.partition("Beside it")[2].splitlines()[1:]
+    assert [line.split(":")[0].split(maxsplit=1)[1] for line in beside] == [
+        "written by hand",
+        "random search, 120 questions",
+    ]
+    assert "a handwritten {}" in beside[0]
+    assert all(0.5 < float(line.split()[0]) < 1 for line in beside)
+
+
 def test_the_demo_of_greater_finds_a_better_prompt(tmp_path: Path) -> None:
     result = demo(tmp_path / "run", "--optimizer", "greater", "budget.questions=60", "data.test=100")
     assert result["start"]["prompt"] == "Please answer the question."

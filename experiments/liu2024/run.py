@@ -1,4 +1,4 @@
-"""The main table of [Liu2024] at the scale that runs here: one labelled image per class, seven tasks, seven methods.
+"""The main table of [Liu2024] at the scale that runs here: one labelled image per class, seven tasks, eight methods.
 
     python experiments/liu2024/run.py --seeds 10 --out runs.jsonl
     python experiments/liu2024/run.py --seeds 10 --backbone DIR     # and how the prompts do on another CLIP
@@ -40,16 +40,27 @@ WRITTEN = {  # by somebody who knows what the images show and has not tried anyt
     "dice": "a photo of a die showing {}",
     "printed": "a photo of a printed digit {}",
 }
-PLAIN, HAND, POOL, RANDOM, GOOD, BOTH, COOP = METHODS = (
+PLAIN, HAND, POOL, RANDOM, BAYES, GOOD, BOTH, COOP = METHODS = (
     "a photo of a {}",
     "hand-written",
     "best of the poor pool",
     "random search",
+    "bayes",
     "good only",
     "good + bad",
     "CoOp (white-box)",
 )
-PAIRS = [(BOTH, HAND), (BOTH, POOL), (BOTH, RANDOM), (BOTH, GOOD), (BOTH, COOP), (RANDOM, COOP)]
+PAIRS = [
+    (BAYES, RANDOM),
+    (BAYES, HAND),
+    (BAYES, COOP),
+    (BOTH, HAND),
+    (BOTH, POOL),
+    (BOTH, RANDOM),
+    (BOTH, GOOD),
+    (BOTH, COOP),
+    (RANDOM, COOP),
+]
 
 
 def recipe(method: str) -> dict[str, Any]:
@@ -60,6 +71,8 @@ def recipe(method: str) -> dict[str, Any]:
         table["optimizer"] = {"name": "random-search", "pool": poor}
     elif method == RANDOM:
         table["optimizer"] = {"name": "random-search", "pool": {"name": "grammar"}}
+    elif method == BAYES:
+        table["optimizer"] = {"name": "bayes"}
     else:
         table["optimizer"]["feedback"] = "good" if method == GOOD else "good+bad"
     return table
