@@ -477,8 +477,11 @@ def _recipe(ledger: Ledger) -> dict[str, Any]:
 
 
 def _old_rule(ledger: Ledger) -> dict[str, Any]:
-    """What a run that began before failed outputs counted goes on with, so that its ratings stay comparable."""
-    return {} if "failed" in ledger.past[0] else {"failed": "leave-out"}
+    """What a run that began before failed outputs counted goes on with: that rule, and the default search of then."""
+    first = ledger.past[0]
+    if "failed" in first:
+        return {}
+    return {"failed": "leave-out"} | ({} if "optimizer" in first["recipe"] else {"optimizer": "hill-climb"})
 
 
 def _resumed(plan: Plan) -> dict[str, Any]:

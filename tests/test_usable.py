@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from test_cli import shell
 from unusable_parts import breakable, reviews, silent, terse
 
 import promptopt
+from promptopt.api import execute
 from promptopt.core import Coverage, Dataset, Example, Prompt, Rate, Rating
 from promptopt.errors import NothingUsable
 from promptopt.ledger import read
@@ -241,3 +243,14 @@ def test_a_run_of_an_older_version_is_shown_and_goes_on_by_its_own_rule(tmp_path
     result = found(breakable(), prompts, **{**given, "budget": 10})
     assert result.score("Judge, breaking it.") == 1.0
     assert "left failed outputs out" in result.notes[0]
+
+
+def test_a_run_of_an_older_version_that_named_no_optimizer_goes_on_climbing(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"start": "a photo of a {}", "score": len, "budget": 60, "run": tmp_path, "seed": 0}
+    whole = execute({**given, "optimizer": "hill-climb"})
+    first, *rest = (tmp_path / "ledger.jsonl").read_text().splitlines()
+    manifest = json.loads(first)
+    del manifest["failed"], manifest["recipe"]["optimizer"]
+    (tmp_path / "ledger.jsonl").write_text("\n".join([json.dumps(manifest), *rest[:30]]) + "\n")
+    again = promptopt.resume(tmp_path, score=len)
+    assert (again.best, again.costs.questions) == (whole.best, 60)
