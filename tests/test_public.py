@@ -27,7 +27,7 @@ SURFACE = {
         "resume",
     ],
     "promptopt.optimizers": ["HillClimb", "LexicalProposer", "RandomSearch"],
-    "promptopt.optimizers.proposers": ["Proposer", "Scored"],
+    "promptopt.optimizers.proposers": ["Looks", "Proposer", "Scored"],
     "promptopt.scorers": ["BradleyTerry", "FunctionScorer", "Human", "MetricScorer", "WinRate"],
     "promptopt.testing": ["Call", "FakeSetup", "ScriptedModel"],
     "promptopt.testing.contracts": ["OptimizerContract", "ScorerContract", "TargetContract"],
