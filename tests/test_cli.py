@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from run_parts import lines
+from shell_parts import shell
 from typer.testing import CliRunner
 
 import promptopt
@@ -63,16 +64,6 @@ def invoke(*arguments: str) -> tuple[int, str, str]:
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
-
-
-def shell(*arguments: str, check: int | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PYTHONPATH": path, **options.pop("env", {})}
-    done = subprocess.run(
-        [sys.executable, "-m", "promptopt", *arguments], capture_output=True, text=True, env=env, check=False, **options
-    )
-    assert check is None or done.returncode == check, done.stderr
-    return done
 
 
 # ── run, resume, show ─────────────────────────────────────────────────────────────────────────────────────────────

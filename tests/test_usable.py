@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from run_parts import Counting, run
-from test_cli import shell
+from shell_parts import shell
 from unusable_parts import breakable, reviews, silent, terse
 
 import promptopt

@@ -78,7 +78,7 @@ def opened(folder: Path, name: str = "ada", *flags: str, **options: Any) -> Iter
 
 def test_a_whole_run_by_mouse(tmp_path: Path) -> None:
     target = Function(function=speaks)
-    with opened(tmp_path, target=target, examples=EXAMPLES, budget=6, second_opinions=0) as (tab, run):
+    with opened(tmp_path, target=target, examples=EXAMPLES, budget=5, second_opinions=0) as (tab, run):
         choices = ["left", "right", "tie", "unknown", "left", "right"]
         title = None
         for done, choice in enumerate(choices):
@@ -100,7 +100,7 @@ def test_a_whole_run_by_mouse(tmp_path: Path) -> None:
 
 
 def test_a_whole_run_by_keyboard_alone(tmp_path: Path) -> None:
-    with opened(tmp_path, "", budget=7, second_opinions=0) as (tab, run):
+    with opened(tmp_path, "", budget=6, second_opinions=0) as (tab, run):
         tab.until(lambda: tab.focus[0] == "name")
         tab.press("1", "t")  # a name, not an answer
         tab.press(ENTER)

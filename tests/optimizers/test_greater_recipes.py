@@ -65,7 +65,8 @@ def test_the_recipe_runs_through(task: str, overrides: list[str]) -> None:
     fewer = ["target.max_tokens=6", "target.answer_tokens=3", "optimizer.steps=2", "budget.questions=14"]
     paths = [f"data.{path}" for path in FILES[task]]
     recipe = read_recipe(ROOT / "experiments" / f"greater_{task}" / "recipe.toml", [*overrides, *paths, *fewer])
-    result = execute({**recipe, "run": None})
+    # an untrained LM hardly ever says a number, and a run without one readable answer has no verdict
+    result = execute({**recipe, "run": None, "scorer": {**recipe["scorer"], "metric": "contains"}})
     assert result.counts["gradient passes"] == 12
     assert 4 <= len(result.candidates) <= 7  # the start and two shortlists, in which the current prompt may be
     assert all(candidate.prompt.text.startswith("Use") for candidate in result.candidates)

@@ -205,7 +205,9 @@ def test_random_search_begins_its_pool() -> None:
 
 def test_hill_climb_begins_its_pool() -> None:
     from promptopt.optimizers.hill_climb import HillClimb
+    from promptopt.optimizers.proposers.lexical import LexicalProposer
 
-    search = HillClimb(pool=Written(model=endless(), examples=EXAMPLES), sample=3)
+    proposer = LexicalProposer(phrases=["Be brief."])
+    search = HillClimb(proposer=proposer, pool=Written(model=endless(), examples=EXAMPLES), sample=3)
     search.begin(FakeSetup(start=["Answer."]))
     assert [question.prompt.text for question in search.ask()] == ["Answer.", "Write version 0.", "Write version 1."]

@@ -126,7 +126,7 @@ def test_the_verdict_stands_first_and_the_best_prompt_is_whole(page: Any, file: 
 def test_sorting_by_keyboard(page: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    prompt, question = 3, 4
+    prompt, question = 3, 5
 
     def column(name: str) -> Any:
         return page.find_element("xpath", f"//section[@id='prompts']//th[.='{name}']")
