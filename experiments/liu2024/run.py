@@ -1,6 +1,7 @@
 """The main table of [Liu2024] at the scale that runs here: one labelled image per class, seven tasks, eight methods.
 
     python experiments/liu2024/run.py --seeds 10 --out runs.jsonl
+    python experiments/liu2024/run.py --methods bayes "random search"   # some of the methods
     python experiments/liu2024/run.py --seeds 10 --backbone DIR     # and how the prompts do on another CLIP
 
 ``DIR`` holds another backbone, for example one that ``python experiments/embedded_clip/train.py --seed 1 --out DIR``
@@ -137,7 +138,7 @@ def report(runs: list[dict[str, Any]]) -> str:
         if one in methods and other in methods
     ]
     tables = [by_task, pairs]
-    for backbone in backbones:
+    for backbone in backbones if PLAIN in methods else []:
         moved = [["method", "own backbone", "the other", "gain over 'a photo of a {}' there"]]
         for method in (m for m in methods if m != COOP):
             gain = np.subtract(values(method, tasks, backbone), values(PLAIN, tasks, backbone))
