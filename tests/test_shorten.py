@@ -234,3 +234,18 @@ def test_a_budget_that_leaves_nothing_for_the_search() -> None:
         run(None, shorten=10, budget=10)
     with pytest.raises(UserError, match="shorten is -1"):
         run(None, shorten=-1)
+
+
+@pytest.mark.parametrize("n", [10, 200])
+def test_where_examples_are_few_the_tiebreak_says_what_pays(n: int) -> None:
+    """Every image is right with any template; without 'digit' the log-probability falls by half of its size."""
+
+    def rating(text: str) -> Rating:
+        return Rating(1.0, -1.0 - 0.5 * ("digit" not in text) - 0.05 * ("wild" not in text), per_example=np.ones(n))
+
+    def rate(prompts: Sequence[Prompt]) -> list[tuple[Prompt, Rating]]:
+        return [(prompt, rating(prompt.text)) for prompt in prompts]
+
+    text = "a wild digit {}"
+    best, _, _ = shorten(Prompt(text), rating(text), shorter=shorter(CLIP), rate=rate, most=20)
+    assert best.text == ("a digit {}" if n == 10 else "a {}")
