@@ -64,7 +64,9 @@ def usual(kind: str, words: str) -> list[str]:
 def test_the_same_search_with_all_speed_ups_off(kind: str, words: str) -> None:
     off = trajectory(kind, words, greater, steps=4, batch_size=1, **dict.fromkeys(SWITCHES, False))
     assert off == usual(kind, words)
-    assert len(set(off)) > 4  # prompts; the last is the best, which may be the start
+    assert len(set(off)) > 4
+    if (kind, words) != ("llama", "sentencepiece"):  # there nothing in four steps has less loss than the start
+        assert off[-1] != START[0]
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
