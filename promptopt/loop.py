@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -208,8 +209,7 @@ class Run:
         """Ask, have all answered, tell, until something says stop."""
         idle = 0
         while (reason := self.done()) is None:
-            batch = self.optimizer.ask()
-            if not batch or idle >= IDLE_BATCHES:
+            if idle == IDLE_BATCHES or not (batch := self.optimizer.ask()):
                 return "converged"
             before = len(self.steps)
             answered, refused = self._answer_batch(batch)
@@ -568,14 +568,15 @@ def _with_cases(question: Question) -> Question:
 
 
 def _pair(questions: Sequence[Question], answers: Any, scorer: Scorer[Any, Any]) -> Iterator[tuple[Question, Any]]:
-    try:
-        yield from zip(questions, answers, strict=True)
-    except ValueError as error:
-        if "zip()" not in str(error):
-            raise
-        raise PromptoptError(
-            f"{type(scorer).__name__} gave another number of answers than the {len(questions)} questions it was asked"
-        ) from None
+    """Questions with their answers, counted: what the scorer itself raises comes out as it is."""
+    missing: Any = object()
+    for question, answer in zip_longest(questions, answers, fillvalue=missing):
+        if question is missing or answer is missing:
+            raise PromptoptError(
+                f"{type(scorer).__name__} gave another number of answers than the {len(questions)} questions it was "
+                "asked"
+            )
+        yield question, answer
 
 
 def _size(question: Question) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def test_an_optimizer_that_asks_what_it_knows_for_ever_has_converged() -> None:
     search = run(Words(), optimizer=Stuck())
     assert search.search() == "converged"
     assert search.meter.questions == 1
-    assert IDLE_BATCHES <= search.optimizer.asked <= IDLE_BATCHES + 3
+    assert search.optimizer.asked == 1 + IDLE_BATCHES  # one that was answered, then so many idle ones
 
 
 def test_nothing_asked_is_converged() -> None:
@@ -144,18 +145,17 @@ def test_too_few_answers_fail(lazy: bool, count: int) -> None:
         given = [Rating(0.0)] * count
         return iter(given) if lazy else given
 
-    if lazy and count == 3:
-        return  # a generator is not asked for more than is needed
     with pytest.raises(PromptoptError, match=r"Gives gave another number of answers than the 2 questions"):
         run(Gives(answers), optimizer=Asks(rate("a", "b"))).search()
 
 
-def test_a_scorers_own_value_error_is_not_renamed() -> None:
+@pytest.mark.parametrize("message", ["bad label", "zip() argument 2 is shorter than argument 1"])
+def test_a_scorers_own_value_error_is_not_renamed(message: str) -> None:
     def answers(questions: Any) -> Iterator[Rating]:
         yield Rating(0.0)
-        raise ValueError("bad label")
+        raise ValueError(message)
 
-    with pytest.raises(ValueError, match="bad label"):
+    with pytest.raises(ValueError, match=re.escape(message)):
         run(Gives(answers), optimizer=Asks(rate("a", "b"))).search()
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import BatchTarget, Begins, Embedder, Example, Failed, Prompt, Setup, Target
+from ..core import Begins, Embedder, Example, Failed, Prompt, Setup, Target
 from ..errors import UserError
+from ..targets.outputs import outputs_of
 from .ngrams import Ngrams
 
 if TYPE_CHECKING:
@@ -80,17 +81,13 @@ class Outputs:
         """
         if not texts:
             return np.empty((0, 0))
-        outputs = [_text(output) for row in self._run([Prompt(text) for text in texts]) for output in row]
+        prompts = [Prompt(text) for text in texts]
+        outputs = [_text(output) for row in outputs_of(self._target, prompts, self._shown) for output in row]
         distinct = list(dict.fromkeys(outputs))
         rows = dict(zip(distinct, self._embedder.embed(distinct), strict=True))
         vectors = np.stack([rows[output] for output in outputs]).reshape(len(texts), -1)
         scaled: Array = vectors / np.sqrt(len(self._shown))
         return scaled
-
-    def _run(self, prompts: Sequence[Prompt]) -> list[Sequence[Any]]:
-        if isinstance(self._target, BatchTarget):
-            return list(self._target.run_batch(prompts, self._shown))
-        return [self._target.run(prompt, self._shown) for prompt in prompts]
 
 
 def _text(output: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core import Duel, Example, Failed, Picture, Prompt, Target
+from ..targets.outputs import outputs_of
 from .judge_sheet import parts
 
 __all__ = ["Outputs", "Row", "View"]
@@ -80,7 +81,7 @@ class Outputs:
             self._kept.update({key: Future() for key in missing})
         if missing:
             try:
-                outputs = self._target.run(prompt, list(missing.values()))
+                (outputs,) = outputs_of(self._target, [prompt], list(missing.values()))
             except BaseException as error:
                 for key in missing:
                     self._kept[key].set_exception(error)

@@ -10,7 +10,6 @@ from statistics import fmean
 from typing import Any
 
 from ..core import (
-    BatchTarget,
     Begins,
     ChatModel,
     Choice,
@@ -25,6 +24,7 @@ from ..core import (
 )
 from ..errors import UserError
 from ..fanout import fan_out
+from ..targets.outputs import outputs_of
 from .judge import (
     CRITERIA,
     FIRST,
@@ -204,11 +204,7 @@ class JudgeDuel:
     def _pairs(self, duel: Duel, number: int) -> list[Pair]:
         drawn = self._setup.rng(STREAM, number).choice(len(self._examples), size=self._n_examples, replace=False)
         examples = [self._examples[i] for i in drawn]
-        prompts = [duel.a, duel.b]
-        if isinstance(self._target, BatchTarget):
-            a, b = self._target.run_batch(prompts, examples)
-        else:
-            a, b = (self._target.run(prompt, examples) for prompt in prompts)
+        a, b = outputs_of(self._target, [duel.a, duel.b], examples)
         return [Pair(*one) for one in zip(examples, a, b, strict=True)]
 
     def _ask(self, pair: Pair, swapped: int, number: int) -> Completion | Choice:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from ..core import BatchTarget, Begins, Case, Example, Metric, Prompt, Rate, Rating, Setup, Target
+from ..core import Begins, Case, Example, Metric, Rate, Rating, Setup, Target
 from ..errors import UserError
+from ..targets.outputs import outputs_of
 from .cases import cases
 from .marking import FailedRule, Marking, worst_of
 
@@ -66,13 +67,14 @@ class MetricScorer:
 
         Raises:
             UserError: a question names an example that is not there, or the metric gives less than its worst value.
+            PromptoptError: the target gives another number of outputs than it was asked for.
         """
         for on, group in groupby(questions, key=lambda question: question.on):
             yield from self._rate(on, group)
 
     def _rate(self, on: tuple[str, ...], questions: Iterable[Rate]) -> Iterator[Rating]:
         asked, examples = list(questions), self._examples(on)
-        for question, outputs in zip(asked, self._outputs([q.prompt for q in asked], examples), strict=True):
+        for question, outputs in zip(asked, outputs_of(self.target, [q.prompt for q in asked], examples), strict=True):
             marking = Marking.of(self.metric, outputs, examples, failed=self.failed)
             yield Rating(
                 marking.mean,
@@ -92,11 +94,6 @@ class MetricScorer:
 
     def _cases(self, outputs: Sequence[Any], examples: Sequence[Example], marking: Marking) -> tuple[Case, ...]:
         return cases(outputs, examples, marking, classes=getattr(self.metric, "classes", ()))
-
-    def _outputs(self, prompts: Sequence[Prompt], examples: Sequence[Example]) -> Iterable[Sequence[Any]]:
-        if isinstance(self.target, BatchTarget):
-            return self.target.run_batch(prompts, examples)
-        return (self.target.run(prompt, examples) for prompt in prompts)
 
     def _examples(self, on: tuple[str, ...]) -> tuple[Example, ...]:
         if not on:
