@@ -38,7 +38,7 @@ from filelock import FileLock, Timeout
 
 from .attachments import attach, detach
 from .core import Case, Choice, Completion, Coverage, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Usage
-from .errors import LockedRun, ReplayMismatch, UserError
+from .errors import LockedRun, PromptoptError, ReplayMismatch, UserError
 
 Question: TypeAlias = Rate | Duel
 Answer: TypeAlias = Rating | Preference
@@ -68,6 +68,7 @@ class Ledger:
         self.folder = folder
         self.past: list[dict[str, Any]] = []
         self._guard = threading.Lock()
+        self._file: int | None = None  # open
         self._synced = time.monotonic()
         if folder is None:
             return
@@ -90,35 +91,43 @@ class Ledger:
         self._file = os.open(folder / "ledger.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def append(self, *events: Event) -> None:
-        """Write events in one go."""
+        """Write events in one go.
+
+        Raises:
+            PromptoptError: the ledger is closed, and so the run over.
+        """
         if self.folder is None:
             return
         data = b"".join(_line(event) for event in events)
         with self._guard:
-            self._write(data)
+            if self._file is None:
+                raise PromptoptError(f"the run in {self.folder} is closed: nothing more is written down")
+            self._write(self._file, data)
             if time.monotonic() - self._synced > SYNC_SECONDS:
-                self._sync()
+                self._sync(self._file)
 
-    def _write(self, data: bytes) -> None:
-        whole = os.fstat(self._file).st_size
+    def _write(self, file: int, data: bytes) -> None:
+        whole = os.fstat(file).st_size
         try:
             while data:
-                data = data[os.write(self._file, data) :]
+                data = data[os.write(file, data) :]
         except OSError:  # a full disk: leave no torn line for the next event to follow
-            os.ftruncate(self._file, whole)
+            os.ftruncate(file, whole)
             raise
 
-    def _sync(self) -> None:
-        os.fsync(self._file)
+    def _sync(self, file: int) -> None:
+        os.fsync(file)
         self._synced = time.monotonic()
 
     def close(self) -> None:
         """Put everything on the disk and let go of the folder."""
-        if self.folder is None:
-            return
-        self._sync()
-        os.close(self._file)
-        self._lock.release()
+        with self._guard:
+            if self._file is None:
+                return
+            file, self._file = self._file, None  # its number may soon stand for another file
+            self._sync(file)
+            os.close(file)
+            self._lock.release()
 
 
 def read(path: Path, *, repair: bool = False) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ from promptopt.core import (
     Reply,
     Usage,
 )
-from promptopt.errors import LockedRun, ReplayMismatch, UserError
+from promptopt.errors import LockedRun, PromptoptError, ReplayMismatch, UserError
 from promptopt.ledger import (
     Ledger,
     Replay,
@@ -277,6 +277,20 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     events = read(tmp_path / "ledger.jsonl")
     assert events[-1] == {"event": "f"}
     assert [event["n"] for event in events[:-1]] == list(range(len(events) - 1))
+
+
+def test_what_comes_after_the_end_is_refused_and_written_nowhere(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append({"event": "start"})
+    ledger.close()
+    others = [os.open(tmp_path / f"other {i}", os.O_WRONLY | os.O_CREAT) for i in range(3)]  # take its descriptor
+    with pytest.raises(PromptoptError, match="closed"):
+        ledger.append({"event": "late"})
+    ledger.close()  # once more does no harm
+    for other in others:
+        assert os.fstat(other).st_size == 0
+        os.close(other)
+    assert read(tmp_path / "ledger.jsonl") == [{"event": "start"}]
 
 
 # ── One process at a time ─────────────────────────────────────────────────────────────────────────────────────────
