@@ -177,7 +177,7 @@ class Greater:
             UserError: a starting prompt does not begin with what is fixed, or is no longer than that.
         """
         self._setup = setup
-        self._ratings = Ratings(setup.start[0])
+        self._ratings = Ratings(setup.start)
         self._vocabulary = self.target.vocabulary
         self._usable = usable_tokens(self._vocabulary, self.allowed)
         self._first = self._behind_fixed()
@@ -283,6 +283,8 @@ class Greater:
         usable[tokens[position]] = False
         usable[tokens[max(0, position - 1)]] = False
         groups = self._groups(int((~np.isnan(seen.loss)).sum()), rng)
+        if not groups:
+            return {}
         checked: dict[int, str | None] = {}
         k = self.k
         while True:
@@ -294,7 +296,7 @@ class Greater:
                 t: one for t in proposed if (one := checked[t]) and (self.again or Prompt(one) not in self._ratings)
             }
             if len(found) >= ENOUGH * self.mu or k >= usable.sum():
-                return {**found, tokens[position]: text} if self.stay and groups else found
+                return {**found, tokens[position]: text} if self.stay else found
             k += self.k_step
 
     def _groups(self, n: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:

@@ -329,7 +329,8 @@ class LocalLM:
 
         What is differentiated is each example's loss plus ``perplexity_weight`` times the mean NLL of the prompt. The
         reasoning is the one that was written when this prompt was last run, where there is one, else it is written now.
-        An example where the tokenizer merges the position's token with what stands around the prompt is NaN.
+        An example where the tokenizer merges the position's token with what stands around the prompt is NaN; so may
+        be all of them.
 
         Args:
             text: the prompt.
@@ -372,10 +373,6 @@ class LocalLM:
                 front = (*head.ids, *reasoning[i])
                 size = head.stop - head.first
                 pages[i] = Page((*front, *tail.ids), place, head.stop, size, len(front) + tail.first)
-        if not pages:
-            raise UserError(
-                "in no example does the prompt have such a token; the tokenizer merges it with what follows."
-            )
         return pages
 
     def _steps(self, pages: Mapping[int, Page], n: int, terms: Terms) -> tuple[Any, Any, Any]:
@@ -396,14 +393,21 @@ class LocalLM:
             self._step_size = min(size, self._step_size)
             parts.append(part)
         if not parts:
-            raise UserError(
-                "in no example does the prompt have such a token; the tokenizer merges it with what follows."
-            )
+            return self._no_steps(n)
         found = [torch.cat(one) for one in zip(*parts, strict=True)]
         whole = [one.new_full((n, *one.shape[1:]), math.nan) for one in found]
         for all_rows, rows in zip(whole, found, strict=True):
             all_rows[torch.tensor(order)] = rows
         return whole[0].double().numpy(), whole[1], whole[2]
+
+    def _no_steps(self, n: int) -> tuple[Any, Any, Any]:
+        """What :meth:`_steps` gives where no example has a page: NaN, in the same shapes."""
+        import torch
+
+        body, _ = self._weights
+        width = body.embed(torch.tensor([0])).shape[-1]
+        logits, slopes = (torch.full((n, size), math.nan) for size in (len(self._pages.vocabulary), width))
+        return torch.full((n,), math.nan, dtype=torch.float64).numpy(), logits, slopes
 
     def losses(self, texts: Sequence[str], examples: Sequence[Example]) -> NDArray[np.float64]:
         """``(n_prompts, n_examples)`` the ``loss`` of each output of :meth:`run_batch`."""

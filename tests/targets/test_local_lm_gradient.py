@@ -189,8 +189,18 @@ def test_an_example_in_which_the_token_is_merged_is_left_out() -> None:
     assert np.isnan(step.gradient([5, 6])).all(axis=1).tolist() == [True, False]
     assert (step.top(4) == -1).all(axis=1).tolist() == [True, False]
     assert np.isfinite(step.gradient([5, 6])[1]).all()
-    with pytest.raises(UserError, match="merges"):
-        lm.step(prompt, last, [merged])
+
+
+def test_a_token_that_is_merged_in_every_example_has_no_gradient() -> None:
+    lm = LocalLM(model=saved("llama", "byte-level"), max_tokens=2, template="{input_}: {prompt}{after}")
+    merged = [Example(f"m{i}", {"input_": "So", "after": "s"}, "7") for i in range(2)]
+    prompt = "Tom has apple"
+    step = lm.step(prompt, len(lm.tokens(prompt)) - 1, merged)
+    assert np.isnan(step.loss).tolist() == [True, True]
+    assert np.isnan(step.gradient([5, 6])).all()
+    assert step.gradient().shape == (2, len(lm.vocabulary))
+    assert np.isnan(step.log_probabilities([5, 6, 7])).all()
+    assert step.top(4).tolist() == [[-1] * 4] * 2
 
 
 def test_the_weights_and_the_tokenizer_stay_as_they_were() -> None:
