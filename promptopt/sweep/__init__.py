@@ -1,6 +1,6 @@
 """Sweeps: settings x tasks x seeds, laid out in an Optuna study, run on one machine or many, and compared.
 
-``promptopt.sweep`` is the function of that name; the modules of this package hold its parts: :mod:`.space` reads the
+``promptopt.sweep.sweep`` compares them; the modules of this package hold its parts: :mod:`.space` reads the
 recipe, :mod:`.study` takes trials, :mod:`.work` does their runs and :mod:`.table` compares the settings.
 """
 
