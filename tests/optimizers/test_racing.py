@@ -14,7 +14,7 @@ from promptopt.errors import UserError
 from promptopt.ledger import Answer, Question
 from promptopt.loop import Run
 from promptopt.optimizers import HillClimb, LexicalProposer
-from promptopt.optimizers.racing import Racing, clearly_worse
+from promptopt.optimizers.racing import IDLE_BATCHES, Racing, clearly_worse
 from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import OptimizerContract
 
@@ -173,11 +173,16 @@ def test_known_prompts_are_told_again_and_not_asked() -> None:
 
 def test_an_optimizer_that_only_repeats_itself_has_converged() -> None:
     class Stuck(Batches):
+        asked = 0
+
         def ask(self) -> list[Rate]:
+            self.asked += 1
             return [Rate(Prompt("good"))]
 
-    _, asked, _ = race(Stuck(), GOOD_AND_BAD)
+    inner = Stuck()
+    _, asked, _ = race(inner, GOOD_AND_BAD)
     assert len(asked) == 1
+    assert inner.asked == 1 + IDLE_BATCHES
 
 
 def test_questions_on_examples_of_the_optimizers_choice_are_passed_on() -> None:
