@@ -358,7 +358,9 @@ def _verdict(
         questions = [Rate(prompt, cases=True) for prompt in dict.fromkeys([start, best])]
         answers = list(run.answer(questions, scorer, stage=stage))
     except BudgetExhausted as error:
-        run.notes.append(f"No verdict: {error}. Raise it with: promptopt resume {run.ledger.folder} budget.…")
+        folder = run.ledger.folder
+        remedy = f" with: promptopt resume {quote(str(folder))} budget.…" if folder else ", and run it again."
+        run.notes.append(f"No verdict: {error}. Raise it{remedy}")
         return None
     for event in run.replay.verdicts:
         if (event.get("stage", TEST), event["start_prompt"], event["best_prompt"]) == (stage, start.text, best.text):

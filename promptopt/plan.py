@@ -85,11 +85,11 @@ class Plan:
         _check_numbers(given)
         data = _part(given, "data", "datasets", {"seed": seed})
         offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
-        if data:
+        if data is not None:
             offered |= {"classes": data.classes, "examples": data.train}
         target = _part(given, "target", "targets", offered)
         transfer = _transfer(given, data, offered) if given["verdict"] else {}
-        if target:
+        if target is not None:
             offered["target"] = target
         scorer, dev, test = _scorers(given, target, data, offered)
         optimizer = _part(given, "optimizer", "optimizers", offered)
@@ -137,7 +137,7 @@ class Plan:
 
     def problem_with(self, prompt: Prompt) -> str | None:
         """Why the target cannot take a prompt, or None."""
-        return self.target.problem_with(prompt) if self.target else None
+        return None if self.target is None else self.target.problem_with(prompt)
 
     def check_keys(self) -> None:
         """Raises UserError if a chat model of the recipe lacks the key that its first call will need."""
@@ -174,7 +174,7 @@ def _start(start: str | Sequence[str], target: Target | None) -> tuple[Prompt, .
     if not prompts:
         raise UserError('start is empty; give the prompt that you use today, for example start = "a photo of a {}".')
     for prompt in prompts:
-        if target and (problem := target.problem_with(prompt)):
+        if target is not None and (problem := target.problem_with(prompt)):
             raise UserError(f"start {prompt.text!r} cannot be used: {problem}.")
     return prompts
 
@@ -191,14 +191,16 @@ def _scorers(
     given: Mapping[str, Any], target: Target | None, data: Dataset | None, offered: Mapping[str, Any]
 ) -> tuple[Scorer[Any, Any], Scorer[Rate, Rating] | None, Scorer[Rate, Rating] | None]:
     """Who answers the search, and who rates on the dev and the test split."""
-    if given["score"] and (given["scorer"] or target):
+    if given["score"] is not None and (given["scorer"] is not None or target is not None):
         raise UserError("score is a scorer by itself; leave out scorer and target, or leave out score.")
-    if given["metric"] and not target:
+    if given["metric"] is not None and target is None:
         raise UserError("a metric judges a target's outputs; give a target, or leave out metric.")
-    if given["score"]:
+    if given["score"] is not None:
         return FunctionScorer(given["score"]), None, None
-    judges = bool(target) and accepts("scorers", given["scorer"], "target")  # a scorer that runs the target itself
-    if target and not judges:
+    judges = target is not None and accepts(
+        "scorers", given["scorer"], "target"
+    )  # a scorer that runs the target itself
+    if target is not None and not judges:
         rating = [_metric_scorer(given, target, data, split, offered) for split in SPLITS]
         if rating[0] is None:
             raise UserError("target needs data with training examples; 'promptopt list datasets' shows what there is.")
@@ -209,7 +211,7 @@ def _scorers(
         raise UserError("say how prompts are scored: score (a function), target with data, or scorer.")
     scorer = _part(given, "scorer", "scorers", offered)
     dev, test = (_again(given, split, data, offered) for split in SPLITS[1:])
-    if scorer.question is Duel and target and (given["metric"] or getattr(target, "metric", None)):
+    if scorer.question is Duel and target is not None and _judged_by(given, target, "metric") is not None:
         dev, test = None, _metric_scorer(given, target, data, "test", offered)
     return scorer, dev, test
 
@@ -240,12 +242,17 @@ def _metric_scorer(
     """Target x metric on one split; the target says which metrics it is judged by unless the recipe does."""
     if not (examples := _examples(data, split)):
         return None
-    names = {key: given[key] or getattr(target, key, None) for key in ("metric", "tiebreak")}
+    names = {key: _judged_by(given, target, key) for key in ("metric", "tiebreak")}
     if names["metric"] is None:
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
     metric = build("metrics", names["metric"], where="metric", offered=offered)
-    tiebreak = names["tiebreak"] and build("metrics", names["tiebreak"], where="tiebreak", offered=offered)
+    tiebreak = _part({"tiebreak": names["tiebreak"]}, "tiebreak", "metrics", offered)
     return MetricScorer(target=target, examples=examples, metric=metric, tiebreak=tiebreak, failed=given["failed"])
+
+
+def _judged_by(given: Mapping[str, Any], target: Target, key: str) -> Any:
+    """The recipe's ``metric`` or ``tiebreak``, or else the target's own; None where there is neither."""
+    return getattr(target, key, None) if given[key] is None else given[key]
 
 
 def _again(

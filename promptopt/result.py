@@ -91,7 +91,7 @@ class Result:
         """
         from .errors import require
 
-        frame: pandas.DataFrame = require("pandas", extra="test").DataFrame(self.history())
+        frame: pandas.DataFrame = require("pandas", extra="pandas").DataFrame(self.history())
         return frame
 
     def summary(self) -> dict[str, Any]:

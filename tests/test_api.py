@@ -104,6 +104,17 @@ def test_objects_tables_and_names_give_the_same_run() -> None:
         assert outcome(promptopt.optimize(**toy(None, **changes))) == outcome(one)
 
 
+def test_a_score_counts_as_given_whatever_its_truth() -> None:
+    class Scores(list[str]):
+        def __call__(self, text: str) -> float:
+            return quality(text)
+
+    result = promptopt.optimize(start=START, score=Scores(), optimizer=climber(), budget=5, run=None)
+    assert result.costs.questions == 5
+    with pytest.raises(UserError, match="score is a scorer by itself"):
+        promptopt.optimize(**toy(None, score=Scores()))
+
+
 def test_a_scorer_object_and_a_function_agree() -> None:
     parts: dict[str, Any] = {"start": START, "budget": 25, "run": None}
     by_function = promptopt.optimize(score=quality, optimizer=climber(), **parts)
@@ -601,6 +612,15 @@ def test_tokens_are_never_exceeded_and_a_missing_verdict_is_explained(tmp_path: 
     longer = promptopt.resume(tmp_path, ["budget.tokens=20000"], target=Talks(model=model))
     assert _spent(longer)["tokens"] <= 20_000
     assert len(model.calls) == longer.costs.calls
+
+
+def test_a_missing_verdict_of_a_run_without_a_folder_names_no_folder() -> None:
+    model = ScriptedModel(lambda _: "ok", max_tokens=1)
+    parts = toy(None, target=Talks(model=model), budget={"calls": 40}, ensemble=1, finalists=1)
+    result = promptopt.optimize(**{**parts, "data": toy_data(dev=0)})
+    assert result.verdict is None
+    assert "No verdict: the budget for calls is used up. Raise it" in result.notes[-1]
+    assert "None" not in result.notes[-1]
 
 
 # ── What cannot work, before anything is spent ────────────────────────────────────────────────────────────────────

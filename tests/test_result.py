@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from promptopt.budget import Costs
 from promptopt.core import Duel, Preference, Prompt, Rate, Rating
+from promptopt.errors import MissingExtra
 from promptopt.loop import Step
 from promptopt.result import Candidate, Result
 from promptopt.verdict import Verdict
@@ -68,6 +70,12 @@ def test_history_as_a_data_frame() -> None:
     frame = result().to_pandas()
     assert len(frame) == 3
     assert frame["value"].tolist()[:2] == [0.75, 0.25]
+
+
+def test_a_missing_pandas_is_offered_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtra, match=r"promptopt-toolkit\[pandas\]"):
+        result().to_pandas()
 
 
 @pytest.mark.parametrize(
