@@ -215,8 +215,7 @@ class _DrySetup(RunSetup):
     _run: _DryRun
 
     def model(self, model: ChatModel, *, role: str) -> ChatModel:
-        for note in getattr(model, "notes", ()):
-            self.note(note)
+        self.note_what_it_says(model)
         self._run.tally.asked_for = True
         return _StandIn(model, role, self._run.tally, self.start[0].text)
 

@@ -113,6 +113,9 @@ class Run:
         cases: have all ratings tell what happened on each example.
         ledger: where everything is written down; what it holds already is replayed.
         watch: called after every answer.
+
+    Raises:
+        UserError: there is no prompt to start from.
     """
 
     def __init__(
@@ -135,6 +138,8 @@ class Run:
         watch: Watch = lambda progress: None,
         wrap: Callable[[ChatModel], ChatModel] = lambda model: model,
     ) -> None:
+        if not start:
+            raise UserError("there is no prompt to start from. Give a starting prompt.")
         self.optimizer = optimizer
         self.scorer = scorer
         self.start = tuple(start)
@@ -473,9 +478,13 @@ class RunSetup:
         return self._run.problem_with(prompt)
 
     def model(self, model: ChatModel, *, role: str) -> ChatModel:
+        self.note_what_it_says(model)
+        return BilledModel(self._run.wrap(model), self._run, part=self._part, role=role)
+
+    def note_what_it_says(self, model: ChatModel) -> None:
+        """Note what the user should hear before the model's first call."""
         for note in getattr(model, "notes", ()):
             self.note(note)
-        return BilledModel(self._run.wrap(model), self._run, part=self._part, role=role)
 
     def count(self, what: str, n: int = 1) -> None:
         self._run.count(what, n, recorded=self._part != "optimizer")

@@ -18,7 +18,7 @@ from promptopt.config import build
 from promptopt.core import Duel, Message, Preference, Prompt, Rate, Rating
 from promptopt.errors import PromptoptError, ReplayMismatch, UserError
 from promptopt.ledger import Ledger, read
-from promptopt.loop import IDLE_BATCHES, Progress, check_match
+from promptopt.loop import IDLE_BATCHES, Progress, Run, check_match
 from promptopt.optimizers import HillClimb
 from promptopt.optimizers.proposers.chat import ChatProposer
 from promptopt.scorers import BradleyTerry, FunctionScorer, WinRate
@@ -127,6 +127,11 @@ def test_an_optimizer_that_asks_what_it_knows_for_ever_has_converged() -> None:
     assert search.search() == "converged"
     assert search.meter.questions == 1
     assert search.optimizer.asked == 1 + IDLE_BATCHES  # one that was answered, then so many idle ones
+
+
+def test_a_run_without_a_prompt_to_start_from_is_a_users_mistake() -> None:
+    with pytest.raises(UserError, match="no prompt to start from"):
+        Run(Asks(), Words(), start=[])
 
 
 def test_nothing_asked_is_converged() -> None:

@@ -132,7 +132,7 @@ class Bayes:
         """
         setup.note("Prompts were put together from phrases by Bayesian optimisation; no LLM was used.")
         self._setup = setup
-        self._ratings = Ratings(setup.start[0])
+        self._ratings = Ratings(setup.start)
         self._words = vocabulary(self.phrases, setup, exclude=self.exclude, keep=self.keep)
         self._rng = setup.rng()
         self._bare = PLACEHOLDER if is_template(setup) else ""

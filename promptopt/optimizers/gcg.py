@@ -104,7 +104,7 @@ class Gcg:
     def begin(self, setup: Setup, /) -> None:
         """Start afresh."""
         self._setup = setup
-        self._ratings = Ratings(setup.start[0])
+        self._ratings = Ratings(setup.start)
         self._usable = np.flatnonzero(usable_tokens(self.target.vocabulary, self.allowed))
         self._search = self._descend()
 

@@ -88,7 +88,7 @@ class HillClimb:
     def begin(self, setup: Setup, /) -> None:
         """Start afresh."""
         self._setup = setup
-        self._ratings = Ratings(setup.start[0])
+        self._ratings = Ratings(setup.start)
         check(self.pool, setup)
         if isinstance(self.pool, Begins):
             self.pool.begin(setup)

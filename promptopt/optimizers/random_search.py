@@ -27,7 +27,7 @@ class RandomSearch:
 
     def begin(self, setup: Setup, /) -> None:
         """Start afresh."""
-        self._ratings = Ratings(setup.start[0])
+        self._ratings = Ratings(setup.start)
         check(self.pool, setup)
         if isinstance(self.pool, Begins):
             self.pool.begin(setup)

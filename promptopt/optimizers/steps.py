@@ -6,15 +6,25 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import TypeAlias
 
 from ..core import Prompt, Rate, Rating
+from ..errors import UserError
 
 Search: TypeAlias = Generator[list[Rate], None, None]
 
 
 class Ratings:
-    """Every rating so far, and the incumbent: the first prompt that no later one has beaten."""
+    """Every rating so far, and the incumbent: the first prompt that no later one has beaten.
 
-    def __init__(self, start: Prompt) -> None:
-        self.best = start
+    Args:
+        start: the prompts that the search starts from; the first is the incumbent until something is rated.
+
+    Raises:
+        UserError: there are none.
+    """
+
+    def __init__(self, start: Sequence[Prompt]) -> None:
+        if not start:
+            raise UserError("there is no prompt to start from. Give a starting prompt.")
+        self.best = start[0]
         self._of: dict[Prompt, Rating] = {}
 
     def __contains__(self, prompt: Prompt) -> bool:

@@ -143,7 +143,13 @@ class WinRate:
         self.repeats = repeats
 
     def begin(self, setup: Setup, /) -> None:
-        """Take the reference from the run where none was given, and say what ratings are."""
+        """Take the reference from the run where none was given, and say what ratings are.
+
+        Raises:
+            UserError: the run has none either.
+        """
+        if self.reference is None and not setup.start:
+            raise UserError("there is no prompt to start from, and so none to beat. Give reference.")
         self._reference = Prompt(self.reference) if self.reference is not None else setup.start[0]
         against = "the starting prompt" if self.reference is None else "the reference"
         setup.note(f"Ratings are win rates over {against}, from {self.repeats} duels each.")

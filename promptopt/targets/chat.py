@@ -79,8 +79,6 @@ class ChatTarget:
         """Take the run's random streams and bill the model to it."""
         self._setup = setup
         self._billed = setup.model(self._model, role="target")
-        for note in getattr(self._model, "notes", ()):
-            setup.note(note)
 
     def problem_with(self, prompt: Prompt, /) -> str | None:
         """Why this prompt cannot be run: it is empty."""

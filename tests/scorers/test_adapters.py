@@ -318,3 +318,9 @@ def test_a_run_wraps_its_scorer_by_itself(optimizer: dict[str, Any], given: dict
     assert note in result.notes
     assert len(result.best) >= 4
     assert result.steps
+
+
+def test_win_rates_need_something_to_win_against() -> None:
+    with pytest.raises(UserError, match="no prompt to start from"):
+        WinRate(scorer=Decides()).begin(FakeSetup(start=[]))
+    WinRate(scorer=Decides(), reference="me").begin(FakeSetup(start=[]))

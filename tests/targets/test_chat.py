@@ -293,3 +293,16 @@ def test_the_run_offers_examples_and_seed() -> None:
     target = call(ChatTarget, {"model": ScriptedModel(echo), "demonstrations": 2}, where="target", offered=offered)
     direct = ChatTarget(model=ScriptedModel(echo), demonstrations=2, examples=EXAMPLES, seed=5)
     assert target.messages(P, EXAMPLES[0]) == direct.messages(P, EXAMPLES[0])
+
+
+def test_the_models_notes_are_given_once() -> None:
+    class Noted(ScriptedModel):
+        notes = ("no price known",)
+
+    class Listens(FakeSetup):
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    setup = Listens()
+    ChatTarget(model=Noted(["x"])).begin(setup)
+    assert setup.notes == ["no price known"]
