@@ -9,6 +9,7 @@ is allowed and which name is closest.
 from __future__ import annotations
 
 import inspect
+import json
 import tomllib
 import types
 import typing
@@ -77,24 +78,57 @@ def build(kind: str, spec: Any, *, where: str, offered: Mapping[str, Any] | None
         raise UserError(f"{where}: say which one with name = \"...\"; 'promptopt list {kind}' shows them.")
     options = {key: value for key, value in spec.items() if key != "name"}
     say(f"building {where}: {spec['name']}")
-    part = call(load(kind, spec["name"], where=where), options, where=where, offered=offered)
-    if kind == "models" and (models := _models.get()) is not None:
-        models.append(part)
-    return part
+    factory = load(kind, spec["name"], where=where)
+    make = partial(call, factory, options, where=where, offered=offered)
+    models = _models.get()
+    if kind != "models" or models is None:
+        return make()
+    given = {name: value for name, value in (offered or {}).items() if name in inspect.signature(factory).parameters}
+    return models.of(spec, given, make)
+
+
+class Models:
+    """The chat models of a recipe: each is built once, however many parts name it alike.
+
+    So there is one copy of its weights, and one limit on its calls.
+
+    Attributes:
+        used: those that were asked for since they were last opened, in that order.
+    """
+
+    def __init__(self) -> None:
+        self.used: list[Any] = []
+        self._built: dict[str, tuple[Any, Any]] = {}
+
+    def of(self, spec: Mapping[str, Any], given: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """The model of a table, made if there is none yet.
+
+        Args:
+            given: what it takes besides the table's options.
+        """
+        key = json.dumps([spec, given], sort_keys=True, default=id)  # an object is the same where it is the very same
+        if key not in self._built:
+            self._built[key] = make(), (spec, given)  # which are kept, so that their ids stay theirs
+        model, _ = self._built[key]
+        if not any(model is one for one in self.used):
+            self.used.append(model)
+        return model
 
 
 @contextmanager
-def models_built() -> Iterator[list[Any]]:
-    """The chat models that are built while this is open, wherever they stand in a recipe."""
-    models: list[Any] = []
+def models_shared(models: Models | None = None) -> Iterator[Models]:
+    """While this is open, chat models are taken from these, from those that are open already, or from new ones."""
+    models = models or _models.get() or Models()
+    used, models.used = models.used, []
     before = _models.set(models)
     try:
         yield models
     finally:
         _models.reset(before)
+        models.used = used
 
 
-_models: ContextVar[list[Any] | None] = ContextVar("models", default=None)
+_models: ContextVar[Models | None] = ContextVar("models", default=None)
 
 
 def _plain(kind: str, spec: Any) -> Any:

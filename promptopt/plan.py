@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .budget import Budget
-from .config import accepts, build, call, models_built
-from .core import Checks, Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from .config import accepts, build, call, models_shared
+from .core import Checks, Dataset, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from .errors import UserError
 from .loop import check_match
 from .scorers import FunctionScorer, MetricScorer
@@ -76,8 +76,9 @@ class Plan:
         Raises:
             UserError: something is missing, contradictory, misspelt or of the wrong type.
         """
-        with models_built() as models:
-            return replace(cls._of(given, recipe=recipe), models=tuple(models))
+        with models_shared() as models:
+            plan = cls._of(given, recipe=recipe)
+            return replace(plan, models=tuple(models.used))
 
     @classmethod
     def _of(cls, given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
@@ -201,7 +202,7 @@ def _scorers(
         "scorers", given["scorer"], "target"
     )  # a scorer that runs the target itself
     if target is not None and not judges:
-        rating = [_metric_scorer(given, target, data, split, offered) for split in SPLITS]
+        rating = _metric_scorers(given, target, data, offered)
         if rating[0] is None:
             raise UserError("target needs data with training examples; 'promptopt list datasets' shows what there is.")
         if given["scorer"] is None:
@@ -210,10 +211,12 @@ def _scorers(
     if given["scorer"] is None:
         raise UserError("say how prompts are scored: score (a function), target with data, or scorer.")
     scorer = _part(given, "scorer", "scorers", offered)
-    dev, test = (_again(given, split, data, offered) for split in SPLITS[1:])
-    if scorer.question is Duel and target is not None and _judged_by(given, target, "metric") is not None:
-        dev, test = None, _metric_scorer(given, target, data, "test", offered)
-    return scorer, dev, test
+    if scorer.question is Rate:
+        dev, test = (_again(given, split, data, offered) for split in SPLITS[1:])
+        return scorer, dev, test
+    if target is not None and _judged_by(given, target, "metric") is not None:
+        return scorer, None, _metric_scorers(given, target, data, offered)[2]
+    return scorer, None, None
 
 
 def _transfer(
@@ -236,18 +239,19 @@ def _examples(data: Dataset | None, split: str) -> tuple[Example, ...]:
     return examples
 
 
-def _metric_scorer(
-    given: Mapping[str, Any], target: Target, data: Dataset | None, split: str, offered: Mapping[str, Any]
-) -> MetricScorer | None:
-    """Target x metric on one split; the target says which metrics it is judged by unless the recipe does."""
-    if not (examples := _examples(data, split)):
-        return None
+def _metric_scorers(
+    given: Mapping[str, Any], target: Target, data: Dataset | None, offered: Mapping[str, Any]
+) -> list[MetricScorer | None]:
+    """Target x metric on each split; the target says which metrics it is judged by unless the recipe does."""
+    splits = [_examples(data, split) for split in SPLITS]
+    if not any(splits):
+        return [None for _ in splits]
     names = {key: _judged_by(given, target, key) for key in ("metric", "tiebreak")}
     if names["metric"] is None:
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
-    metric = build("metrics", names["metric"], where="metric", offered=offered)
-    tiebreak = _part({"tiebreak": names["tiebreak"]}, "tiebreak", "metrics", offered)
-    return MetricScorer(target=target, examples=examples, metric=metric, tiebreak=tiebreak, failed=given["failed"])
+    metric, tiebreak = (_part(names, key, "metrics", offered) for key in names)
+    how: dict[str, Any] = {"target": target, "metric": metric, "tiebreak": tiebreak, "failed": given["failed"]}
+    return [MetricScorer(examples=examples, **how) if examples else None for examples in splits]
 
 
 def _judged_by(given: Mapping[str, Any], target: Target, key: str) -> Any:
@@ -262,5 +266,5 @@ def _again(
     examples = _examples(data, split)
     if not (examples and accepts("scorers", given["scorer"], "examples")):
         return None
-    scorer: Scorer[Any, Any] = _part(given, "scorer", "scorers", {**offered, "examples": examples})
-    return scorer if scorer.question is Rate else None
+    scorer: Scorer[Rate, Rating] = _part(given, "scorer", "scorers", {**offered, "examples": examples})
+    return scorer

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..api import prepare
-from ..config import _hints, _kind, build
+from ..config import Models, _hints, _kind, build, models_shared
 from ..core import Dataset, Duel, Example
 from ..errors import UserError
 from ..manifest import _versions, freeze
@@ -26,15 +26,19 @@ Executor: TypeAlias = Callable[..., Any]
 
 
 class Parts:
-    """Datasets and targets by what they are built from: each is built once, however many runs use it.
+    """Datasets, targets and chat models by what they are built from: each is built once, however many runs use it.
 
     Args:
         executor: builds targets, called like :func:`promptopt.config.build` without the kind.
+
+    Attributes:
+        models: the chat models, to be opened with :func:`promptopt.config.models_shared` where runs are built.
     """
 
     def __init__(self, executor: Executor | None = None) -> None:
         self._executor = executor
         self._built: dict[str, Any] = {}
+        self.models = Models()
 
     def of(self, recipe: Recipe) -> dict[str, Any]:
         """The parts of a recipe that are kept, as :func:`promptopt.api.prepare` takes them.
@@ -57,7 +61,8 @@ class Parts:
         Raises:
             UserError: something in it cannot work.
         """
-        return prepare(recipe, parts=self.of(recipe))
+        with models_shared(self.models):
+            return prepare(recipe, parts=self.of(recipe))
 
     def _part(self, kind: str, spec: Any, offered: Mapping[str, Any], *, where: str) -> Any:
         if not isinstance(spec, str | Mapping):

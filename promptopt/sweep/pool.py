@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..api import execute, judge
+from ..config import models_shared
 from ..core import Rating
 from ..errors import LockedRun, UserError
 from ..result import Result
@@ -55,8 +56,8 @@ def do(job: Job, parts: Parts) -> dict[str, Any]:
         KeyboardInterrupt: the user stopped the run.
     """
     try:
-        built = parts.of(job.recipe)
-        result = _patiently(job, built)
+        with models_shared(parts.models):
+            result = _patiently(job, parts.of(job.recipe))
         found = _judged(job, result) if job.best is not None else _searched(job, result)
     except Exception as error:  # whatever ends a run must not end the sweep
         return {"error": f"{type(error).__name__}: {error}"}
