@@ -8,15 +8,18 @@ is allowed and which name is closest.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
+import sys
 import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Union
 
@@ -24,16 +27,16 @@ from .errors import UnknownName, UserError
 from .loading import say
 from .registry import TABLE, load
 
-KINDS = {  # the protocol that annotates a parameter, and the kind of part that fits it
-    "Optimizer": "optimizers",
-    "Scorer": "scorers",
-    "Target": "targets",
-    "Metric": "metrics",
-    "ChatModel": "models",
-    "Dataset": "datasets",
-    "Proposer": "proposers",
-    "Pool": "pools",
-    "Embedder": "embedders",
+PROTOCOLS = {  # of each kind of part, where the type stands that annotates a parameter for it
+    "optimizers": "promptopt.core:Optimizer",
+    "scorers": "promptopt.core:Scorer",
+    "targets": "promptopt.core:Target",
+    "metrics": "promptopt.core:Metric",
+    "models": "promptopt.core:ChatModel",
+    "datasets": "promptopt.core:Dataset",
+    "proposers": "promptopt.optimizers.proposers:Proposer",
+    "pools": "promptopt.optimizers.pools:Pool",
+    "embedders": "promptopt.core:Embedder",
 }
 NEEDS = {  # what an object of each kind has at the least
     "optimizers": "ask",
@@ -222,18 +225,51 @@ def check(value: Any, annotation: Any, *, where: str) -> Any:
 
 
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
-    function = factory.__init__ if inspect.isclass(factory) else factory
+    """The types of a factory's parameters; Any for one that cannot be known here."""
+    function: Any = factory.__init__ if inspect.isclass(factory) else factory
     try:
         return typing.get_type_hints(function)
-    except NameError:  # a name that is imported for type checkers alone; the other annotations still count
-        return {name: _resolved(written, function) for name, written in inspect.get_annotations(function).items()}
+    except Exception:  # mostly a name that is imported for type checkers alone; the other annotations still count
+        names = {**_for_type_checkers(factory.__module__), **getattr(function, "__globals__", {})}
+        return {name: _resolved(written, names) for name, written in inspect.get_annotations(function).items()}
 
 
-def _resolved(written: Any, function: Any) -> Any:
+def _resolved(written: Any, names: dict[str, Any]) -> Any:
     try:
-        return eval(written, function.__globals__) if isinstance(written, str) else written
-    except NameError:
+        return eval(written, names) if isinstance(written, str) else written
+    except Exception:
         return Any
+
+
+@cache
+def _for_type_checkers(module: str) -> dict[str, Any]:
+    """What a module imports under ``if TYPE_CHECKING:`` from where the types of parts stand, by its own names."""
+    try:
+        source = ast.parse(inspect.getsource(sys.modules[module]))
+    except (KeyError, TypeError, OSError, SyntaxError):
+        return {}
+    homes = {place.partition(":")[0] for place in PROTOCOLS.values()}
+    found = {}
+    for block in ast.walk(source):
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test):
+            for line in block.body:
+                if isinstance(line, ast.ImportFrom) and (home := _home(line, module)) in homes:
+                    names = ((alias.asname or alias.name, alias.name) for alias in line.names)
+                    found |= {own: getattr(import_module(home), name, Any) for own, name in names}
+    return found
+
+
+def _home(line: ast.ImportFrom, module: str) -> str:
+    """The module that a line of another module imports from."""
+    above = module.split(".")[: -line.level] if line.level else []
+    return ".".join([*above, *filter(None, [line.module])])
+
+
+@cache
+def _protocols() -> dict[Any, str]:
+    """The kinds of part by the types that stand for them."""
+    places = ((kind, *place.split(":")) for kind, place in PROTOCOLS.items())
+    return {getattr(import_module(module), name): kind for kind, module, name in places}
 
 
 def _kind(annotation: Any) -> str | None:
@@ -241,7 +277,8 @@ def _kind(annotation: Any) -> str | None:
     origin = typing.get_origin(annotation)
     if origin in (Union, types.UnionType):
         return next((kind for one in typing.get_args(annotation) if (kind := _kind(one))), None)
-    return KINDS.get(getattr(origin or annotation, "__name__", ""))
+    one = origin or annotation
+    return _protocols().get(one) if inspect.isclass(one) else None
 
 
 # ── Recipes ───────────────────────────────────────────────────────────────────────────────────────────────────────

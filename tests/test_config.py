@@ -420,3 +420,40 @@ def test_nested_parts_are_built() -> None:
 def test_parts_with_mappings_are_not_taken_for_tables() -> None:
     space = types.MappingProxyType({"questions": 5})
     assert prepare({**GOOD, "budget": space}).budget == Budget(questions=5)
+
+
+# ── Plug-ins ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_parts_are_known_by_types_that_only_a_type_checker_imports() -> None:
+    table = {
+        "model": {"name": "run_parts:judge_model"},
+        "inner": {"name": "run_parts:Words"},
+        "pool": {"name": "list", "prompts": ["a"]},
+        "weights": [0.5, 0.5],
+        "size": 2,
+    }
+    built = call_weighted(table)
+    assert isinstance(built.inner, Words)
+    assert isinstance(built.pool, ListPool)
+    assert built.model.name == "judge"
+    assert (built.weights, built.size) == ([0.5, 0.5], 2)
+    with pytest.raises(UserError, match=r"here\.size is 'two'"):
+        call_weighted({**table, "size": "two"})
+    with pytest.raises(UnknownName, match=r"here\.pool: unknown pool 'lsit'"):
+        call_weighted({**table, "pool": {"name": "lsit"}})
+
+
+def call_weighted(table: Mapping[str, Any]) -> Any:
+    from plug_in_parts import Weighted
+
+    return call(Weighted, table, where="here")
+
+
+@pytest.mark.parametrize("given", ["five", "none of our pools"])
+def test_a_class_that_is_named_like_a_part_is_none(given: str) -> None:
+    from plug_in_parts import Pool, Swims
+
+    assert call(Swims, {"pool": given}, where="here").pool == given
+    pool = Pool(3)
+    assert call(Swims, {"pool": pool, "lanes": [pool]}, where="here").pool is pool
