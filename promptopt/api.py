@@ -242,6 +242,8 @@ def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         budget=plan.budget,
         reserved=plan.reserved,
         aftermath=plan.aftermath,
+        aftermath_roles=plan.aftermath_roles,
+        examples=len(plan.data.train) if plan.data else 0,
         patience=plan.patience,
         goal=plan.goal,
         problem_with=plan.problem_with,

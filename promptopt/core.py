@@ -523,6 +523,25 @@ class Calibrates(Protocol):
 
 
 @runtime_checkable
+class Remembers(Protocol):
+    """A scorer whose later answers depend on its earlier ones, such as one that rates each prompt once."""
+
+    def remember(self, question: Any, answer: Any, /) -> None:
+        """Called for every answer that was recorded before the run was resumed, in the order they were given."""
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    """A scorer that knows how much of a target's work is in its answers; by it, the run keeps back for the verdict.
+
+    Without it, a rating counts as the share of the training examples that it is asked on, and a duel as two ratings.
+    """
+
+    def weight(self, question: Any, answer: Any, /) -> float:
+        """In ratings of one prompt on all training examples."""
+
+
+@runtime_checkable
 class HasRatings(Protocol):
     """An optimizer that puts ratings on the whole training split together from ratings on parts of it."""
 

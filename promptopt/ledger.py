@@ -28,7 +28,7 @@ import os
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -326,8 +326,6 @@ class Replay:
             where people could not tell.
         skips: the numbers of the duels where people could not tell, in their latest answer.
         usage: what all calls cost.
-        scorer_usage: what the scorer's calls cost.
-        unanswered_usage: what those cost that were made after the last answer.
         seconds: how long the run has worked.
         counts: what scorers counted.
         turns: the turn events.
@@ -346,8 +344,7 @@ class Replay:
         self.questions = sum(not unpaid(event["stage"]) for event in first) - len(self.skips)
         calls = [event for event in past if event["event"] == "call"]
         self.usage = sum((Usage(*event["usage"]) for event in calls), Usage())
-        answered = max((index for index, event in enumerate(past) if event["event"] == "answer"), default=-1)
-        self.scorer_usage, self.unanswered_usage = _scorer_usage(past), _scorer_usage(past[answered + 1 :])
+        self._past = past
         self.counts: Counter[str] = Counter()
         for event in past:
             self.counts.update(event.get("counts", {}))
@@ -368,6 +365,21 @@ class Replay:
     def waiting(self) -> int:
         """Answers of the search that have not been handed back yet."""
         return len(self._search)
+
+    def scorer_usage(self, roles: Collection[str] | None = None) -> tuple[Usage, Usage]:
+        """What the scorer's calls cost, and what those of them cost that were made after the last answer.
+
+        Args:
+            roles: whose calls count; all by default.
+        """
+        answered = max((index for index, event in enumerate(self._past) if event["event"] == "answer"), default=-1)
+        calls = [
+            (index, Usage(*event["usage"]))
+            for index, event in enumerate(self._past)
+            if event["event"] == "call" and counts_as_scorers(event, roles)
+        ]
+        after = (usage for index, usage in calls if index > answered)
+        return sum((usage for _, usage in calls), Usage()), sum(after, Usage())
 
     def next_batch(self) -> None:
         """Say that the scorer begins another batch."""
@@ -426,9 +438,9 @@ class Replay:
         return None
 
 
-def _scorer_usage(past: Sequence[Event]) -> Usage:
-    calls = (event for event in past if event["event"] == "call" and event["part"] == "scorer")
-    return sum((Usage(*event["usage"]) for event in calls), Usage())
+def counts_as_scorers(call: Event, roles: Collection[str] | None) -> bool:
+    """Whether a call was made by the scorer of the search, in one of these roles if they are given."""
+    return call["part"] == "scorer" and (roles is None or call["role"] in roles)
 
 
 def _same(event: dict[str, Any], question: Question) -> dict[str, Any]:

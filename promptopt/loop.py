@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -35,9 +35,11 @@ from .core import (
     Prompt,
     Rate,
     Rating,
+    Remembers,
     Scorer,
     Streams,
     Usage,
+    Weighs,
 )
 from .errors import BudgetExhausted, PromptoptError, UserError
 from .ledger import (
@@ -48,6 +50,7 @@ from .ledger import (
     Replay,
     call_key,
     choice_key,
+    counts_as_scorers,
     encode,
     encode_choice,
     encode_completion,
@@ -102,8 +105,10 @@ class Run:
         seed: every random draw of the run derives from it.
         budget: limits, see :class:`Budget`.
         reserved: questions kept back for what comes after the search.
-        aftermath: what comes after the search, the verdict above all, in multiples of one question's LLM usage; so much
-            of the calls, tokens and dollars is kept back for it.
+        aftermath: what comes after the search, the verdict above all, in ratings on the whole training split; so much
+            of the calls, tokens and dollars is kept back for it, by what such a rating has cost so far.
+        aftermath_roles: whose calls will be made again then, for example those of the target alone; all by default.
+        examples: how many the training split has.
         patience: stop after this many questions without a new best prompt.
         goal: stop when a prompt is rated this high.
         problem_with: why the target cannot take a prompt; free.
@@ -128,6 +133,8 @@ class Run:
         budget: Budget = Budget(),  # noqa: B008 - frozen
         reserved: int = 0,
         aftermath: float = 0.0,
+        aftermath_roles: Collection[str] | None = None,
+        examples: int = 0,
         patience: int | None = None,
         goal: float | None = None,
         problem_with: Callable[[Prompt], str | None] = lambda prompt: None,
@@ -154,8 +161,10 @@ class Run:
         self.replay = Replay(self.ledger.past, self.ledger.folder)
         self.meter = Meter(budget, reserved=reserved)
         self.aftermath = aftermath
-        self.scorer_usage = self.replay.scorer_usage
-        self._unanswered = self.replay.unanswered_usage
+        self.aftermath_roles = aftermath_roles
+        self._examples = examples
+        self.scorer_usage, self._unanswered = self.replay.scorer_usage(aftermath_roles)
+        self._whole_ratings = 0.0  # that the answers so far come to
         self._dearest: dict[tuple[str, int], Usage] = {}  # what a question has cost at the most, by stage and size
         self.meter.questions = self.replay.questions
         self.meter.charge(self.replay.usage)
@@ -290,6 +299,9 @@ class Run:
         self.replay.next_batch()
         questions = [replace(q, number=self._numbers[stage] + i) for i, q in enumerate(questions)]
         recorded = {i: answer for i, q in enumerate(questions) if (answer := self.replay.answer(stage, q)) is not None}
+        if stage == "search" and isinstance(scorer, Remembers):
+            for i, answer in recorded.items():
+                scorer.remember(questions[i], answer)
         live = [q for i, q in enumerate(questions) if i not in recorded]
         answers = (answer for part in self._affordable(live, stage) for answer in self._ask(scorer, part, stage))
         for i, question in enumerate(questions):
@@ -327,9 +339,17 @@ class Run:
 
     def keep_back(self, stage: str) -> None:
         """Keep back for what comes after the search, by what the answers have cost the scorer so far."""
-        if stage == "search" and self._numbers[stage]:
-            spent, answered = self.scorer_usage + -self._unanswered, self._numbers[stage] + self._numbers[CALIBRATION]
-            self.meter.kept = spent.times(MARGIN * self.aftermath / answered)
+        if stage == "search" and self._whole_ratings:
+            spent = self.scorer_usage + -self._unanswered
+            self.meter.kept = spent.times(MARGIN * self.aftermath / self._whole_ratings)
+
+    def _weight(self, stage: str, question: Question, answer: Answer) -> float:
+        """How many ratings on the whole training split an answer comes to."""
+        if stage == "search" and isinstance(self.scorer, Weighs):
+            return self.scorer.weight(question, answer)
+        if isinstance(question, Duel):
+            return 2.0
+        return len(question.on) / self._examples if question.on and self._examples else 1.0
 
     def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
         """Live answers, each in the ledger before it is passed on."""
@@ -407,6 +427,8 @@ class Run:
             self.steps[place] = step
             return answer
         self._numbers[stage] += 1
+        if stage in ("search", CALIBRATION):
+            self._whole_ratings += self._weight(stage, question, answer)
         if stage == "search":
             self._places[question.number] = len(self.steps)
         self.steps.append(step)
@@ -565,7 +587,7 @@ class BilledModel:
         return self._model.at_most_to_choose(messages, options)
 
     def _write(self, key: str, given: Mapping[str, Any], usage: Usage) -> None:
-        if self._tags["part"] == "scorer":
+        if counts_as_scorers(self._tags, self._run.aftermath_roles):
             with self._run.guard:
                 self._run.scorer_usage += usage
         seconds = round(self._run.meter.seconds, 3)

@@ -86,6 +86,7 @@ class Plan:
         _check_numbers(given)
         data = _part(given, "data", "datasets", {"seed": seed})
         offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
+        offered["rate_once"] = given["cache"]
         if data is not None:
             offered |= {"classes": data.classes, "examples": data.train}
         target = _part(given, "target", "targets", offered)
@@ -94,7 +95,7 @@ class Plan:
             offered["target"] = target
         scorer, dev, test = _scorers(given, target, data, offered)
         optimizer = _part(given, "optimizer", "optimizers", offered)
-        scorer = meet(optimizer.question, scorer)
+        scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
         check_match(optimizer, scorer)
         plan = cls(
             start=_start(given["start"], target),
@@ -135,6 +136,11 @@ class Plan:
         examples = 2 * len(self.data.test) * verdicts + self.finalists * len(self.data.dev) * bool(self.dev)
         examples += ((self.ensemble > 1) + self.shortening) * len(self.data.dev or self.data.train)
         return examples / len(self.data.train)
+
+    @property
+    def aftermath_roles(self) -> tuple[str, ...] | None:
+        """Whose calls are made again then: the target's alone where only the search has a judge; None for all."""
+        return ("target",) if isinstance(self.test, MetricScorer) else None
 
     def problem_with(self, prompt: Prompt) -> str | None:
         """Why the target cannot take a prompt, or None."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from run_parts import START, Right
+from run_parts import START, Right, chance, toy_data
 
+from promptopt import Result, optimize
 from promptopt.api import prepare
 from promptopt.core import ChatModel, Example, Message, Prompt, Setup
 from promptopt.sweep.parts import Parts
@@ -123,3 +124,72 @@ def test_the_runs_of_a_sweep_share_the_models_of_their_scorers() -> None:
     for seed in range(3):
         parts.plan(recipe(scorer={"name": "judge-rating", "model": JUDGE}, seed=seed))
     assert built == ["target", "judge"]
+
+
+# ── What is kept back for the verdict ─────────────────────────────────────────────────────────────────────────────
+
+CALLS = 1_500
+POOL = {"name": "list", "prompts": [f"prompt {i} {{}}" for i in range(400)]}
+RANDOM = {"name": "random-search", "pool": POOL}
+DUELS = {"name": "random-duel", "pool": POOL}
+DUEL_JUDGE = {"name": "judge-duel", "model": f"{__name__}:duel_judge", "n_examples": 4}
+SEARCHES: dict[str, dict[str, Any]] = {
+    "ratings": {"optimizer": RANDOM},
+    "racing": {"optimizer": {"name": "racing", "optimizer": RANDOM}},
+    "duels by ratings": {"optimizer": DUELS},
+    "duels by ratings, all anew": {"optimizer": DUELS, "cache": False},
+    "duels by a judge": {"optimizer": DUELS, "scorer": DUEL_JUDGE},
+    "ratings by duels of a judge": {"optimizer": RANDOM, "scorer": DUEL_JUDGE},
+    "ratings by a judge": {"optimizer": RANDOM, "scorer": {"name": "judge-rating", "model": JUDGE}},
+}
+
+
+def duel_judge() -> ChatModel:
+    return ScriptedModel(lambda _: '{"critique": "", "better": "first"}', name="duel judge")
+
+
+class Told:
+    """What a chat model answers is worth something by chance."""
+
+    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float]:
+        return [float(chance(output, example.id) < 0.5) for output, example in zip(outputs, examples, strict=True)]
+
+
+class Says(Chat):
+    """A target that answers with the prompt and the example, at one call an example."""
+
+    def __init__(self) -> None:
+        super().__init__(model=ScriptedModel(lambda messages: f"says {messages[-1].text}", name="says"))
+
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str]:
+        asked = [Message("user", f"{prompt.text} {example.id}") for example in examples]
+        return [self._billed.complete([message]).replies[0].text for message in asked]
+
+
+def searched(**changes: Any) -> Result:
+    return optimize(
+        start=START,
+        target=Says(),
+        metric=Told(),
+        data=toy_data(train=80, dev=0, test=80),
+        budget={"calls": CALLS},
+        reply_cache=False,
+        run=None,
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_what_is_kept_back_pays_for_the_verdict_and_is_not_much_more(search: str) -> None:
+    result = searched(**SEARCHES[search])
+    assert result.stop_reason == "budget: calls"
+    assert result.verdict is not None, result.notes
+    assert (0.75 if search == "ratings by a judge" else 0.8) * CALLS < result.costs.calls <= CALLS
+
+
+@pytest.mark.parametrize("search", ["ratings", "racing", "duels by ratings", "duels by a judge"])
+def test_what_is_kept_back_pays_for_every_transfer(search: str) -> None:
+    result = searched(**SEARCHES[search], transfer={name: Says() for name in ("one", "two", "three")})
+    assert result.verdict is not None
+    assert set(result.transfers) == {"one", "two", "three"}, result.notes
+    assert result.costs.calls <= CALLS

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from statistics import pstdev
 from typing import Any
 
-from ..core import Begins, Closes, Coverage, Duel, Preference, Prompt, Rate, Rating, Scorer, Setup
+from ..core import Begins, Closes, Coverage, Duel, Preference, Prompt, Rate, Rating, Scorer, Setup, Weighs
 from ..errors import UserError
 
 POINTS = {"a": 1.0, "b": 0.0, "tie": 0.5, "unknown": math.nan}
 STANDARD = int.from_bytes(b"standard")  # key of the random stream
 
 
-def meet(question: type, scorer: Scorer[Any, Any]) -> Scorer[Any, Any]:
+def meet(question: type, scorer: Scorer[Any, Any], *, rate_once: bool = True) -> Scorer[Any, Any]:
     """A scorer that answers what an optimizer asks: the one given, or an adapter around it.
 
     Duels are won by the higher rating, without noise; ratings are win rates against the first starting prompt. The
     run's notes say so. Other adapters are to be had by name.
     """
     if question is Duel and scorer.question is Rate:
-        return BradleyTerry(scorer=scorer, scale=math.inf)
+        return BradleyTerry(scorer=scorer, scale=math.inf, rate_once=rate_once)
     if question is Rate and scorer.question is Duel:
         return WinRate(scorer=scorer)
     return scorer
@@ -32,7 +33,8 @@ class BradleyTerry:
     """Answers duels from ratings, as a noisy annotator would [Lin2024].
 
     ``P(a beats b) = sigmoid(scale * (rating(a) - rating(b)))``. A duel with a prompt that could not be rated is
-    answered ``unknown``.
+    answered ``unknown``. Each prompt is rated once; an answer's details hold the ``ratings`` that decided it, and how
+    many of them were ``new``.
 
     Args:
         scorer: gives the ratings.
@@ -42,11 +44,14 @@ class BradleyTerry:
             that the optimizer knows, as released (50, with the scale 10): ``scale`` is then in 1/standard deviations.
             These ratings are made before the search, recorded apart and no questions of the budget. 0 leaves ratings
             as they are. (The released code subtracts the mean too, which is gone in the difference.)
+        rate_once: keep ratings; without it, every duel has both its prompts rated. As the run's ``cache`` says.
     """
 
     question = Duel
 
-    def __init__(self, *, scorer: Scorer[Rate, Rating], scale: float = 10.0, standardise: int = 0) -> None:
+    def __init__(
+        self, *, scorer: Scorer[Rate, Rating], scale: float = 10.0, standardise: int = 0, rate_once: bool = True
+    ) -> None:
         if not scale > 0:
             raise UserError(f"scale is {scale!r}; give a positive number.")
         if standardise < 0 or standardise == 1:
@@ -56,6 +61,7 @@ class BradleyTerry:
         self.scorer = scorer
         self.scale = scale
         self.standardise = standardise
+        self.rate_once = rate_once
 
     def begin(self, setup: Setup, /) -> None:
         """Take the run's random streams, and say how duels are decided."""
@@ -65,6 +71,7 @@ class BradleyTerry:
         odds = "the higher one wins" if math.isinf(self.scale) else odds
         setup.note(f"Duels are decided by the ratings of {type(self.scorer).__name__}: {odds}.")
         self._unit = 1.0  # until it is calibrated
+        self._known: dict[Prompt, Rating] = {}
         if isinstance(self.scorer, Begins):
             self.scorer.begin(setup)
 
@@ -93,6 +100,7 @@ class BradleyTerry:
         """Take their standard deviation as the unit of ratings; those that could not be rated are left out."""
         if not self.standardise:
             return
+        self._keep({question.prompt: rating for question, rating in rated})
         values = {question.prompt: rating.value for question, rating in rated}
         known = [value for prompt in self._drawn if not math.isnan(value := values.get(prompt, math.nan))]
         self._unit = pstdev(known) if known else 0.0
@@ -106,20 +114,52 @@ class BradleyTerry:
         return getattr(self.scorer, "presentation", ())
 
     def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
-        """Preferences; the draw of a duel depends on its number alone."""
-        prompts = list(dict.fromkeys(prompt for duel in questions for prompt in (duel.a, duel.b)))
-        ratings = dict(zip(prompts, self.scorer.answer([Rate(p) for p in prompts]), strict=True))
-        return [self._prefer(duel, ratings[duel.a], ratings[duel.b]) for duel in questions]
+        """Preferences; the draw of a duel depends on its number alone, and so do the numbers of its ratings."""
+        asked = self._missing(questions)
+        every = [rate for rates in asked for rate in rates]
+        given = iter([*zip(every, self.scorer.answer(every), strict=True)])
+        rated, preferences = dict(self._known), []
+        for duel, rates in zip(questions, asked, strict=True):
+            rated |= {rate.prompt: rating for rate, rating in islice(given, len(rates))}
+            preferences.append(self._prefer(duel, rated[duel.a], rated[duel.b], new=len(rates)))
+        self._keep(rated)
+        return preferences
 
-    def _prefer(self, duel: Duel, one: Rating, other: Rating) -> Preference:
+    def _missing(self, questions: Sequence[Duel]) -> list[list[Rate]]:
+        """The ratings that each duel needs, besides those that are known or that a duel before it needs."""
+        known, missing = set(self._known), []
+        for duel in questions:
+            prompts = [prompt for prompt in dict.fromkeys((duel.a, duel.b)) if prompt not in known]
+            numbers = (-1, -1) if duel.number < 0 else (2 * duel.number, 2 * duel.number + 1)
+            missing.append([Rate(prompt, number=number) for prompt, number in zip(prompts, numbers, strict=False)])
+            known |= set(prompts) if self.rate_once else set()
+        return missing
+
+    def remember(self, question: Duel, answer: Preference, /) -> None:
+        """Take the ratings that decided a duel of this run from before it was resumed."""
+        pairs = zip((question.a, question.b), answer.details.get("ratings", ()), strict=False)
+        self._keep({prompt: Rating(value) for prompt, value in pairs})
+
+    def weight(self, question: Duel, answer: Preference, /) -> float:
+        """How many ratings are in an answer, see :class:`promptopt.core.Weighs`."""
+        new: int = answer.details.get("new", 2)
+        return new
+
+    def _keep(self, rated: Mapping[Prompt, Rating]) -> None:
+        """Remember the ratings that have a value; one without may come out better another time."""
+        if self.rate_once:
+            self._known |= {prompt: rating for prompt, rating in rated.items() if math.isfinite(rating.value)}
+
+    def _prefer(self, duel: Duel, one: Rating, other: Rating, *, new: int) -> Preference:
         a, b = one.value, other.value
         if math.isnan(a) or math.isnan(b):
             reasons = sum((Counter(r.coverage.reasons) for r in (one, other) if r.coverage), Counter[str]())
-            return Preference("unknown", {"reasons": dict(reasons)} if reasons else {})
+            return Preference("unknown", {"new": new} | ({"reasons": dict(reasons)} if reasons else {}))
+        details = {"new": new} | ({"ratings": [a, b]} if math.isfinite(a) and math.isfinite(b) else {})
         if math.isinf(self.scale):
-            return Preference("tie" if a == b else "a" if a > b else "b")
+            return Preference("tie" if a == b else "a" if a > b else "b", details)
         probability = 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, self.scale * (a - b) / self._unit))))
-        return Preference("a" if self._setup.rng(duel.number).random() < probability else "b")
+        return Preference("a" if self._setup.rng(duel.number).random() < probability else "b", details)
 
 
 class WinRate:
@@ -186,6 +226,13 @@ class WinRate:
                 per_example=results,
                 coverage=Coverage(len(results), len(decided), 0, _reasons(answers)),
             )
+
+    def weight(self, question: Rate, answer: Rating, /) -> float:
+        """How much of the target's work is in an answer, see :class:`promptopt.core.Weighs`."""
+        if question.prompt == self._reference:
+            return 0.0
+        duel, unknown = Duel(question.prompt, self._reference), Preference("unknown")
+        return self.repeats * (self.scorer.weight(duel, unknown) if isinstance(self.scorer, Weighs) else 2.0)
 
     def _duels(self, question: Rate) -> list[Preference]:
         """The answers, the sides swapped in every other one."""

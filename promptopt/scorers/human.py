@@ -132,6 +132,10 @@ class Human:
         )
         self._wanted = self.ahead
 
+    def weight(self, question: Duel, answer: Preference, /) -> float:
+        """How much of the target's work is in an answer, see :class:`promptopt.core.Weighs`."""
+        return 2 * self._n_examples / max(1, len(self._examples))
+
     # ── As a stream ───────────────────────────────────────────────────────────────────────────────────────────────
 
     @property

@@ -171,6 +171,10 @@ class JudgeDuel:
         for duel in questions:
             yield Preference("tie") if duel.a == duel.b else self._decide(duel)
 
+    def weight(self, question: Duel, answer: Preference, /) -> float:
+        """How much of the target's work is in an answer, see :class:`promptopt.core.Weighs`."""
+        return 2 * self._n_examples / len(self._examples)
+
     def report(self) -> JudgeReport:
         """How far the judge can be trusted, from what it said since the run began or was resumed."""
         return JudgeReport.of(self._judge.counts)

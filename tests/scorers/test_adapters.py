@@ -14,6 +14,7 @@ from scipy import stats
 
 import promptopt
 from promptopt import optimize
+from promptopt.api import prepare
 from promptopt.core import Duel, Preference, Prompt, Rate, Rating, Winner
 from promptopt.errors import UserError
 from promptopt.optimizers.apohf import Apohf
@@ -134,7 +135,7 @@ def test_standardising_is_recorded_apart_and_no_question_and_not_done_again(tmp_
     assert sum(event.get("stage") == "calibration" for event in events) == before
     rated.clear()
     _, longer = standardised_run(tmp_path / "run", rated, budget=8)
-    assert len(rated) == 2 * 5
+    assert rated == []  # standardising has rated them all
     assert longer.costs.questions == 8
     whole = standardised_run(tmp_path / "whole", [], budget=8)[1]
     assert longer.history() == whole.history()
@@ -324,3 +325,86 @@ def test_win_rates_need_something_to_win_against() -> None:
     with pytest.raises(UserError, match="no prompt to start from"):
         WinRate(scorer=Decides()).begin(FakeSetup(start=[]))
     WinRate(scorer=Decides(), reference="me").begin(FakeSetup(start=[]))
+
+
+# ── How often prompts are rated ───────────────────────────────────────────────────────────────────────────────────
+
+TEN = [f"prompt {'x' * i}" for i in range(10)]
+
+
+class Notes:
+    """Rates by length and by the number of the question, which it notes."""
+
+    question = Rate
+
+    def __init__(self) -> None:
+        self.asked: list[Rate] = []
+
+    def answer(self, questions: Sequence[Rate], /) -> list[Rating]:
+        self.asked += questions
+        return [Rating(len(q.prompt.text) + 3 * FakeSetup().rng(q.number).random()) for q in questions]
+
+
+def sixty_duels(scorer: Notes, run: Path | None = None, *, budget: int = 60, **changes: Any) -> Any:
+    return optimize(
+        start=TEN[0],
+        optimizer={"name": "random-duel", "pool": {"name": "list", "prompts": TEN[1:]}},
+        scorer=BradleyTerry(scorer=scorer, scale=1.0, **changes),
+        budget=budget,
+        run=run,
+    )
+
+
+def test_a_prompt_is_rated_once_however_many_duels_it_plays() -> None:
+    notes = Notes()
+    result = sixty_duels(notes)
+    assert result.costs.questions == 60
+    assert len(notes.asked) == len({q.prompt for q in notes.asked}) == len(TEN)
+    assert len({q.number for q in notes.asked}) == len(TEN)
+    assert all(q.number // 2 < 60 for q in notes.asked)
+    news = [step.answer.details["new"] for step in result.steps]
+    assert sum(news) == len(TEN)
+
+
+def test_without_that_every_duel_has_both_its_prompts_rated() -> None:
+    notes = Notes()
+    sixty_duels(notes, rate_once=False)
+    assert [q.number for q in notes.asked] == list(range(120))
+
+
+def test_the_runs_cache_decides_unless_the_recipe_does() -> None:
+    duels = {"name": "random-duel", "pool": {"name": "list", "prompts": TEN}}
+    for cache, own, once in [(True, {}, True), (False, {}, False), (False, {"rate_once": True}, True)]:
+        named = {"name": "bradley-terry", "scorer": {"name": "run_parts:Words"}, **own}
+        for scorer in (named, {"name": "run_parts:Words"}) if not own else (named,):
+            plan = prepare({"start": "a", "optimizer": duels, "scorer": scorer, "cache": cache})
+            assert plan.scorer.rate_once is once  # type: ignore[attr-defined]
+
+
+def test_a_resumed_run_rates_nothing_again_and_goes_on_alike(tmp_path: Path) -> None:
+    sixty_duels(Notes(), tmp_path, budget=25)
+    again = Notes()
+    resumed = sixty_duels(again, tmp_path, budget=60)
+    whole = sixty_duels(Notes())
+    assert resumed.history() == whole.history()
+    assert len(again.asked) == len(TEN) - len({p for s in whole.steps[:25] for p in (s.question.a, s.question.b)})
+
+
+def test_ledgers_from_before_ratings_were_kept_go_on() -> None:
+    scorer = BradleyTerry(scorer=Notes())
+    scorer.begin(FakeSetup())
+    scorer.remember(Duel(A, B, number=0), Preference("a"))
+    scorer.remember(Duel(A, C, number=1), Preference("unknown", {"reasons": {"no output": 2}}))
+    assert scorer.weight(Duel(A, B), Preference("a")) == 2
+    [answer] = scorer.answer([Duel(A, B, number=2)])
+    assert answer.details["new"] == 2
+    [answer] = scorer.answer([Duel(A, B, number=3)])
+    assert answer.details["new"] == 0
+
+
+def test_a_prompt_without_a_rating_is_tried_again() -> None:
+    scorer = bradley_terry()
+    for number in range(2):
+        [answer] = scorer.answer([Duel(A, C, number=number)])
+        assert answer.winner == "unknown"
+        assert answer.details["new"] == (2, 1)[number]
