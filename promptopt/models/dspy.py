@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core import Completion, Message, Reply, Usage
 from ..errors import ModelError, UserError, require
+from .limit import throttled
 from .openai import ChatCompletions
 from .prices import price_for
 from .sdk_errors import THROTTLED
@@ -159,8 +160,10 @@ class DSPy:
             try:
                 return self._exchange(body)
             except exceptions.LMError as error:
-                if error.status in THROTTLED and self.on_throttle is not None:
-                    self.on_throttle(error.retry_after)
+                if error.status in THROTTLED:
+                    throttled(error.retry_after)
+                    if self.on_throttle is not None:
+                        self.on_throttle(error.retry_after)
                 if self._does_without(error, body):
                     continue
                 if not exceptions.is_retryable_lm_error(error) or attempt == self._retries:

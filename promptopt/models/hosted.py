@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ..core import Completion, Message, Reply, Usage
 from ..errors import ModelError, UserError, require
+from .limit import throttled
 from .prices import price_for
 from .sdk_errors import THROTTLED, TRANSIENT, is_final, is_throttling, message_of, transport_error
 from .wire import Answer, Api, Ask, BrokenStream, NoAnswer, most_read, retry_after, wait_before
@@ -235,6 +236,7 @@ class HostedModel:
             self._throttled(retry_after(response.headers))
 
     def _throttled(self, seconds: float | None) -> None:
+        throttled(seconds)
         if self.on_throttle is not None:
             self.on_throttle(seconds)
 

@@ -15,7 +15,9 @@ from __future__ import annotations
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,7 +25,7 @@ from ..core import ChatModel, Choice, Completion, Message, Usage
 from ..errors import ModelError, UserError
 from .choices import chooser
 
-__all__ = ["LimitedModel", "Pace"]
+__all__ = ["LimitedModel", "Pace", "throttled"]
 
 R = TypeVar("R")
 
@@ -114,14 +116,15 @@ class Pace:
 class LimitedModel:
     """A chat model that is asked no more, and no faster, than its server takes. Callers are made to wait.
 
-    It listens to the model's ``on_throttle``, where there is one, which is called in the thread of the request whenever
-    a server refuses it. The refused call is held back there until its turn has come again; then the SDK retries it.
-    Where a call runs out of retries while others get through, it is begun again.
+    It hears of every refusal through :func:`throttled`, in the thread of the request. The refused call is held back
+    there until its turn has come again; then the SDK retries it. Where a call runs out of retries while others get
+    through, it is begun again.
 
-    Two wrappers around the same model share one limit.
+    Wrappers around the same model share one rate, and those with the same ``most`` also their places. The model itself
+    is left as it is.
 
     Args:
-        model: the model; without ``on_throttle`` only the calls at once are limited.
+        model: the model; where it does not call :func:`throttled`, only the calls at once are limited.
         most: calls at once.
         clock: seconds, monotonic.
         sleep: waits for so many seconds.
@@ -141,11 +144,8 @@ class LimitedModel:
         if most < 1:
             raise UserError(f"at most {most} calls at once; give at least 1.")
         self._model = model
-        hook = getattr(model, "on_throttle", None)
-        owner = getattr(hook, "__self__", None)
-        self._gate = owner if isinstance(owner, _Gate) else _Gate(most, clock=clock, sleep=sleep)
-        if hasattr(model, "on_throttle"):
-            model.on_throttle = self._gate.throttled
+        self._gate = _gate_of(model, clock=clock, sleep=sleep)
+        self._places = self._gate.places(most)
 
     @property
     def name(self) -> str:
@@ -185,50 +185,74 @@ class LimitedModel:
         def ask() -> Completion:
             return self._model.complete(messages, n=n, temperature=temperature, seed=seed, schema=schema)
 
-        return self._gate.through(ask)
+        with self._places:
+            return self._gate.through(ask)
 
     def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
         """What the model returns, as soon as it may be asked; for models that choose."""
         model = chooser(self._model)
-        return self._gate.through(lambda: model.choose(messages, options))
+        with self._places:
+            return self._gate.through(lambda: model.choose(messages, options))
 
     def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
         """The model's own bound."""
         return chooser(self._model).at_most_to_choose(messages, options)
 
 
+_LISTENER: ContextVar[Callable[[float | None], None] | None] = ContextVar("listener", default=None)
+"""Who hears of refusals of the call that this thread makes."""
+
+
+def throttled(retry_after: float | None) -> None:
+    """Called by a model, in the thread of the request, whenever its server refuses it for being asked too much.
+
+    It returns when the SDK may sleep as long as it was asked to, and try again.
+
+    Args:
+        retry_after: the seconds that the server asks to wait; None if it does not say.
+    """
+    if listener := _LISTENER.get():
+        listener(retry_after)
+
+
 class _Gate:
     """What the callers of one model wait at."""
 
-    def __init__(self, most: int, *, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    def __init__(self, *, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         self.pace = Pace()
         self._clock, self._sleep = clock, sleep
-        self._places = threading.Semaphore(most)
+        self._places: dict[int, threading.Semaphore] = {}
         self._turn = threading.Lock()  # held by the one new call that is next
         self._guard = threading.Lock()
         self._succeeded = 0
         self._mine = threading.local()
 
+    def places(self, most: int) -> threading.Semaphore:
+        """So many places, for calls under way."""
+        with self._guard:
+            return self._places.setdefault(most, threading.Semaphore(most))
+
     def through(self, ask: Callable[[], R]) -> R:
         """Ask in turn."""
-        with self._places:
-            while True:
-                succeeded = self._succeeded
-                with self._turn:
-                    self._mine.start = self._wait()
-                self._mine.refused = False
-                try:
-                    answer = ask()
-                except ModelError:
-                    if self._mine.refused and self._succeeded > succeeded:
-                        continue
-                    raise
-                finally:
-                    start, self._mine.start = self._mine.start, None
-                with self._guard:
-                    self._succeeded += 1
-                    self.pace.succeeded(start)
-                return answer
+        while True:
+            succeeded = self._succeeded
+            with self._turn:
+                self._mine.start = self._wait()
+            self._mine.refused = False
+            listening = _LISTENER.set(self.throttled)
+            try:
+                answer = ask()
+            except ModelError:
+                if self._mine.refused and self._succeeded > succeeded:
+                    continue
+                raise
+            finally:
+                _LISTENER.reset(listening)
+                start, self._mine.start = self._mine.start, None
+            with self._guard:
+                self._succeeded += 1
+                self.pace.succeeded(start)
+            return answer
 
     def throttled(self, retry_after: float | None) -> None:
         """Take note of a refusal and, in the thread of the call that was refused, wait for its next turn."""
@@ -250,3 +274,22 @@ class _Gate:
                 if wait <= 0:
                     return self.pace.start(now, now + ahead)
             self._sleep(wait)
+
+
+_GATES: dict[int, _Gate] = {}
+"""By the id of the model, for as long as it lives."""
+_GATES_LOCK = threading.Lock()
+
+
+def _gate_of(model: ChatModel, *, clock: Callable[[], float], sleep: Callable[[float], None]) -> _Gate:
+    """The gate of a model; a new one where it has none yet, or cannot be referred to weakly."""
+    with _GATES_LOCK:
+        if gate := _GATES.get(id(model)):
+            return gate
+        gate = _Gate(clock=clock, sleep=sleep)
+        try:
+            weakref.finalize(model, _GATES.pop, id(model), None).atexit = False
+        except TypeError:
+            return gate
+        _GATES[id(model)] = gate
+        return gate

@@ -16,7 +16,7 @@ import pytest
 from promptopt.core import Completion, Message, Reply, Usage
 from promptopt.errors import ModelError, UserError
 from promptopt.fanout import fan_out
-from promptopt.models.limit import LimitedModel, Pace, Start
+from promptopt.models.limit import LimitedModel, Pace, Start, throttled
 from promptopt.models.openai import OpenAI
 from promptopt.testing import ScriptedModel
 
@@ -270,7 +270,6 @@ class Hosted:
 
     def __init__(self, clock: Clock, *, refuses: Callable[[int], bool], retry_after: float | None = 2.0) -> None:
         self.clock, self.refuses, self.retry_after = clock, refuses, retry_after
-        self.on_throttle: Callable[[float | None], None] | None = None
         self.attempts: list[float] = []
         self.retries = 2
 
@@ -279,8 +278,7 @@ class Hosted:
             self.attempts.append(self.clock())
             if not self.refuses(len(self.attempts) - 1):
                 return Completion((Reply("yes"),))
-            if self.on_throttle:
-                self.on_throttle(self.retry_after)
+            throttled(self.retry_after)
             self.clock.now += self.retry_after or 0.4
         raise ModelError("429 Too Many Requests")
 
@@ -302,11 +300,13 @@ def test_a_call_that_runs_out_of_retries_is_begun_again_if_others_get_through() 
     hosted = Hosted(clock, refuses=lambda attempt: attempt < 3)
     limited = LimitedModel(hosted, clock=clock, sleep=clock.sleep)
 
-    def others_get_through(retry_after: float | None) -> None:
-        limited._gate._succeeded += 1
-        limited._gate.throttled(retry_after)
+    refuses = hosted.refuses
 
-    hosted.on_throttle = others_get_through
+    def others_get_through(attempt: int) -> bool:
+        limited._gate._succeeded += 1
+        return refuses(attempt)
+
+    hosted.refuses = others_get_through
     assert limited.complete(HELLO).replies == (Reply("yes"),)
     assert len(hosted.attempts) == 4
 
@@ -350,7 +350,20 @@ def test_two_wrappers_of_one_model_share_a_limit() -> None:
     assert other.rate == one.rate
 
 
-def test_no_more_calls_at_once_than_allowed() -> None:
+def test_the_model_is_left_as_it_was() -> None:
+    clock = Clock()
+    hosted = Hosted(clock, refuses=lambda attempt: attempt == 0)
+    before = {name: value for name, value in vars(hosted).items() if name != "attempts"}
+    model = OpenAI(model="m", base_url="http://127.0.0.1:9")
+    own = model.on_throttle = print
+    LimitedModel(hosted, clock=clock, sleep=clock.sleep).complete(HELLO)
+    LimitedModel(model)
+    assert {name: value for name, value in vars(hosted).items() if name != "attempts"} == before
+    assert model.on_throttle is own
+
+
+@pytest.mark.parametrize("earlier", [1, 64])
+def test_no_more_calls_at_once_than_allowed(earlier: int) -> None:
     lock, both = threading.Lock(), threading.Barrier(2, timeout=10)
     running, peak = 0, 0
 
@@ -368,7 +381,9 @@ def test_no_more_calls_at_once_than_allowed() -> None:
         def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
             return Completion((Reply(reply(messages)),))
 
-    limited = LimitedModel(Unlocked(["unused"]), most=2)
+    model = Unlocked(["unused"])
+    LimitedModel(model, most=earlier)  # of another run with the same model
+    limited = LimitedModel(model, most=2)
     assert len(list(fan_out(lambda _: limited.complete(HELLO), range(20), workers=8))) == 20
     assert peak == 2
 
@@ -379,13 +394,12 @@ def test_many_threads_under_refusals_all_get_their_reply() -> None:
 
     class Busy:
         name = "busy"
-        on_throttle: Callable[[float | None], None] | None = None
 
         def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
             with lock:
                 refuse = next(refused)
-            if refuse and self.on_throttle:
-                self.on_throttle(0.0)
+            if refuse:
+                throttled(0.0)
             return Completion((Reply(messages[0].text),))
 
         def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
