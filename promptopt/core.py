@@ -259,7 +259,7 @@ class ChatModel(Protocol):
             ModelError: the provider refused for good. Transient errors are retried inside.
         """
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
         """The most that :meth:`complete` could cost with these arguments; the budget is checked against it."""
 
 

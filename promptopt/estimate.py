@@ -249,8 +249,8 @@ class _StandIn:
     def name(self) -> str:
         return self._model.name
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
-        return self._model.at_most(messages, n=n)
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+        return self._model.at_most(messages, n=n, schema=schema)
 
     def complete(
         self,
@@ -261,7 +261,7 @@ class _StandIn:
         seed: int | None = None,
         schema: Mapping[str, Any] | None = None,
     ) -> Completion:
-        at_most = self._model.at_most(messages, n=n)
+        at_most = self._model.at_most(messages, n=n, schema=schema)
         read = sum(TOKENS_PER_MESSAGE + len(m.text) // CHARACTERS_PER_TOKEN for m in messages)
         read += TOKENS_PER_PICTURE * sum(len(m.pictures) for m in messages)
         written = min(n * TOKENS_PER_REPLY, at_most.output_tokens)

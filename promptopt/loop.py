@@ -538,8 +538,8 @@ class BilledModel:
     def name(self) -> str:
         return self._model.name
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
-        return self._model.at_most(messages, n=n)
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+        return self._model.at_most(messages, n=n, schema=schema)
 
     def complete(
         self,
@@ -562,7 +562,7 @@ class BilledModel:
         completion = cache.recall(messages, **asked) if cache else None
         if completion is None:
             self._run.meter.check_seconds()
-            with self._run.meter.hold(self._model.at_most(messages, n=n)) as bill:
+            with self._run.meter.hold(self._model.at_most(messages, n=n, schema=schema)) as bill:
                 completion = self._model.complete(messages, **asked)
                 bill(completion.usage)
         self._write(key, encode_completion(completion, self._run.ledger.folder), completion.usage)

@@ -170,7 +170,7 @@ class Writer:
         texts = [" ".join(w for w in WORDS if chance(asked, seed, i, w) < 0.3) for i in range(4)]
         return Completion((Reply("\n".join(f"- {text} {{}}" for text in texts)),), Usage(1, 50, 20, self.dollars))
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
         return Usage(1, 50, 30, self.dollars)
 
 

@@ -19,6 +19,7 @@ from promptopt.errors import BudgetExhausted, UserError
 from promptopt.fanout import fan_out
 from promptopt.ledger import Ledger
 from promptopt.loop import Run
+from promptopt.models import stack
 from promptopt.optimizers import HillClimb
 from promptopt.optimizers.proposers.chat import ChatProposer
 from promptopt.scorers import FunctionScorer, MetricScorer
@@ -397,7 +398,7 @@ class Slow:
         self.asked: list[str] = []
         self._reply, self._seconds = reply, seconds
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
         return Usage(1, 10, 990, 0.01)
 
     def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
@@ -494,3 +495,26 @@ def test_workers_work_side_by_side_while_the_budget_is_far_away() -> None:
         seconds[name] = time.monotonic() - before
         assert len(target.asked) == 80 * len(EXAMPLES)
     assert seconds["far"] < 2 * seconds["none"] + 1
+
+
+def test_a_schema_counts_in_what_a_call_is_bounded_by() -> None:
+    class Strict(Slow):
+        identity = ("strict",)
+
+        def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
+            return Usage(1, 10 + len(str(schema or "")), 0)
+
+        def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
+            self.asked.append("")
+            return Completion((Reply("{}"),), Usage(1, 10, 0))
+
+    message, schema = [Message("user", "x")], {"type": "object", "description": "y" * 100}
+    for wrap in (lambda model: model, stack.wrap):
+        model = Strict("strict")
+        billed = run(Words(), budget=Budget(tokens=100), wrap=wrap).setup("scorer").model(model, role="judge")
+        assert billed.at_most(message, schema=schema).input_tokens > 100
+        with pytest.raises(BudgetExhausted, match="tokens"):
+            billed.complete(message, schema=schema)
+        assert model.asked == []
+        billed.complete(message)
+        assert len(model.asked) == 1

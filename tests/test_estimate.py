@@ -32,7 +32,7 @@ class Priced:
         lines = (f"- answer it well {self.calls} {i}" for i in range(10))
         return Completion(ScriptedModel(["\n".join(lines)]).complete(messages).replies, Usage(1, 10, 10, 1.0))
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
         read = n * (64 + sum(16 + len(message.text) for message in messages))
         return Usage(n, read, n * 1024, read * IN + n * 1024 * OUT)
 

@@ -61,9 +61,9 @@ class CachedModel:
         """The model's own."""
         return self._model.name
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
         """The model's own bound, as if nothing were found: what is found, :meth:`recall` says."""
-        return self._model.at_most(messages, n=n)
+        return self._model.at_most(messages, n=n, schema=schema)
 
     def complete(
         self,

@@ -163,9 +163,9 @@ class LimitedModel:
         """Calls a second that are let go at present; infinite until the first refusal."""
         return self._gate.pace.rate
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
         """The model's own bound."""
-        return self._model.at_most(messages, n=n)
+        return self._model.at_most(messages, n=n, schema=schema)
 
     def complete(
         self,

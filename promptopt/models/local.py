@@ -119,7 +119,7 @@ class Local:
         replies = (Reply(reader.decode(ids), "stop" if batches.writer.ended(ids) else "length") for ids in written)
         return Completion(tuple(replies), Usage(1, length, sum(map(len, written))))
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
         """Exact in the tokens that are read, ``max_tokens`` a reply in those that are written."""
         return Usage(1, self._reader.encode(messages)["input_ids"].shape[1], n * self._max_tokens)
 

@@ -112,9 +112,9 @@ class RayModel:
         found: Completion = self._cluster.get(next(self._turns), "complete", self._key, list(messages), asked)
         return found
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
         """As the model says."""
-        found: Usage = self._cluster.get(0, "at_most", self._key, list(messages), n)
+        found: Usage = self._cluster.get(0, "at_most", self._key, list(messages), n, schema)
         return found
 
 
@@ -169,8 +169,8 @@ class Holder:
         notes = tuple(getattr(model, "notes", ()))
         return {"name": model.name, "identity": getattr(model, "identity", None), "notes": notes}
 
-    def at_most(self, key: str, messages: Sequence[Message], n: int) -> Usage:
-        found: Usage = self._parts[key].at_most(messages, n=n)
+    def at_most(self, key: str, messages: Sequence[Message], n: int, schema: Mapping[str, Any] | None) -> Usage:
+        found: Usage = self._parts[key].at_most(messages, n=n, schema=schema)
         return found
 
     def complete(self, key: str, messages: Sequence[Message], asked: Mapping[str, Any]) -> Completion:

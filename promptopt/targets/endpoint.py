@@ -91,7 +91,7 @@ class Endpoint:
         """``http:`` and the address, without its query."""
         return self._name
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
         """One call at its price."""
         return Usage(calls=n, dollars=n * self._price)
 

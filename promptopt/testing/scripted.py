@@ -84,7 +84,7 @@ class ScriptedModel:
             raise AssertionError(f"a scripted reply has {max(lengths)} tokens, more than max_tokens={self._max_tokens}")
         return Completion(replies, Usage(1, self._read(messages), sum(lengths), self._dollars))
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
         """What ``n`` replies of ``max_tokens`` would cost."""
         return Usage(1, self._read(messages), n * self._max_tokens, self._dollars)
 

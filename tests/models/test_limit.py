@@ -282,7 +282,7 @@ class Hosted:
             self.clock.now += self.retry_after or 0.4
         raise ModelError("429 Too Many Requests")
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
         return Usage(7)
 
 
@@ -402,7 +402,7 @@ def test_many_threads_under_refusals_all_get_their_reply() -> None:
                 throttled(0.0)
             return Completion((Reply(messages[0].text),))
 
-        def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+        def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
             return Usage(n)
 
     clock = Clock()

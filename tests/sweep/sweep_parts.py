@@ -113,5 +113,5 @@ class Echo:
             raise ModelError("refused")
         return Completion((Reply(f"{os.getpid()} {messages[-1].text} {asked['n']}"),), Usage(1, 2, 3))
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1) -> Usage:
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
         return Usage(n, 9, 9)
