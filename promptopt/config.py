@@ -249,7 +249,7 @@ def _for_type_checkers(module: str) -> dict[str, Any]:
     except (KeyError, TypeError, OSError, SyntaxError):
         return {}
     homes = {place.partition(":")[0] for place in PROTOCOLS.values()}
-    found = {}
+    found: dict[str, Any] = {}
     for block in ast.walk(source):
         if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test):
             for line in block.body:

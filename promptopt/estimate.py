@@ -172,7 +172,7 @@ class _Rehearsal:
         if limit is None:
             self.notes.append(f"The budget does not limit questions; {asked:,} were asked in the rehearsal.")
         self.notes += run.notes
-        return _scale(run.tally.shares, factor), round(asked * factor), scorer.weight * factor
+        return _scale(run.tally.shares, factor), round(asked * factor), scorer.ratings * factor
 
     def one_answer(self, scorer: Scorer[Any, Any]) -> dict[str, Share]:
         """What one answer costs; nothing is answered by a scorer that asks for no chat model."""
@@ -284,11 +284,11 @@ class _StandIn:
 
 
 class _MadeUp:
-    """A scorer that answers at random. ``weight`` is how many whole ratings its answers would have been."""
+    """A scorer that answers at random. ``ratings`` is how many whole ratings its answers would have been."""
 
     def __init__(self, plan: Plan) -> None:
         self.question = plan.scorer.question
-        self.weight = 0.0
+        self.ratings = 0.0
         self._examples = len(plan.data.train) if plan.data else 0
         self._rng = np.random.default_rng(plan.seed)
 
@@ -296,10 +296,10 @@ class _MadeUp:
         for question in questions:
             draw = float(self._rng.random())
             if isinstance(question, Rate):
-                self.weight += len(question.on) / self._examples if question.on and self._examples else 1.0
+                self.ratings += len(question.on) / self._examples if question.on and self._examples else 1.0
                 yield Rating(draw)
             else:
-                self.weight += 1.0
+                self.ratings += 1.0
                 yield Preference("a" if draw < 0.5 else "b")
 
 
