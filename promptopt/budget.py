@@ -134,7 +134,7 @@ class Meter:
             for name, amount in _amounts(cost).items()
             if (limit := getattr(self.budget, name)) is not None and amount > 0
         ]
-        return max(0, math.floor(min(room))) if room else None
+        return max(0, math.floor(min(room) + ROUNDING)) if room else None  # sums of dollars depend on their order
 
     @contextmanager
     def hold(self, at_most: Usage) -> Iterator[Callable[[Usage], None]]:

@@ -65,6 +65,16 @@ def test_what_a_failed_call_held_is_free_again() -> None:
     assert meter.usage.calls == 1
 
 
+def test_what_fits_does_not_depend_on_the_order_of_the_calls_before() -> None:
+    fits = set()
+    for order in [(0.1, 0.2, 0.3), (0.3, 0.2, 0.1)]:  # 0.6000000000000001 and 0.6
+        meter = Meter(Budget(dollars=1.0))
+        for dollars in order:
+            meter.charge(Usage(1, dollars=dollars))
+        fits.add(meter.fit(Usage(1, dollars=0.1)))
+    assert fits == {2}
+
+
 def test_ten_calls_at_ten_cents_fit_a_dollar() -> None:
     meter = Meter(Budget(dollars=1.0))
     for _ in range(10):
