@@ -5,6 +5,7 @@ Chu and Ghahramani, *Preference Learning with Gaussian Processes*, ICML 2005.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Posterior"]
 
 DECIMALS = 4  # points that agree in so many are one: there is nothing to learn from their duels
+_ONE_AT_A_TIME = threading.RLock()
 AT_ONCE = 1000  # points whose covariance is computed together where only variances are wanted
 
 
@@ -116,9 +118,13 @@ def _fit(mll: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No warnings, and global generators that are seeded inside and outside as they were: BoTorch draws from them."""
-    state = np.random.get_state()
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    """No warnings, and global generators that are seeded inside and outside as they were: BoTorch draws from them.
+
+    Both belong to the whole process, so only one thread at a time is in here. One that draws from them elsewhere
+    meanwhile, which nothing of ours does, would draw the same again.
+    """
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        state = np.random.get_state()
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(0)
         np.random.seed(0)
