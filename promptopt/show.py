@@ -78,7 +78,7 @@ class Story:
 
     @property
     def leading(self) -> bool:
-        """Whether the best prompt is only who leads the duels: what the optimizer thinks stands in no unended ledger."""
+        """Whether the best prompt is only who leads the duels: no ledger says what an optimizer thinks on its way."""
         return bool(self.leads) and not self.ratings and self.status.startswith((UNFINISHED, "failed"))
 
     @property

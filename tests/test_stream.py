@@ -370,7 +370,7 @@ DUELLING: dict[str, dict[str, Any]] = {
 def test_answers_in_an_uneven_order_give_one_best_prompt(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Live, at the end, in the folder, when a stopped run is taken up, and when it goes on to where another ran through."""
+    """Live, at the end, in the folder, when a stopped run is taken up, and when it then goes on to its end."""
     for module in ("apohf", "linear_duel", "double_ts"):
         monkeypatch.setattr(f"promptopt.optimizers.{module}.STEPS", 20)
     optimizer = {"name": name.partition(",")[0], **DUELLING[name]}
