@@ -88,8 +88,9 @@ def optimize(
         ensemble: with more than 1, the best so many templates are also tried together, for targets that take several
             lines as an ensemble; kept if rated better than the best alone.
         shorten: questions kept back for a last step that drops every part of the answer without which its rating does
-            not clearly fall; 0 leaves it out. None leaves it to the optimizer: one that puts prompts together by
-            chance, as ``bayes`` does, takes up to 20 and no more than a tenth of the budget, any other none.
+            not fall (:mod:`promptopt.shorten`); 0 leaves it out. None leaves it to the optimizer: one that puts prompts
+            together by chance, as ``bayes`` does, takes up to 20 and no more than a tenth of the budget, any other
+            none.
         verdict: open the test split at the end. Without it ``resume`` with ``verdict=true`` opens it later.
         seed: all randomness of the run derives from it.
         cache: answer repeated ratings from memory; turn it off for a noisy score whose repeats should count.

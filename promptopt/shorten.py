@@ -2,11 +2,11 @@
 
 A search leaves words in a prompt that do nothing for its rating, or no more than chance does: of 300 prompts the best
 rated owes some of its rating to luck. Here every part of the answer is left out in turn, and as long as the rating does
-not clearly fall without one, it goes. Clearly is by more than 1.5 standard errors of the paired difference (a rule of
-Breiman et al., *Classification and Regression Trees*, 1984, with one; with one, filler words stayed, with two, accuracy
-on held-out images fell, see experiments/hill_climb). With fewer than 30 examples, or none, the rating may not fall at
-all, and its tiebreak by no more than a tenth: ten images right or wrong do not tell filler from what decides, their
-log-probability does (by the rating alone held-out accuracy fell, see experiments/liu2024). What stays is 1-minimal
+not fall without one, it goes. Where examples are 30 or more and ratings have a tiebreak, such as log-probability, a
+fall within 1.5 standard errors of the paired difference is none (a rule of Breiman et al., *Classification and
+Regression Trees*, 1984, with one). Nowhere may the tiebreak fall by more than a tenth of its size: right or wrong alone
+does not tell filler from what decides. By the rating alone accuracy on held-out images fell, both with ten images
+(experiments/liu2024) and with 160 and one or more standard errors (experiments/hill_climb). What stays is 1-minimal
 (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002, whose minimising delta debugging
 begins with larger pieces): no single part can go.
 """
@@ -31,9 +31,9 @@ __all__ = ["QUESTIONS", "questions", "shorten", "shorter"]
 
 QUESTIONS = 20  # kept back at the most where the optimizer wants its answer shortened
 SHARE = 10  # and no more than one in so many of the budget
-ERRORS = 1.5  # standard errors that are a clear fall
+ERRORS = 1.5  # standard errors within which a fall is none, if the tiebreak says so too
 FEWEST = 30  # with fewer examples a standard error says little
-SLACK = 0.1  # of the tiebreak's size, by which it may fall where examples are few
+SLACK = 0.1  # of the tiebreak's size, by which it may fall
 LINKS = frozenset("about after and as at before by for from in into near of on or over to under with without".split())
 ARTICLES = frozenset({"a", "an", "the"})
 
@@ -65,8 +65,10 @@ def shorten(
     rate: Rater,
     most: int,
     known: Mapping[Prompt, Rating] | None = None,
+    errors: float = ERRORS,
+    slack: float = SLACK,
 ) -> tuple[Prompt, Rating, bool]:
-    """Drop parts for as long as the rating does not clearly fall.
+    """Drop parts for as long as the rating does not fall.
 
     Of all prompts that lack one part and are rated about as high as the first, the best rated takes the place, the
     shorter one of equals, until there is none.
@@ -78,6 +80,8 @@ def shorten(
         rate: gives ratings; may give fewer than asked.
         most: new ratings at the most.
         known: ratings that need not be asked for.
+        errors: standard errors of the paired difference within which a fall of the rating is none.
+        slack: of the tiebreak's size, by which it may fall.
 
     Returns:
         The prompt, its rating, and whether every part of it was tried.
@@ -90,22 +94,28 @@ def shorten(
             known |= rate(new)
             left -= len(new)
         rated = [prompt for prompt in prompts if prompt in known]
-        kept = [p for p in rated if not _falls(first, known[p], least=rating.value)]
+        kept = [p for p in rated if not _falls(first, known[p], least=rating.value, errors=errors, slack=slack)]
         if not kept:
             return best, rating, len(rated) == len(prompts)
         best = max(kept, key=lambda prompt: (known[prompt].value, -len(prompt.text), known[prompt].tiebreak))
         rating = known[best]
 
 
-def _falls(first: Rating, less: Rating, *, least: float) -> bool:
-    """Whether a rating is clearly lower than the first; with few examples, below ``least`` or of a lower tiebreak."""
-    differences = _differences(first, less)
-    if len(differences) < FEWEST:
-        return not less.value >= least or less.tiebreak < first.tiebreak - SLACK * abs(first.tiebreak)
+def _falls(first: Rating, less: Rating, *, least: float, errors: float, slack: float) -> bool:
+    """Whether a rating falls: its tiebreak by more than the slack below the first, or its value below ``least``.
+
+    A value within some standard errors of the first does not count as below, where there are the examples for it and a
+    tiebreak that stays.
+    """
+    if less.tiebreak < first.tiebreak - slack * abs(first.tiebreak):
+        return True
     if less.value >= least:
         return False
+    differences = _differences(first, less)
+    if len(differences) < FEWEST or not first.tiebreak:
+        return True
     error = differences.std(ddof=1) / np.sqrt(len(differences))
-    return bool(differences.mean() < -ERRORS * error * (1 + 1e-9))
+    return bool(differences.mean() < -errors * error * (1 + 1e-9))
 
 
 def _differences(first: Rating, less: Rating) -> Array:

@@ -22,6 +22,7 @@ from .verdict import Verdict
 __all__ = ["Story", "belief_line", "best_so_far", "plain", "plot", "show", "show_cases", "verdict_line"]
 
 LONG = 400  # characters of a reply that are shown
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,11 @@ class Story:
         return cls(events[0], ratings, led, best, verdict, transfers, belief, _status(last), events)
 
     @property
+    def leading(self) -> bool:
+        """Whether the best prompt is only who leads the duels: no ledger says what an optimizer thinks on its way."""
+        return bool(self.leads) and not self.ratings and self.status.startswith((UNFINISHED, "failed"))
+
+    @property
     def start(self) -> str:
         start: str = self.manifest["start"][0]
         return start
@@ -87,7 +93,7 @@ def _best(ratings: Sequence[tuple[str, Rating]]) -> str | None:
 
 def _status(last: dict[str, Any]) -> str:
     if last["event"] in ("start", "resume"):
-        return "unfinished: it is still running, or it was killed; promptopt resume takes it up again"
+        return f"{UNFINISHED}: it is still running, or it was killed; promptopt resume takes it up again"
     return f"failed: {last['error']}" if last["event"] == "failed" else f"stopped: {last['reason']}"
 
 
@@ -106,7 +112,8 @@ def show(folder: Path, console: Console, *, top: int = 5) -> None:
     for where, record in story.manifest.get("targets", {}).items():
         console.print(Text(f"{where}: {told(record)}", "dim"))
     print_prompt(console, f"Start{_rated(scores.get(story.start))}", story.start)
-    print_prompt(console, f"Best{_rated(scores.get(story.best))}", story.best)
+    best = "Most duels won so far" if story.leading else "Best"
+    print_prompt(console, f"{best}{_rated(scores.get(story.best))}", story.best)
     print_changes(console, story.start, story.best)
     _others(story, scores, console, top=top)
     _curve(story, console)

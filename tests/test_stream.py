@@ -14,6 +14,7 @@ import pytest
 from promptopt import optimize, resume
 from promptopt.core import Belief, Duel, Preference, Prompt, Setup
 from promptopt.errors import BudgetExhausted, ReplayMismatch
+from promptopt.show import Story
 
 START = [f"prompt {i}" for i in range(6)]
 
@@ -321,6 +322,74 @@ def test_the_best_is_the_same_live_at_the_end_and_when_the_run_is_taken_up(tmp_p
     again = Skipper(ahead=1, stop=0)
     resumed = resume(tmp_path / "run", optimizer=Latest(), scorer=again)
     assert stopped.best == resumed.best == again.bests[0] == START[3]
+
+
+class Uneven(Person):
+    """Prefers the higher number, in an order of its own; takes every fifth answer back, and skips a few."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.bests: list[str] = []
+
+    def wait(self) -> bool:
+        if self.stop is not None and len(self.given) >= self.stop:
+            return False
+        duel = self.waiting.pop(7 * len(self.given) % len(self.waiting))
+        self.given.append(duel)
+        self.record(duel, Preference("unknown" if duel.number % 6 == 5 else self.prefers(duel)))
+        if len(self.given) % 5 == 0:
+            self.record(self.given[-2], Preference("tie" if duel.number % 2 else self.prefers(self.given[-2])))
+        return True
+
+    @staticmethod
+    def prefers(duel: Duel) -> Any:
+        return "a" if duel.a.text > duel.b.text else "b"
+
+    def remember(self, duel: Duel, preference: Preference, /) -> None:
+        """What was taken back is told again, and was given once."""
+        if duel.number not in {one.number for one in self.given}:
+            self.given.append(duel)
+
+    def watch(self, progress: Any, /) -> None:
+        self.bests.append(progress.best.text)
+
+
+DUELLING: dict[str, dict[str, Any]] = {
+    "apohf": {},
+    "linear-duel": {},
+    "double-ts": {},
+    "random-duel": {},
+    "apohf, released": {"fit": "released"},
+    "linear-duel, released": {"fit": "released"},
+    "double-ts, released": {"fit": "released"},
+    "random-duel, released": {"fit": "released"},
+}
+
+
+@pytest.mark.parametrize("name", DUELLING)
+def test_answers_in_an_uneven_order_give_one_best_prompt(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live, at the end, in the folder, when a stopped run is taken up, and when it then goes on to its end."""
+    for module in ("apohf", "linear_duel", "double_ts"):
+        monkeypatch.setattr(f"promptopt.optimizers.{module}.STEPS", 20)
+    optimizer = {"name": name.partition(",")[0], **DUELLING[name]}
+    options: dict[str, Any] = {"start": START, "optimizer": optimizer, "budget": 14}
+    person = Uneven()
+    whole = optimize(scorer=person, run=tmp_path / "whole", **options)
+    assert len(set(person.bests)) > 1, "nothing was learnt, so nothing is shown here"
+    ends = [person.bests[-1], Story.read(tmp_path / "whole").best, (tmp_path / "whole/best.txt").read_text().strip()]
+    assert {whole.best} == {*ends, resume(tmp_path / "whole", scorer=Uneven(stop=0)).best}
+
+    early = Uneven(stop=6)
+    stopped = optimize(scorer=early, run=tmp_path / "run", **options)
+    again = Uneven(stop=0)
+    read_again = resume(tmp_path / "run", scorer=again)
+    assert stopped.best == early.bests[-1] == read_again.best == again.bests[0] == Story.read(tmp_path / "run").best
+    went_on = resume(tmp_path / "run", scorer=Uneven())
+    assert went_on.best == whole.best
+    told, others = ([(step.question, step.answer.winner) for step in run.steps] for run in (went_on, whole))
+    assert told == others
 
 
 def test_patience_goes_on_where_it_was(tmp_path: Path) -> None:

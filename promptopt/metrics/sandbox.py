@@ -4,7 +4,7 @@ Always: a fresh Python in an empty temporary folder that is deleted afterwards, 
 variables and nothing of ours, no standard input, all output thrown away, and limits on wall time, CPU time, address
 space and the size of files. Its process group is killed when it ends or its time is up.
 
-Where the kernel has Landlock (Linux 5.13): files can be changed in that folder only, and the memory and environment of
+Where the kernel has Landlock (Linux 5.13): files can be written in that folder only, and the memory and environment of
 other processes cannot be read; from 6.7 on there is no TCP, from 6.12 on no signal reaches other processes.
 
 Where the user may make namespaces (``unshare``): there is no network at all, other processes can be neither read nor
@@ -14,10 +14,11 @@ namespaces also the one on environments.
 
 A warning says which of the two is missing.
 
-What it is not: a jail. The code can read whatever files the user can, and what it reads may get into the feedback.
-Memory is limited by process, not in all. The tests run in the code's own process, so code that sets out to deceive
-them, by an object that equals everything or by searching the interpreter's memory, can. Run what you have reason to
-fear in a container or a virtual machine.
+What it is not: a jail. The code can read whatever files the user can, and what it reads may get into the feedback. It
+can change the mode, times and extended attributes of the user's files, connect to sockets in the file system, and fill
+the disk with files in its folder. Memory is limited by process, not in all. The tests run in the code's own process, so
+code that sets out to deceive them, by an object that equals everything or by searching the interpreter's memory, can.
+Run what you have reason to fear in a container or a virtual machine.
 """
 
 from __future__ import annotations

@@ -153,11 +153,14 @@ def _numbers(told: Told, verdict: Verdict | None) -> list[tuple[str, str] | tupl
 
 def _best(told: Told) -> Section:
     best, start = told.story.best, told.story.start
+    title = "Most duels won so far" if told.story.leading else "Best prompt"
     blocks: list[Block] = [Code("best-prompt", "the best prompt", best)]
     if best in (finalists := told.finalists):
         text = f"The search ended with {len(finalists)} prompts to choose from. They were rated once more, "
         text += f"on the dev split where there is one; this one came out best, with {finalists[best]:.3f}."
         blocks += [Text(text)]
+    if told.story.leading:
+        blocks += [Text("The search has not ended. Which prompt it holds best, its optimizer says when it does.")]
     if best == start:
         blocks += [Text("The starting prompt stayed the best.")]
     else:
@@ -165,7 +168,7 @@ def _best(told: Told) -> Section:
             Differences("Word for word against the start", changes(start, best)),
             Code("start-prompt", "the start", start),
         ]
-    return Section("best", "Best prompt", blocks)
+    return Section("best", title, blocks)
 
 
 def _curve(told: Told) -> Section | None:

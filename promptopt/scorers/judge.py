@@ -122,6 +122,7 @@ class Judge:
         self._repeats = repeats
         self._temperature = temperature
         self._by_probabilities = read == "probabilities"
+        self._forms = [form for word in words for form in _forms(word)]
         self._schema = schema(key, words)
         self.counts: Counter[str] = Counter()
 
@@ -153,7 +154,7 @@ class Judge:
         """Ask for a verdict, which :meth:`read` reads. May be called from several threads."""
         if self._by_probabilities:
             assert isinstance(self._billed, Chooses)
-            return self._billed.choose(messages, self._words)
+            return self._billed.choose(messages, self._forms)
         return self._billed.complete(
             messages, n=self._repeats, temperature=self._temperature, seed=self._seed(seed), schema=self._schema
         )
@@ -186,14 +187,15 @@ class Judge:
             self.counts[what] += n
 
     def _weighed(self, choice: Choice) -> Verdict:
-        """The probabilities of the words among themselves."""
+        """The probabilities of the words among themselves, a word's being that of all its forms."""
         logs = choice.log_probabilities
         highest = max(logs)
         if not math.isfinite(highest) or any(math.isnan(one) for one in logs):
             self.count(UNREADABLE)
             return Verdict({}, problem="verdicts unreadable: no word of the scale has a probability")
-        weights = [math.exp(one - highest) for one in logs]
-        return Verdict({word: weight / sum(weights) for word, weight in zip(self._words, weights, strict=True)})
+        weights = dict(zip(self._forms, (math.exp(one - highest) for one in logs), strict=True))
+        whole = sum(weights.values())
+        return Verdict({word: sum(weights[form] for form in _forms(word)) / whole for word in self._words})
 
     def _read(self, reply: Reply) -> Said | str:
         """What a reply says, or why it cannot be read."""
@@ -212,6 +214,14 @@ class Judge:
         return int(self._setup.rng(STREAM, *key).integers(2**31))
 
 
+def _forms(word: str) -> list[str]:
+    """A word as a reply may begin with it: as it is, and with its first letter in the other case.
+
+    Of SmolLM2-135M's replies "Good" is twenty times likelier than "good", whatever the scale says.
+    """
+    return list(dict.fromkeys([word, word[:1].swapcase() + word[1:]]))
+
+
 def _check_chooses(model: ChatModel, words: Sequence[str], *, repeats: int, temperature: float) -> None:
     if not isinstance(model, Chooses):
         raise UserError(
@@ -224,7 +234,7 @@ def _check_chooses(model: ChatModel, words: Sequence[str], *, repeats: int, temp
         )
     for word in words:
         for other in words:
-            if word != other and other.startswith(word):
+            if word != other and any(one.startswith(form) for form in _forms(word) for one in _forms(other)):
                 raise UserError(
                     f"{word!r} begins {other!r}, so their probabilities cannot be told apart; take words that do not "
                     'begin each other, or read = "text".'

@@ -47,8 +47,9 @@ class JudgeRating:
     refused or cut off is counted and leaves its example unscored, and coverage says why.
 
     With ``read = "probabilities"`` the judge writes nothing. The probability that its reply begins with each word of
-    the scale is taken, as small models say more by it than by what they write. The rating is the expected worth of the
-    word: unlike the likeliest word it tells outputs apart of which the judge is differently sure.
+    the scale, its first letter large or small, is taken, as small models say more by it than by what they write. The
+    rating is the expected worth of the word: unlike the likeliest word it tells outputs apart of which the judge is
+    differently sure.
 
     Seeds of calls derive from the run's seed and what is judged, so equal outputs for an example are judged alike
     whichever prompt they come from. Pictures among inputs and outputs are shown as pictures, for models that see.

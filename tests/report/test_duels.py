@@ -101,6 +101,12 @@ def test_the_page_of_a_run_by_duels(tmp_path: Path) -> None:
     assert any("no other prompt is better with probability 0.75. About 4 more" in text for text in texts)
     [records_table] = [table for table in page.tables if table.name == "records"]
     assert records_table.rows[0]["prompt"] == C
+    assert "Best prompt" in [section.title for section in page.sections]
+    lines = (tmp_path / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "ledger.jsonl").write_text("".join(lines[:-1]))  # as if killed before it ended
+    titles = [section.title for section in run_page(tmp_path).sections]
+    assert "Most duels won so far" in titles
+    assert "Best prompt" not in titles
 
 
 @pytest.mark.parametrize("winner", ["tie", "unknown"])

@@ -287,7 +287,7 @@ class Biased:
     def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
         first = 0.9 if "good" in shown(messages)[0] else 0.8
         shares = {"first": first, "second": 0.95 - first, "tie": 0.05}
-        return Choice(tuple(math.log(shares[option]) for option in options))
+        return Choice(tuple(math.log(shares[option]) if option in shares else -math.inf for option in options))
 
 
 def test_what_probabilities_say_beyond_a_liking_for_a_position_decides() -> None:

@@ -402,6 +402,15 @@ def test_probabilities_give_the_expected_worth() -> None:
     assert not setup.counts
 
 
+def test_a_word_counts_with_its_first_letter_large_or_small() -> None:
+    """What models write is 'Good', whatever the scale says."""
+    rating = rating_of(Sure(lambda messages: {"poor": 0.01, "Poor": 0.01, "Good": 0.06}), read="probabilities")
+    assert rating.value == pytest.approx(0.25 * 0.25 + 0.75 * 0.75)
+    assert rating.feedback == "good: 75% sure"
+    large = Sure(lambda messages: {"Bad": 0.02, "good": 0.05, "Good": 0.01})
+    assert rating_of(large, read="probabilities", scale=("Bad", "Good")).value == pytest.approx(0.75)
+
+
 def test_no_probability_is_no_verdict() -> None:
     setup = FakeSetup()
     rating = rating_of(Sure(lambda messages: {}), setup=setup, read="probabilities")
@@ -416,6 +425,7 @@ def test_no_probability_is_no_verdict() -> None:
         (Sure(dict), {"repeats": 2, "temperature": 1.0}, "nothing is drawn"),
         (Sure(dict), {"temperature": 1.0}, "nothing is drawn"),
         (Sure(dict), {"scale": ("1", "5", "10")}, "'1' begins '10'"),
+        (Sure(dict), {"scale": ("bad", "Good", "goodish")}, "'Good' begins 'goodish'"),
     ],
 )
 def test_what_probabilities_cannot_do_is_refused(model: Any, options: dict[str, Any], said: str) -> None:
