@@ -8,7 +8,9 @@ PromptoptError
 │   └── ReplayMismatch    a resumed run asks something else than what its ledger records
 ├── NothingUsable         a run got nothing that could be rated or compared
 ├── BudgetExhausted       the next spend would exceed the budget; the run catches it and stops
-└── ModelError            a chat model refused for good: authentication, unknown model, bad request
+└── ModelError            a chat model refused for good: authentication, unknown model, no credit
+    ├── Unanswered        one request got no answer, after all retries: the server's or the network's fault
+    └── Rejected          one request was refused for what stands in it, for example because it is too long
 """
 
 from __future__ import annotations
@@ -79,6 +81,14 @@ class NothingUsable(PromptoptError):
 
 class ModelError(PromptoptError):
     """A chat model's final no; retrying would not help. The message is the provider's own, with its request id."""
+
+
+class Unanswered(ModelError):
+    """A transient error outlasted the retries. Other requests may be answered, so one alone ends no run."""
+
+
+class Rejected(ModelError):
+    """This one request was refused for what stands in it. Others may be answered, so one alone ends no run."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -321,6 +321,7 @@ class Replay:
         unanswered_usage: what those cost that were made after the last answer.
         seconds: how long the run has worked.
         counts: what scorers counted.
+        heard: the roles and names of the models that have answered a call.
         turns: the turn events.
         verdicts: the verdict events.
     """
@@ -337,6 +338,7 @@ class Replay:
         self.questions = sum(not unpaid(event["stage"]) for event in first) - len(self.skips)
         calls = [event for event in past if event["event"] == "call"]
         self.usage = sum((Usage(*event["usage"]) for event in calls), Usage())
+        self.heard = {(event["role"], event["model"]) for event in calls}
         answered = max((index for index, event in enumerate(past) if event["event"] == "answer"), default=-1)
         self.scorer_usage, self.unanswered_usage = _scorer_usage(past), _scorer_usage(past[answered + 1 :])
         self.counts: Counter[str] = Counter()

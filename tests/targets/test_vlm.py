@@ -17,8 +17,8 @@ from PIL import Image
 
 from promptopt import optimize
 from promptopt.config import call
-from promptopt.core import Dataset, Example, Failed, Message, Picture, Prompt, Reply
-from promptopt.errors import UserError
+from promptopt.core import Dataset, Example, Failed, Message, Missing, Picture, Prompt, Reply
+from promptopt.errors import ModelError, Rejected, Unanswered, UserError
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools import ListPool
 from promptopt.targets.vlm import VlmClassifier, encode
@@ -207,6 +207,23 @@ def test_refused_empty_and_truncated_replies_are_counted_and_failed_unless_they_
         "red",
     ]
     assert setup.counts == {"refused replies": 1, "empty replies": 1, "truncated replies": 2}
+
+
+def test_one_request_that_fails_for_good_ends_nothing() -> None:
+    answers = iter([Unanswered("m: busy (HTTP 500)"), Rejected("m: too long (HTTP 400)"), "red"])
+
+    def reply(messages: Sequence[Message]) -> str:
+        if isinstance(answer := next(answers), ModelError):
+            raise answer
+        return answer
+
+    target, _, setup = begun(reply, workers=1)
+    assert target.run(P, EXAMPLES[:3]) == [
+        Missing("requests lost after all retries: m: busy (HTTP 500)"),
+        Failed("requests rejected by the provider: m: too long (HTTP 400)"),
+        "red",
+    ]
+    assert setup.counts == {"requests lost after all retries": 1, "requests rejected by the provider": 1}
 
 
 # ── In a run ──────────────────────────────────────────────────────────────────────────────────────────────────────
