@@ -3,6 +3,7 @@
 PromptoptError
 ├── UserError             something the user can mend: one message, no traceback, exit 2
 │   ├── UnknownName       a part, a key or a choice that does not exist, with the closest that does
+│   ├── BrokenFile        one file of a data set is there but cannot be decoded; its example stays unscored
 │   ├── MissingExtra      a package that an optional part needs is not installed
 │   ├── LockedRun         another process works in the same run folder
 │   └── ReplayMismatch    a resumed run asks something else than what its ledger records
@@ -57,6 +58,10 @@ class MissingExtra(UserError):
             f"This needs the package {package!r}, which is not installed. "
             f'Install it with: pip install "promptopt-toolkit[{extra}]"'
         )
+
+
+class BrokenFile(UserError):
+    """A file of a data set that is there but cannot be decoded: one example fails by it, and not the run."""
 
 
 class LockedRun(UserError):

@@ -36,6 +36,7 @@ REMEDIES = {  # by the beginning of the reason
     "verdicts rejected": "see what the judge's provider says against what it was sent",
     "requests lost": "see what the provider says; where it answers again, a run goes on with promptopt resume",
     "requests rejected": "see what the provider says against what it was sent",
+    "broken files": "mend or remove them",
     "HTTP 4": "see whether the endpoint takes what url and body send it",
 }
 OTHERWISE = "cases = true writes every output and what became of it into the ledger"

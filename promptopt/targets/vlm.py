@@ -10,9 +10,9 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 from ..core import ChatModel, Example, Failed, Message, Missing, Picture, Prompt, Reply, Setup
-from ..errors import UserError
+from ..errors import BrokenFile, UserError
 from ..fanout import fan_out
-from .images import open_image
+from .images import BROKEN, open_image
 from .replies import asked, unusable
 
 __all__ = ["VlmClassifier"]
@@ -41,7 +41,7 @@ class VlmClassifier:
     it contains that name and no other. Refused and empty replies, cut-off ones in which there is no such name, and
     those that name no class or several, are :class:`promptopt.core.Failed`, and counted; so are requests that the
     provider refuses for what stands in them. One that got no answer after all retries is
-    :class:`promptopt.core.Missing`.
+    :class:`promptopt.core.Missing`, and so is an image that cannot be decoded.
 
     Every call has a seed of its own, drawn from the run's seed, the prompt and the example. Each image is made smaller
     where it has to be, encoded once and kept in memory: as PNG, or as JPEG where that is larger than 100 kB.
@@ -100,7 +100,7 @@ class VlmClassifier:
         Raises:
             BudgetExhausted: the next call would exceed the budget.
             ModelError: the provider refuses whatever it is asked, or ten requests in a row got no answer.
-            UserError: an image is missing or broken.
+            UserError: there is no such image.
         """
         (outputs,) = self.run_batch([prompt], examples)
         return outputs
@@ -122,7 +122,10 @@ class VlmClassifier:
 
     def _ask(self, prompt: Prompt, example: Example) -> Reply | Failed | Missing:
         stream = self._setup.rng(STREAM, zlib.crc32(_bytes(prompt.text)), zlib.crc32(_bytes(example.id)))
-        message = Message("user", self.question(prompt), (self._picture(example),))
+        try:
+            message = Message("user", self.question(prompt), (self._picture(example),))
+        except BrokenFile as error:
+            return Missing(f"{BROKEN}: {error}")
         seed = int(stream.integers(2**31))
         return asked(self._billed, [message], temperature=self._temperature, seed=seed, setup=self._setup)
 
@@ -162,7 +165,8 @@ def encode(example: Example, *, max_side: int) -> Picture:
     """An example's image as a provider takes it.
 
     Raises:
-        UserError: it is missing or broken.
+        BrokenFile: it cannot be decoded.
+        UserError: there is no such file.
     """
     image = open_image(example)
     image.thumbnail((max_side, max_side))

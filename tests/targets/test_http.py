@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from typer.testing import CliRunner
 
+import promptopt
 from promptopt.budget import Budget
+from promptopt.cli import app
 from promptopt.config import build
 from promptopt.core import Example, Failed, Missing, Picture, Prompt
 from promptopt.errors import ModelError, UnknownName, UserError
@@ -509,6 +512,35 @@ def test_pictures_stand_beside_the_ledger_and_one_refusal_ends_nothing(tmp_path:
     refused = resumed.steps[2].answer.cases[0]
     assert refused.reason.startswith("HTTP 400: Bad Request")
     assert resumed.steps[3].answer.cases[0].output == f"pictures/{picture.name} ({len(PNG):,} bytes)"
+
+
+def test_requests_for_pictures_have_a_price_and_the_budget_counts_it(tmp_path: Path) -> None:
+    with serving(script=lambda request: Answer({"data": [{"b64_json": base64.b64encode(PNG).decode()}]})) as server:
+        target: dict[str, Any] = {
+            "name": "pictures",
+            "target": {
+                "name": "http",
+                "url": server.url,
+                "body": {"prompt": "{prompt} {input}"},
+                "output": "data.0.b64_json",
+                "price": 0.04,
+            },
+        }
+        result = promptopt.optimize(
+            start="Paint.",
+            target=target,
+            data=EXAMPLES[:2],
+            metric=lambda output, example: float(output == Picture(PNG)),
+            optimizer={"name": "random-search", "pool": {"name": "list", "prompts": [f"Paint {i}." for i in range(9)]}},
+            budget=Budget(dollars=0.3),
+            verdict=False,
+            run=tmp_path,
+        )
+        n = len(server.requests)
+    assert n == 7
+    assert (result.stop_reason, result.costs.calls) == ("budget: dollars", n)
+    assert result.costs.dollars == pytest.approx(0.04 * n)
+    assert f"${0.04 * n:.2f}" in CliRunner().invoke(app, ["show", str(tmp_path)]).output
 
 
 # ── Mistakes ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -298,11 +298,14 @@ def test_an_image_that_is_none_is_named(given: Any, said: str) -> None:
     assert not model.calls
 
 
-def test_a_broken_image_is_named(tmp_path: Path) -> None:
+def test_a_broken_image_stays_unscored(tmp_path: Path) -> None:
     file = io.BytesIO()
     image("red", (64, 64)).save(file, "PNG")
     for data, said in ((b"no image", "no image that Pillow knows"), (file.getvalue()[:60], "cannot decode")):
         (tmp_path / "bad.png").write_bytes(data)
         target, _, _ = begun(workers=1)
-        with pytest.raises(UserError, match=said):
-            target.run(P, [Example("e", tmp_path / "bad.png", "red")])
+        output, other = target.run(P, [Example("e", tmp_path / "bad.png", "red"), EXAMPLES[0]])
+        assert isinstance(output, Missing)
+        assert output.reason.startswith("broken files: example 'e': cannot decode")
+        assert said in output.reason
+        assert isinstance(other, str)
