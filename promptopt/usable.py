@@ -118,7 +118,8 @@ def explain(ratings: Iterable[Rating]) -> str:
     first = next(iter(reasons.most_common(1)), ("", 0))[0]
     lines = (line for rating in ratings for line in rating.feedback.splitlines() if line.startswith(f"{first}:"))
     example = f" ({line})" if (line := next(lines, None)) else ""
-    return f"{told}{example}: {_remedy(first)}"
+    known = any(rating.coverage for rating in ratings)
+    return f"{told}{example}: {_remedy(first) if known else 'see what the scorer gives for them'}"
 
 
 def _remedy(reason: str) -> str:
