@@ -330,9 +330,9 @@ def _summarise(result: Result) -> None:
     print_prompt(console, "Best", result.best)
     print_changes(console, result.start, result.best)
     console.print()
-    console.print(verdict_line(result.verdict), highlight=False)
+    console.print(verdict_line(result.verdict, console), highlight=False)
     for name, verdict in result.transfers.items():
-        console.print(verdict_line(verdict, f"On {name}"), highlight=False)
+        console.print(verdict_line(verdict, console, title=f"On {name}"), highlight=False)
     if result.belief:
         console.print(belief_line(result.belief), highlight=False)
     counts = "".join(f", {n} {what}" for what, n in result.counts.items())

@@ -220,8 +220,21 @@ def check(value: Any, annotation: Any, *, where: str) -> Any:
         return adapter.validate_python(value)
     except pydantic.ValidationError as error:
         said = dict.fromkeys(one["msg"] for one in error.errors())
-        reasons = "; ".join([one for one in said if "instance of" not in one] or said)  # a class is no hint
-        raise UserError(f"{where} is {value!r}. {reasons}.") from None
+        reasons = [one for one in said if "instance of" not in one] or [*said]  # a class is no hint
+        raise UserError(f"{where} is {value!r}. {_allowed(reasons)}.") from None
+
+
+def _allowed(reasons: Sequence[str]) -> str:
+    """What a checker says against a value, in the words of recipes."""
+    begins = "Input should be "
+    if all(one.startswith(begins) for one in reasons):
+        reasons = [begins + " or ".join(one.removeprefix(begins) for one in reasons)]
+    said = "; ".join(reasons).replace("a valid dictionary", "a table")
+    return said.replace(
+        f"{begins}callable",
+        f"{begins}a function, which no recipe can hold: call promptopt.optimize from Python, or write a scorer and "
+        'give scorer = "package.module:Name"',
+    )
 
 
 def _hints(factory: Callable[..., Any]) -> dict[str, Any]:

@@ -256,7 +256,9 @@ class ChatModel(Protocol):
                 reply is still read tolerantly.
 
         Raises:
-            ModelError: the provider refused for good. Transient errors are retried inside.
+            Unanswered: a transient error outlasted the retries that are made inside.
+            Rejected: the provider refused this request for what stands in it.
+            ModelError: it refuses whatever it is asked.
         """
 
     def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
@@ -391,8 +393,8 @@ class Target(Protocol):
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[Any]:
         """One output per example, in order. What an output is, its metrics know.
 
-        One that came about but cannot be used is :class:`Failed`; None where there is none for outside reasons, such as
-        a provider's error after all retries.
+        One that came about but cannot be used is :class:`Failed`; :class:`Missing`, or None, where there is none for
+        outside reasons, such as a provider's error after all retries.
         """
 
 
@@ -422,6 +424,17 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Missing:
+    """No output, for outside reasons, as a target returns it: None with a reason. It stays unscored.
+
+    Attributes:
+        reason: why, in a few words; coverage counts by what stands before the first colon.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Mark:
     """A metric's number for one output, with a reason.
 
@@ -441,8 +454,8 @@ class Mark:
 class Metric(Protocol):
     """One number per output, higher is better; None where the output could not be scored, a Mark to give a reason.
 
-    An output may be None, and is then marked None. Of a :class:`Failed` output a metric is given the text if it was cut
-    off, and else None.
+    An output may be None, and is then marked None; so it is where the target gave :class:`Missing`. Of a
+    :class:`Failed` output a metric is given the text if it was cut off, and else None.
     """
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> Sequence[float | Mark | None]: ...

@@ -3,12 +3,15 @@
 PromptoptError
 ├── UserError             something the user can mend: one message, no traceback, exit 2
 │   ├── UnknownName       a part, a key or a choice that does not exist, with the closest that does
+│   ├── BrokenFile        one file of a data set is there but cannot be decoded; its example stays unscored
 │   ├── MissingExtra      a package that an optional part needs is not installed
 │   ├── LockedRun         another process works in the same run folder
 │   └── ReplayMismatch    a resumed run asks something else than what its ledger records
 ├── NothingUsable         a run got nothing that could be rated or compared
 ├── BudgetExhausted       the next spend would exceed the budget; the run catches it and stops
-└── ModelError            a chat model refused for good: authentication, unknown model, bad request
+└── ModelError            a chat model refused for good: authentication, unknown model, no credit
+    ├── Unanswered        one request got no answer, after all retries: the server's or the network's fault
+    └── Rejected          one request was refused for what stands in it, for example because it is too long
 """
 
 from __future__ import annotations
@@ -57,6 +60,10 @@ class MissingExtra(UserError):
         )
 
 
+class BrokenFile(UserError):
+    """A file of a data set that is there but cannot be decoded: one example fails by it, and not the run."""
+
+
 class LockedRun(UserError):
     """Another process holds the run folder."""
 
@@ -79,6 +86,14 @@ class NothingUsable(PromptoptError):
 
 class ModelError(PromptoptError):
     """A chat model's final no; retrying would not help. The message is the provider's own, with its request id."""
+
+
+class Unanswered(ModelError):
+    """A transient error outlasted the retries. Other requests may be answered, so one alone ends no run."""
+
+
+class Rejected(ModelError):
+    """This one request was refused for what stands in it. Others may be answered, so one alone ends no run."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:

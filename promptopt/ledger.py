@@ -328,6 +328,7 @@ class Replay:
         usage: what all calls cost.
         seconds: how long the run has worked.
         counts: what scorers counted.
+        heard: the roles and names of the models that have answered a call.
         turns: the turn events.
         verdicts: the verdict events.
     """
@@ -344,6 +345,7 @@ class Replay:
         self.questions = sum(not unpaid(event["stage"]) for event in first) - len(self.skips)
         calls = [event for event in past if event["event"] == "call"]
         self.usage = sum((Usage(*event["usage"]) for event in calls), Usage())
+        self.heard = {(event["role"], event["model"]) for event in calls}
         self._past = past
         self.counts: Counter[str] = Counter()
         for event in past:

@@ -10,9 +10,10 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -41,7 +42,7 @@ from .core import (
     Usage,
     Weighs,
 )
-from .errors import BudgetExhausted, PromptoptError, UserError
+from .errors import BudgetExhausted, ModelError, PromptoptError, Rejected, Unanswered, UserError
 from .ledger import (
     CALIBRATION,
     Answer,
@@ -61,8 +62,11 @@ from .ledger import (
 from .stream import Stream
 from .usable import Harvest
 
+T = TypeVar("T")
+
 STREAMS = {"optimizer": 0, "scorer": 1, "dev": 2, "test": 3}
 MARGIN = 1.5  # the prompts that the verdict compares may be longer than those rated so far
+MOST_LOST = 10  # so many calls of one model in a row that fail, and it will answer nothing any more
 IDLE_BATCHES = 1_000  # an optimizer that asks only what it knows, this often in a row, has converged
 
 
@@ -176,6 +180,7 @@ class Run:
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
         self.counts.update(self.replay.counts)
+        self.heard = set(self.replay.heard)  # the roles and names of the models that have answered
         self.guard = threading.Lock()  # scorers may count from several threads
         self._uncounted: Counter[str] = Counter()  # by scorers, and not in the ledger yet
         self._known: dict[Rate, Rating] = {}
@@ -303,13 +308,14 @@ class Run:
             for i, answer in recorded.items():
                 scorer.remember(questions[i], answer)
         live = [q for i, q in enumerate(questions) if i not in recorded]
-        answers = (answer for part in self._affordable(live, stage) for answer in self._ask(scorer, part, stage))
-        for i, question in enumerate(questions):
-            answer = self.keep(stage, question, recorded[i] if i in recorded else next(answers))
-            if stage == "search":
-                self.harvest.take(question, answer, live=i not in recorded)
-            yield question, answer
-        next(answers, None)  # the last part is over as well
+        given = (answer for part in self._affordable(live, stage) for answer in self._ask(scorer, part, stage))
+        with closing(given) as answers:  # calls under way are written down before whatever ends the run
+            for i, question in enumerate(questions):
+                answer = self.keep(stage, question, recorded[i] if i in recorded else next(answers))
+                if stage == "search":
+                    self.harvest.take(question, answer, live=i not in recorded)
+                yield question, answer
+            next(answers, None)  # the last part is over as well
         self.keep_back(stage)
 
     def _affordable(self, questions: Sequence[Question], stage: str) -> Iterator[Sequence[Question]]:
@@ -526,13 +532,19 @@ class Recalls(Protocol):
 
 
 class BilledModel:
-    """A chat model whose calls a run pays for, writes down and, when it resumes, does not make again."""
+    """A chat model whose calls a run pays for, writes down and, when it resumes, does not make again.
+
+    One call that fails for good is for its caller to survive. The tenth in a row ends the run, since nothing will be
+    answered any more; calls that are rejected for what stands in them do so only until the model has answered one,
+    since the settings are at fault then, and not a prompt.
+    """
 
     def __init__(self, model: ChatModel, run: Run, *, part: str, role: str) -> None:
         self._model = model
         self._run = run
         self._tags: Mapping[str, str] = {"part": part, "role": role, "model": model.name}
         self._lock = threading.Lock()
+        self._lost_in_a_row = 0
 
     @property
     def name(self) -> str:
@@ -563,7 +575,7 @@ class BilledModel:
         if completion is None:
             self._run.meter.check_seconds()
             with self._run.meter.hold(self._model.at_most(messages, n=n, schema=schema)) as bill:
-                completion = self._model.complete(messages, **asked)
+                completion = self._answered(lambda: self._model.complete(messages, **asked))
                 bill(completion.usage)
         self._write(key, encode_completion(completion, self._run.ledger.folder), completion.usage)
         return completion
@@ -577,7 +589,7 @@ class BilledModel:
             return recorded
         self._run.meter.check_seconds()
         with self._run.meter.hold(model.at_most_to_choose(messages, options)) as bill:
-            choice = model.choose(messages, options)
+            choice = self._answered(lambda: model.choose(messages, options))
             bill(choice.usage)
         self._write(key, encode_choice(choice), choice.usage)
         return choice
@@ -586,10 +598,33 @@ class BilledModel:
         assert isinstance(self._model, Chooses)
         return self._model.at_most_to_choose(messages, options)
 
+    def _answered(self, ask: Callable[[], T]) -> T:
+        """What the model says.
+
+        Raises:
+            Unanswered, Rejected: it says nothing to this.
+            ModelError: nor to anything else.
+        """
+        try:
+            said = ask()
+        except (Unanswered, Rejected) as error:
+            with self._lock:
+                self._lost_in_a_row += isinstance(error, Unanswered) or self._name not in self._run.heard
+                if self._lost_in_a_row < MOST_LOST:
+                    raise
+            raise ModelError(f"{error} ({MOST_LOST} calls in a row failed)") from None
+        self._lost_in_a_row = 0
+        return said
+
+    @property
+    def _name(self) -> tuple[str, str]:
+        return self._tags["role"], self._tags["model"]
+
     def _write(self, key: str, given: Mapping[str, Any], usage: Usage) -> None:
         if counts_as_scorers(self._tags, self._run.aftermath_roles):
             with self._run.guard:
                 self._run.scorer_usage += usage
+        self._run.heard.add(self._name)
         seconds = round(self._run.meter.seconds, 3)
         self._run.ledger.append({"event": "call", **self._tags, "key": key, **given, "t": seconds})
 

@@ -157,7 +157,7 @@ class Plan:
             self.optimizer.check(self)
         together = Prompt("\n".join([self.start[0].text] * 2))
         if self.ensemble > 1 and (problem := self.problem_with(together)):
-            raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem}.")
+            raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem.rstrip('.')}.")
         if self.budget.questions is not None and self.budget.questions <= self.reserved:
             raise UserError(
                 f"a budget of {self.budget.questions} questions leaves none for the search: the final choice takes "
@@ -182,7 +182,7 @@ def _start(start: str | Sequence[str], target: Target | None) -> tuple[Prompt, .
         raise UserError('start is empty; give the prompt that you use today, for example start = "a photo of a {}".')
     for prompt in prompts:
         if target is not None and (problem := target.problem_with(prompt)):
-            raise UserError(f"start {prompt.text!r} cannot be used: {problem}.")
+            raise UserError(f"start {prompt.text!r} cannot be used: {problem.rstrip('.')}.")
     return prompts
 
 

@@ -11,6 +11,7 @@ Nothing is imported before it is named.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -184,14 +185,17 @@ def _import(path: str, *, where: str) -> Factory:
         if not callable(found):
             raise AttributeError(f"{attribute!r} is {found!r}, which makes no part")
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"{where or 'a part'}: cannot load {path!r}: {error}. {_remedy(module, attribute)}") from error
+        remedy = _remedy(module, attribute, found=module in sys.modules)
+        raise UserError(f"{where or 'a part'}: cannot load {path!r}: {error}. {remedy}") from error
     return found
 
 
-def _remedy(module: str, attribute: str) -> str:
-    """What to do about a part that cannot be loaded."""
+def _remedy(module: str, attribute: str, *, found: bool) -> str:
+    """What to do about a part that cannot be loaded; ``found`` says that its module was."""
     if not (module and attribute):
         return "Write it as package.module:Name."
+    if found:
+        return "Check the spelling."
     if (Path(*module.split(".")).with_suffix(".py")).is_file():
         return (
             f"{module}.py lies in this folder, where the command promptopt does not look by itself: run it as "

@@ -16,7 +16,7 @@ from .core import Belief, Case, Rating
 from .errors import UserError, require
 from .ledger import TEST, TRANSFER, Replay, decode_answer, read
 from .reading import Lead, contests, counted, leads, rated
-from .terminal import blocks, plain, print_changes, print_prompt
+from .terminal import arrow, blocks, plain, print_changes, print_prompt
 from .verdict import Verdict
 
 __all__ = ["Story", "belief_line", "best_so_far", "plain", "plot", "show", "show_cases", "verdict_line"]
@@ -117,9 +117,9 @@ def show(folder: Path, console: Console, *, top: int = 5) -> None:
     print_changes(console, story.start, story.best)
     _others(story, scores, console, top=top)
     _curve(story, console)
-    console.print(verdict_line(story.verdict), highlight=False)
+    console.print(verdict_line(story.verdict, console), highlight=False)
     for name, verdict in story.transfers.items():
-        console.print(verdict_line(verdict, f"On {name}"), highlight=False)
+        console.print(verdict_line(verdict, console, title=f"On {name}"), highlight=False)
     if story.belief:
         console.print(belief_line(story.belief), highlight=False)
     console.print(_costs(story), highlight=False)
@@ -131,9 +131,10 @@ def told(record: dict[str, Any]) -> str:
     return ", ".join(f"{key} {plain(value)}" for key, value in shown.items())
 
 
-def verdict_line(verdict: Verdict | None, title: str = "Verdict") -> str:
-    """A verdict in words."""
-    return f"[bold]{escape(title)}:[/bold] {verdict.sentence() if verdict else 'none was measured'}"
+def verdict_line(verdict: Verdict | None, console: Console, *, title: str = "Verdict") -> str:
+    """A verdict in words, for a console."""
+    said = verdict.sentence().replace("→", arrow(console)) if verdict else "none was measured"
+    return f"[bold]{escape(title)}:[/bold] {said}"
 
 
 def belief_line(belief: Belief) -> str:

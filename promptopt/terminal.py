@@ -80,9 +80,17 @@ def _shortened(words: Sequence[str]) -> str:
 
 def blocks(console: Console) -> str:
     """Eight marks of growing height, which the console's encoding has."""
-    marks = "▁▂▃▄▅▆▇█"
+    return _encodable("▁▂▃▄▅▆▇█", console, otherwise="_.-:=+*#")
+
+
+def arrow(console: Console) -> str:
+    """An arrow that the console's encoding has."""
+    return _encodable("→", console, otherwise="->")
+
+
+def _encodable(text: str, console: Console, *, otherwise: str) -> str:
     try:
-        marks.encode(console.encoding)
+        text.encode(console.encoding)
     except (UnicodeEncodeError, LookupError):
-        return "_.-:=+*#"
-    return marks
+        return otherwise
+    return text

@@ -32,6 +32,11 @@ REMEDIES = {  # by the beginning of the reason
     "verdicts cut": "raise the max_tokens of the judge's model",
     "verdicts refused": "take another model as the judge",
     "no own answer": "see whether the judge's model answers at all, or leave out self_reference",
+    "verdicts lost": "see what its provider says; where it answers again, a run goes on with promptopt resume",
+    "verdicts rejected": "see what the judge's provider says against what it was sent",
+    "requests lost": "see what the provider says; where it answers again, a run goes on with promptopt resume",
+    "requests rejected": "see what the provider says against what it was sent",
+    "broken files": "mend or remove them",
     "HTTP 4": "see whether the endpoint takes what url and body send it",
 }
 OTHERWISE = "cases = true writes every output and what became of it into the ledger"
@@ -113,7 +118,8 @@ def explain(ratings: Iterable[Rating]) -> str:
     first = next(iter(reasons.most_common(1)), ("", 0))[0]
     lines = (line for rating in ratings for line in rating.feedback.splitlines() if line.startswith(f"{first}:"))
     example = f" ({line})" if (line := next(lines, None)) else ""
-    return f"{told}{example}: {_remedy(first)}"
+    known = any(rating.coverage for rating in ratings)
+    return f"{told}{example}: {_remedy(first) if known else 'see what the scorer gives for them'}"
 
 
 def _remedy(reason: str) -> str:

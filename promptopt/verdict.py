@@ -61,9 +61,11 @@ class Verdict:
 
     def sentence(self) -> str:
         """The verdict in words: on how much it rests where that is not everything, the comparison, what failed."""
-        return "".join([self._part(), self._comparison(), *self._failures()])
+        return "".join([self.part, self._comparison(), *self._failures()])
 
-    def _part(self) -> str:
+    @property
+    def part(self) -> str:
+        """How the sentence begins where fewer than all examples were compared; else nothing."""
         total = self.examples + self.unscored
         return (
             f"on {self.examples} of {total} held-out examples only, {self.unscored} could not be scored: "

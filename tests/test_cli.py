@@ -236,6 +236,8 @@ def test_an_encoding_that_lacks_a_character_writes_it_out(folder: Path, encoding
     shown = shell("show", "out", cwd=folder, check=0, env=env)
     assert "Traceback" not in shown.stderr
     assert "\\u258" not in shown.stdout  # the curve is drawn with marks that there are
+    assert "\\u2192" not in done.stdout + shown.stdout
+    assert " -> " in shown.stdout
 
 
 def test_colours_are_off_where_no_color_says_so(folder: Path) -> None:
@@ -322,8 +324,10 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["run", "recipe.toml", "seed"], "'seed' is not an override. Write key=value"),
     (["run", "recipe.toml", "seed=three"], "recipe.seed is 'three'. Input should be a valid integer."),
     (["run", "recipe.toml", "budget.questions=0"], "budget.questions is 0; give a positive number"),
-    (["run", "recipe.toml", "start=no placeholder"], "start 'no placeholder' cannot be used"),
-    (["run", "recipe.toml", "--check", "target.name=run_parts:Nope"], "cannot load 'run_parts:Nope'"),
+    (["run", "recipe.toml", "start=no placeholder"], "start 'no placeholder' cannot be used: it needs one {}.\n"),
+    (["run", "recipe.toml", "--check", "target.name=run_parts:Nope"], "has no attribute 'Nope'. Check the spelling.\n"),
+    (["run", "recipe.toml", "budget=lots"], "recipe.budget is 'lots'. Input should be a valid integer or a table."),
+    (["run", "recipe.toml", "score=parts:score"], "Input should be a function, which no recipe can hold"),
     (["run", "recipe.toml", "target.name=nowhere:Nope"], "Check the spelling and that the module is installed"),
     (
         ["run", "recipe.toml", "target.name=mine:Nope"],

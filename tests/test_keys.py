@@ -82,6 +82,20 @@ def test_a_model_object_without_a_key_leaves_no_folder() -> None:
     assert not list(Path("runs").iterdir())
 
 
+def test_a_model_over_dspy_is_checked_too() -> None:
+    pytest.importorskip("dspy")
+    model = {"name": "dspy", "model": "openai/m"}
+    arguments: dict[str, Any] = {
+        "start": "answer",
+        "optimizer": {"name": "hill-climb", "proposer": {"name": "chat", "model": model}},
+        "score": len,
+        "run": "mine",
+    }
+    with pytest.raises(UserError, match="dspy:openai/m needs a key: set the environment variable OPENAI_API_KEY"):
+        promptopt.optimize(**arguments)
+    assert not Path("mine").exists()
+
+
 def test_a_folder_that_was_there_stays() -> None:
     Path("mine").mkdir()
     (Path("mine") / "notes.txt").write_text("mine")

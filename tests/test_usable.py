@@ -15,8 +15,8 @@ from unusable_parts import breakable, reviews, silent, terse
 
 import promptopt
 from promptopt.api import execute
-from promptopt.core import Coverage, Dataset, Example, Prompt, Rate, Rating
-from promptopt.errors import NothingUsable
+from promptopt.core import Coverage, Dataset, Example, Message, Prompt, Rate, Rating, Reply
+from promptopt.errors import ModelError, NothingUsable, Rejected, Unanswered
 from promptopt.ledger import read
 from promptopt.loop import Run
 from promptopt.optimizers import RandomSearch
@@ -24,6 +24,7 @@ from promptopt.optimizers.pools import ListPool
 from promptopt.scorers import FunctionScorer
 from promptopt.show import Story
 from promptopt.targets.chat import ChatTarget
+from promptopt.testing import ScriptedModel
 from promptopt.usable import ENOUGH, Harvest, comparable, explain, usable
 
 BAD = Rating(0.0, coverage=Coverage(8, 8, 8, {"refused": 8}))
@@ -141,7 +142,9 @@ def test_nothing_usable_at_the_end_is_no_verdict(tmp_path: Path) -> None:
 def test_an_outage_ends_a_run_even_after_a_good_beginning_and_can_be_resumed(fruitful: bool) -> None:
     scorer = FunctionScorer(lambda text: 1.0 if fruitful and text == "prompt 0" else math.nan)
     search = run(scorer, optimizer=Counting(batch=1))
-    with pytest.raises(NothingUsable, match="not one output of 10 different prompts could be used: 10 of 10 no value"):
+    with pytest.raises(
+        NothingUsable, match="10 different prompts could be used: 10 of 10 no value: see what the scorer"
+    ):
         search.search()
     assert len(search.steps) == ENOUGH + fruitful
 
@@ -187,6 +190,114 @@ def test_reasons_are_told_with_an_example() -> None:
     assert explain([rating]) == (
         "2 of 3 HTTP 400, 1 of 3 empty (HTTP 400: no cats): see whether the endpoint takes what url and body send it"
     )
+
+
+# ── A provider that fails ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def faulty(*inputs: str, kind: type[ModelError] = Unanswered) -> ScriptedModel:
+    """:func:`breakable`, whose provider fails at some inputs for good."""
+    well = breakable()
+
+    def reply(messages: Sequence[Message]) -> str | Reply:
+        if any(f"Input: {one}\n" in messages[-1].text for one in inputs):
+            raise kind("m: it broke (HTTP 500)")
+        return well.complete(messages).replies[0]
+
+    return ScriptedModel(reply, name="faulty")
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_final_error_leaves_its_example_unscored_and_the_run_goes_on(tmp_path: Path, workers: int) -> None:
+    prompts = ["Judge, breaking it.", "Judge kindly."]
+    model = faulty("train 3", "train 11", "test 2")
+    result = found(model, prompts, run=tmp_path, target=ChatTarget(model=model, workers=workers))
+    assert result.best == "Judge kindly."
+    assert result.coverage("Judge.") == Coverage(50, 48, 0, {"requests lost after all retries": 2})
+    assert result.counts["requests lost after all retries"] == 3 * 2 + 2
+    verdict = result.verdict
+    assert verdict is not None
+    assert (verdict.examples, verdict.unscored) == (19, 1)
+    assert verdict.sentence().startswith("on 19 of 20 held-out examples only, 1 could not be scored: ")
+    again = promptopt.resume(  # where the provider would answer now
+        tmp_path,
+        target=ChatTarget(model=breakable(), workers=workers),
+        data=reviews(),
+        optimizer=RandomSearch(pool=ListPool(prompts=prompts), batch=1),
+    )
+    assert [step.answer for step in again.steps] == [step.answer for step in result.steps]
+    assert (again.best, again.verdict, again.costs.calls) == (result.best, verdict, result.costs.calls)
+
+
+def test_what_a_provider_rejects_for_what_stands_in_it_has_failed() -> None:
+    result = found(faulty("train 3", "test 2", kind=Rejected), ["Judge kindly."])
+    assert result.coverage("Judge kindly.") == Coverage(50, 50, 1, {"requests rejected by the provider": 1})
+    assert result.verdict is not None
+    assert (result.verdict.examples, result.verdict.unscored) == (20, 0)
+
+
+def outage(after: int, *, kind: type[ModelError] = Unanswered, until: int = 10**9) -> ScriptedModel:
+    """:func:`breakable`, whose provider answers nothing any more after so many calls."""
+    well, calls = breakable(), 0
+
+    def reply(messages: Sequence[Message]) -> str | Reply:
+        nonlocal calls
+        calls += 1
+        if after < calls <= until:
+            raise kind("m: it broke (HTTP 500)")
+        return well.complete(messages).replies[0]
+
+    return ScriptedModel(reply, name="outage")
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_an_outage_ends_the_run_with_the_provider_s_words_and_it_can_be_resumed(tmp_path: Path, workers: int) -> None:
+    model, prompts = outage(60), ["Judge, breaking it.", "Judge kindly."]
+    with pytest.raises(ModelError, match=r"^m: it broke \(HTTP 500\) \(10 calls in a row failed\)") as caught:
+        found(model, prompts, run=tmp_path, target=ChatTarget(model=model, workers=workers))
+    assert f"promptopt resume {tmp_path}" in caught.value.__notes__[0]
+    assert len(model.calls) <= 60 + 10 + 8
+    events = read(tmp_path / "ledger.jsonl")
+    assert events[-1]["event"] == "failed"
+    result = promptopt.resume(
+        tmp_path,
+        target=ChatTarget(model=breakable(), workers=workers),
+        data=reviews(),
+        optimizer=RandomSearch(pool=ListPool(prompts=prompts), batch=1),
+    )
+    assert (result.best, result.score("Judge kindly.")) == ("Judge kindly.", 0.8)
+    assert result.verdict is not None
+    assert (result.verdict.start, result.verdict.best, result.verdict.unscored) == (0.5, 0.8, 0)
+
+
+def test_nine_in_a_row_end_nothing() -> None:
+    result = found(outage(10, until=19), ["Judge kindly."])
+    assert result.coverage("Judge.") == Coverage(50, 41, 0, {"requests lost after all retries": 9})
+
+
+@pytest.mark.parametrize(("after", "fatal"), [(0, True), (1, False)])
+def test_a_provider_that_rejects_everything_from_the_first_call_on_ends_the_run(after: int, fatal: bool) -> None:
+    """Then the settings are at fault, and not a prompt."""
+    model = outage(after, kind=Rejected)
+    with pytest.raises(ModelError if fatal else NothingUsable):
+        found(model, ["Judge kindly."])
+    assert (len(model.calls) == 10) == fatal
+
+
+def test_a_resumed_run_knows_that_its_model_has_answered(tmp_path: Path) -> None:
+    """A prompt that is rejected throughout must not be taken for wrong settings because it comes first."""
+
+    def reply(messages: Sequence[Message]) -> str | Reply:
+        if "breaking" in messages[-1].text:
+            raise Rejected("m: filtered (HTTP 400)")
+        return breakable().complete(messages).replies[0]
+
+    prompts = ["Judge, breaking it.", "Judge kindly."]
+    given: dict[str, Any] = {"run": tmp_path, "verdict": False}
+    found(ScriptedModel(reply, name="picky"), prompts, **given, budget=1)
+    result = found(ScriptedModel(reply, name="picky"), prompts, **given, budget=3)
+    assert result.coverage("Judge, breaking it.") == Coverage(50, 50, 50, {"requests rejected by the provider": 50})
+    assert result.best == "Judge kindly."
 
 
 # ── Cases ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import Begins, Embedder, Example, Failed, Prompt, Setup, Target
-from ..errors import UserError
+from ..core import Begins, Embedder, Example, Failed, Missing, Prompt, Setup, Target
+from ..errors import ModelError, UserError
 from ..targets.outputs import outputs_of
 from .ngrams import Ngrams
 
@@ -27,7 +27,7 @@ class Outputs:
     In the paper's third application a prompt is known by the picture that it makes, not by its wording. Here its
     outputs on ``n_examples`` training examples are embedded as texts, one vector for each example, and stand one behind
     the other in the prompt's vector: the cosine of two prompts is the mean over examples of the cosines of their
-    outputs. A missing output counts as an empty one. Pictures are not embedded yet.
+    outputs. An output that is None counts as an empty one. Pictures are not embedded yet.
 
     Every prompt of the pool costs ``n_examples`` runs of the target before the first question. LLM calls among them are
     billed to the run as ``target`` and recorded; they are no questions of the budget.
@@ -77,6 +77,8 @@ class Outputs:
 
         Raises:
             BudgetExhausted: the next call would exceed the budget.
+            ModelError: an output could not be had for outside reasons. What the optimizer knows of a prompt would not
+                be the same when the run resumes.
             UserError: an output is neither text nor missing.
         """
         if not texts:
@@ -92,6 +94,8 @@ class Outputs:
 
 def _text(output: Any) -> str:
     """An output as text; of a failed one what there is, and a missing one is empty."""
+    if isinstance(output, Missing):
+        raise ModelError(f"a prompt cannot be embedded without its output: {output.reason}")
     if isinstance(output, Failed):
         output = output.text
     if output is None or isinstance(output, str):

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..core import Completion, Message, Reply, Usage
-from ..errors import ModelError, UserError, require
+from ..errors import ModelError, Rejected, Unanswered, UserError, require
 from .limit import throttled
 from .openai import ChatCompletions
 from .prices import price_for
-from .sdk_errors import THROTTLED
+from .sdk_errors import BLAMES_REQUEST, THROTTLED
 from .wire import PICTURE_TOKENS, Ask, clean, most_read, wait_before
 
 __all__ = ["DSPy"]
@@ -119,7 +119,9 @@ class DSPy:
         a warning.
 
         Raises:
-            ModelError: the provider refused for good, or a transient error outlasted the retries.
+            Unanswered: a transient error outlasted the retries.
+            Rejected: the provider refused this request for what stands in it.
+            ModelError: it refuses whatever it is asked.
             MissingExtra: DSPy is not installed.
         """
         replies, usage = [], Usage()
@@ -136,6 +138,25 @@ class DSPy:
         """An upper bound for :meth:`complete`: every token is at least a byte."""
         read = n * most_read(messages, self._options, schema, picture_tokens=self._picture_tokens)
         return self._usage(n, read, n * self._max_tokens)
+
+    def check_key(self) -> None:
+        """See that there is a key, where DSPy's own engine is to reach the provider. Sends nothing.
+
+        Which variables litellm would read for the others is not known for sure, so those are not checked.
+
+        Raises:
+            UserError: there is none.
+        """
+        lm15, backends = require("dspy.lm15", extra="dspy"), require("dspy.clients.backend_selection", extra="dspy")
+        try:
+            chosen = backends.select_backend(self._connect())
+            if chosen.native and not chosen.resolution.declared and "api_key" not in chosen.clients:
+                lm15.LMRouter(lm15.RouterConfig()).lm(f"{chosen.resolution.provider}:{chosen.resolution.model}")
+        except lm15.MissingCredentialError as error:
+            names = " or ".join(error.env_keys)
+            raise UserError(f"{self.name} needs a key: set the environment variable {names}.") from None
+        except (lm15.LM15Error, TypeError, ValueError):
+            return  # the first call says what is wrong with it
 
     def _usage(self, calls: int, read: int, wrote: int) -> Usage:
         return Usage(calls, read, wrote, self._price.dollars(read, wrote) if self._price else 0.0)
@@ -217,7 +238,7 @@ class DSPy:
         facts += [f"after {attempts} retries"] if attempts else []
         said = f"{_message(error)} ({', '.join(facts)})" if facts else _message(error)
         request = f" [request {error.request_id}]" if error.request_id else ""
-        return ModelError(self._redacted(f"{self.name}: {said}{request}"))
+        return _kind(error)(self._redacted(f"{self.name}: {said}{request}"))
 
     def _redacted(self, message: str) -> str:
         """The message without a key of the LM's or of the environment."""
@@ -234,6 +255,15 @@ def _reply(response: Any) -> Reply:
     if refusal or response.finish_reason == "content_filter":
         return Reply(text or refusal, "refusal")
     return Reply(text, "length" if response.finish_reason == "length" else "stop")
+
+
+def _kind(error: Any) -> type[ModelError]:
+    """Whether one request failed, and whose fault that is, or every request will."""
+    exceptions = require("dspy.utils.exceptions", extra="dspy")
+    if exceptions.is_retryable_lm_error(error):
+        return Unanswered
+    blamed = isinstance(error, exceptions.LMInvalidRequestError) and error.status in (*BLAMES_REQUEST, None)
+    return Rejected if blamed and not isinstance(error, exceptions.LMUnsupportedModelError) else ModelError
 
 
 def _message(error: Any) -> str:

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from ..core import Completion, Message, Reply, Usage
-from ..errors import ModelError, UserError, require
+from ..errors import ModelError, Unanswered, UserError, require
 from .limit import throttled
 from .prices import price_for
-from .sdk_errors import THROTTLED, TRANSIENT, is_final, is_throttling, message_of, transport_error
+from .sdk_errors import THROTTLED, TRANSIENT, is_final, is_throttling, kind_of, message_of, transport_error
 from .wire import Answer, Api, Ask, BrokenStream, NoAnswer, most_read, retry_after, wait_before
 
 __all__ = ["HostedModel"]
@@ -116,7 +116,9 @@ class HostedModel:
         a retry are not counted. A server that reports no usage is counted with 0 tokens, with a warning.
 
         Raises:
-            ModelError: the provider refused for good, or a transient error outlasted the retries.
+            Unanswered: a transient error outlasted the retries.
+            Rejected: the provider refused this request for what stands in it.
+            ModelError: it refuses whatever it is asked.
             UserError: there is no key for the provider.
             MissingExtra: the SDK is not installed.
         """
@@ -183,7 +185,7 @@ class HostedModel:
                 if error.throttled:
                     self._throttled(None)
                 if broken == self._retries:
-                    raise self._error(f"{error} (after {broken} retries)") from None
+                    raise self._error(f"{error} (after {broken} retries)", kind=Unanswered) from None
                 time.sleep(wait_before(broken))
                 broken += 1
 
@@ -264,10 +266,11 @@ class HostedModel:
             facts.append(f"after {self._retries} retries")
         said = f"{message_of(error)} ({', '.join(facts)})" if facts else message_of(error)
         hint = self.hints.get(status)
-        return self._error(" ".join(filter(None, [said, request_id and f"[request {request_id}]", hint])))
+        message = " ".join(filter(None, [said, request_id and f"[request {request_id}]", hint]))
+        return self._error(message, kind=kind_of(error))
 
-    def _error(self, message: str) -> ModelError:
-        return ModelError(self._redacted(f"{self.name}: {message}"))
+    def _error(self, message: str, *, kind: type[ModelError] = ModelError) -> ModelError:
+        return kind(self._redacted(f"{self.name}: {message}"))
 
     def _redacted(self, message: str) -> str:
         return message.replace(self._key, "[key]") if self._key else message

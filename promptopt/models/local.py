@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..core import Choice, Completion, Message, Reply, Usage
-from ..errors import ModelError, UserError
+from ..errors import Rejected, UserError
 from .local_reader import Reader, located
 from .local_weights import files_of
 
@@ -98,8 +98,8 @@ class Local:
         """Sample ``n`` replies.
 
         Raises:
-            ModelError: the model cannot hold so long a conversation, its chat template refuses it, or it does not fit
-                into memory.
+            Rejected: the model cannot hold so long a conversation.
+            ModelError: its chat template refuses the conversation, or it does not fit into memory.
             UserError: the model cannot be loaded, or takes no pictures.
             MissingExtra: transformers is not installed.
         """
@@ -107,7 +107,7 @@ class Local:
         inputs = reader.encode(messages)
         length = inputs["input_ids"].shape[1]
         if reader.context is not None and length + self._max_tokens > reader.context:
-            raise ModelError(
+            raise Rejected(
                 f"{self.name}: a conversation of {length} tokens and a reply of {self._max_tokens} (max_tokens) are "
                 f"more than the {reader.context} tokens that the model can hold."
             )
@@ -154,7 +154,7 @@ class Local:
             raise UserError(f"the options are {list(options)!r}; give texts, none of them empty.")
         length = inputs["input_ids"].shape[1] + max(map(len, tails))
         if reader.context is not None and length > reader.context:
-            raise ModelError(
+            raise Rejected(
                 f"{self.name}: a conversation and a reply of {length} tokens are more than the {reader.context} tokens "
                 "that the model can hold."
             )

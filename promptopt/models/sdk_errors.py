@@ -7,11 +7,28 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["THROTTLED", "TRANSIENT", "is_final", "is_throttling", "message_of", "transport_error"]
+from ..errors import ModelError, Rejected, Unanswered
+
+__all__ = [
+    "BLAMES_REQUEST",
+    "THROTTLED",
+    "TRANSIENT",
+    "is_final",
+    "is_throttling",
+    "kind_of",
+    "message_of",
+    "transport_error",
+]
 
 THROTTLED = (429, 503, 529)
 TRANSIENT = (408, 409, 429)
 """Besides 5xx: what the SDKs retry."""
+
+BLAMES_REQUEST = (400, 413, 422)
+"""What is said of one request for what stands in it, and of all of them for wrong settings."""
+
+NO_CREDIT = re.compile(r"quota|billing|credit|balance", re.I)
+"""In an error's code or type: nothing will be answered any more, whatever the status says."""
 
 
 def message_of(error: Any) -> str:
@@ -30,6 +47,23 @@ def _kinds(error: Any) -> tuple[Any, Any]:
     body = error.body if isinstance(error.body, Mapping) else {}
     inner = body.get("error", body)
     return (inner.get("code"), inner.get("type")) if isinstance(inner, Mapping) else (None, None)
+
+
+def kind_of(error: Any) -> type[ModelError]:
+    """Whether one request failed, and whose fault that is, or every request will."""
+    status = getattr(error, "status_code", None)
+    if any(isinstance(kind, str) and NO_CREDIT.search(kind) for kind in _kinds(error)) or _lacks_credit(error):
+        return ModelError
+    if status in BLAMES_REQUEST:
+        return Rejected
+    if status is None:
+        return ModelError if is_final(error) else Unanswered
+    return Unanswered if status in TRANSIENT or status >= 500 else ModelError
+
+
+def _lacks_credit(error: Any) -> bool:
+    """Anthropic says so in words alone, with the status of a bad request."""
+    return "credit balance is too low" in message_of(error)
 
 
 def is_final(error: Any) -> bool:

@@ -208,12 +208,16 @@ def _sentence(pair: Pair) -> str:
 def _runs(entries: Sequence[Entry]) -> Table:
     columns = [Column("run", "run"), Column("train", "train", "score"), Column("test", "test", "score")]
     columns += [Column("low", "low", "score"), Column("high", "high", "score"), Column("examples", "examples", "count")]
+    if any(one.tested is not None and np.isnan(one.tested).any() for one in entries):
+        columns.append(Column("unscored", "unscored", "count"))
     rows: list[dict[str, Any]] = []
     for one in entries:
         test: dict[str, Any] = {}
         if one.tested is not None:
             low, high = band(one.tested)
-            test = {"test": _mean(one.tested), "low": low, "high": high, "examples": len(one.tested)}
+            scored = int(np.isfinite(one.tested).sum())
+            test = {"test": _mean(one.tested), "low": low, "high": high, "examples": scored}
+            test |= {"unscored": len(one.tested) - scored} if scored < len(one.tested) else {}
         rows.append({"run": one.name, "train": one.train, **test, "prompt": one.best})
     title = "The best prompt of each run, with the 95% interval of its test score"
     return Table("runs", title, (*columns, Column("prompt", "prompt", "prompt")), rows)

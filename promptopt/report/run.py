@@ -83,7 +83,7 @@ def _verdict(told: Told) -> Section:
     verdict, belief, blocks = told.story.verdict, told.story.belief, list[Block]()
     if verdict:
         text, tone = judgement(verdict)
-        details = verdict.sentence().removeprefix(f"{text}: ")
+        details = verdict.sentence().removeprefix(verdict.part).removeprefix(f"{text}: ")
         if verdict.difference == 0:
             details = (
                 f"Both prompts have the same mean score, {verdict.start:.3f}, on {verdict.examples} held-out examples"
@@ -91,6 +91,7 @@ def _verdict(told: Told) -> Section:
             details += "." if verdict.low is None else f"; 95% interval {verdict.low:+.3f} to {verdict.high:+.3f}."
         if told.story.best == told.story.start:
             text, details = "no better prompt was found", f"The start scores {verdict.start:.3f} on held-out examples."
+        text = f"{verdict.part}{text}"
         blocks += [Headline(text[:1].upper() + text[1:], details, tone), *_missing(verdict)]
         blocks += [Facts(_numbers(told, verdict))]
         if verdict.low is not None:

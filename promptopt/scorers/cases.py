@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..attachments import picture_file
-from ..core import Case, Example, Failed, Picture
+from ..core import Case, Example, Failed, Missing, Picture
 from .marking import Marking
 
 __all__ = ["LONGEST", "cases"]
@@ -38,7 +38,7 @@ def described(output: Any, classes: Sequence[str] = ()) -> str | None:
     """An output as text of bounded length; pictures and arrays in a few words. None where there is none."""
     if isinstance(output, Failed):
         return described(output.text, classes)
-    if output is None:
+    if output is None or isinstance(output, Missing):
         return None
     if isinstance(output, str):
         return bounded(output)

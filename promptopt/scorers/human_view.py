@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..core import Duel, Example, Failed, Picture, Prompt, Target
+from ..core import Duel, Example, Failed, Missing, Picture, Prompt, Target
 from ..targets.outputs import outputs_of
 from .judge_sheet import parts
 
@@ -93,7 +93,7 @@ class Outputs:
     def _shown(self, output: Any) -> tuple[Part, ...]:
         if isinstance(output, Failed):
             output = output.text
-        if output is None:
+        if output is None or isinstance(output, Missing):
             return (("Output", NO_OUTPUT),)
         if (scores := self._scores(output)) is not None:
             return (("Output", _predicted(scores, self._classes)),)

@@ -10,17 +10,18 @@ from itertools import combinations
 from typing import Literal, TypeAlias
 
 from ..core import ChatModel, Choice, Chooses, Completion, Message, Reply, Setup
-from ..errors import UserError
+from ..errors import Rejected, Unanswered, UserError
 from ..metrics.text import shown
 from .judge_parse import Said, read, schema
 
-__all__ = ["CRITERIA", "Judge", "JudgeReport", "Read", "Verdict", "check_numbers"]
+__all__ = ["CRITERIA", "Judge", "JudgeReport", "Read", "Unsaid", "Verdict", "check_numbers"]
 
 CRITERIA = "The output does what the input asks for: it is correct, complete and to the point."
 STREAM = int.from_bytes(b"judge")
 """Key of the random stream, so that other draws of the scorer are left alone."""
 
 UNREADABLE, REFUSED, TRUNCATED = "unreadable verdicts", "refused verdicts", "truncated verdicts"
+LOST, REJECTED = "verdicts lost after all retries", "verdicts rejected by the provider"
 REPEATS, REPEATS_AGREED = "judge: pairs of repeats", "judge: pairs of repeats that agreed"
 PAIRS, PAIRS_AGREED = "judge: outputs compared in both orders", "judge: outputs compared, both orders agreed"
 FIRST, SECOND = "judge: first position won in both orders", "judge: second position won in both orders"
@@ -92,6 +93,14 @@ class Verdict:
         return max(self.shares, key=lambda word: self.shares[word])
 
 
+@dataclass(frozen=True)
+class Unsaid:
+    """A verdict that the provider did not give: what is counted, and what it said instead."""
+
+    what: str
+    why: str
+
+
 class Judge:
     """A chat model that answers with a word of a list, so many times for each question, or by its probabilities.
 
@@ -150,22 +159,37 @@ class Judge:
             f'Reply with a JSON object: {{"critique": "...", "{self._key}": "one of: {", ".join(self._words)}"}}'
         )
 
-    def ask(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Completion | Choice:
-        """Ask for a verdict, which :meth:`read` reads. May be called from several threads."""
-        if self._by_probabilities:
-            assert isinstance(self._billed, Chooses)
-            return self._billed.choose(messages, self._forms)
-        return self._billed.complete(
-            messages, n=self._repeats, temperature=self._temperature, seed=self._seed(seed), schema=self._schema
-        )
+    def ask(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Completion | Choice | Unsaid:
+        """Ask for a verdict, which :meth:`read` reads. May be called from several threads.
 
-    def answer(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Reply:
-        """Ask for a text instead. May be called from several threads."""
-        replies = self._answering.complete(messages, temperature=self._temperature, seed=self._seed(seed)).replies
+        Raises:
+            ModelError: the provider refuses whatever it is asked, or nothing was answered for long; the run says when.
+        """
+        try:
+            if self._by_probabilities:
+                assert isinstance(self._billed, Chooses)
+                return self._billed.choose(messages, self._forms)
+            return self._billed.complete(
+                messages, n=self._repeats, temperature=self._temperature, seed=self._seed(seed), schema=self._schema
+            )
+        except (Unanswered, Rejected) as error:
+            return Unsaid(LOST if isinstance(error, Unanswered) else REJECTED, str(error))
+
+    def answer(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Reply | None:
+        """Ask for a text instead; None where the provider gave none, after all retries. As :meth:`ask` otherwise."""
+        try:
+            replies = self._answering.complete(messages, temperature=self._temperature, seed=self._seed(seed)).replies
+        except Unanswered:
+            return None
+        except Rejected:
+            return Reply("")
         return replies[0] if replies else Reply("")
 
-    def read(self, said: Completion | Choice) -> Verdict:
+    def read(self, said: Completion | Choice | Unsaid) -> Verdict:
         """The verdict. Replies that cannot be read are counted, and so is how far those that can be read agree."""
+        if isinstance(said, Unsaid):
+            self.count(said.what)
+            return Verdict({}, problem=f"{said.what}: {said.why}")
         if isinstance(said, Choice):
             return self._weighed(said)
         read = [self._read(reply) for reply in said.replies]

@@ -18,6 +18,7 @@ from ..core import (
     Example,
     Failed,
     Message,
+    Missing,
     Preference,
     Setup,
     Target,
@@ -38,6 +39,7 @@ from .judge import (
     Judge,
     JudgeReport,
     Read,
+    Unsaid,
     Verdict,
     check_numbers,
 )
@@ -62,7 +64,15 @@ class Pair:
     @property
     def there(self) -> bool:
         """Whether there are two outputs, usable or not."""
-        return self.a is not None and self.b is not None
+        return self.missing is None
+
+    @property
+    def missing(self) -> str | None:
+        """Why there are not two outputs, for outside reasons."""
+        for output in (self.a, self.b):
+            if output is None or isinstance(output, Missing):
+                return output.reason if output else "no output"
+        return None
 
     @property
     def failures(self) -> list[str]:
@@ -165,7 +175,7 @@ class JudgeDuel:
 
         Raises:
             BudgetExhausted: the next call would exceed the budget.
-            ModelError: the provider refused for good.
+            ModelError: the provider refuses whatever it is asked, or ten requests in a row got no answer.
             UserError: a picture cannot be read.
         """
         for duel in questions:
@@ -188,7 +198,7 @@ class JudgeDuel:
         usable = [pair for pair in pairs if pair.there and not (self._leave_out and pair.failures)]
         asked = [(pair, swapped) for pair in usable if pair.settled is None for swapped in (0, 1)]
         said = fan_out(lambda job: self._ask(*job, number), asked, workers=self._workers)
-        missing = ["no output"] * sum(not pair.there for pair in pairs)
+        missing = [reason for pair in pairs if (reason := pair.missing)]
         counted: list[tuple[Pair, float]] = []
         for pair in usable:
             point = pair.settled if pair.settled is not None else self._settle(pair, next(said), next(said))
@@ -211,14 +221,16 @@ class JudgeDuel:
         a, b = outputs_of(self._target, [duel.a, duel.b], examples)
         return [Pair(*one) for one in zip(examples, a, b, strict=True)]
 
-    def _ask(self, pair: Pair, swapped: int, number: int) -> Completion | Choice:
+    def _ask(self, pair: Pair, swapped: int, number: int) -> Completion | Choice | Unsaid:
         """What the judge says of a pair; swapped, the output of ``b`` comes first."""
         first, second = (pair.b, pair.a) if swapped else (pair.a, pair.b)
         shown = sheet({"Input": pair.example.input}, {"First output": first, "Second output": second})
         seed = number, zlib.crc32(pair.example.id.encode("utf-8", "surrogatepass")), swapped
         return self._judge.ask([self._rules, shown.message], seed=seed)
 
-    def _settle(self, pair: Pair, straight: Completion | Choice, swapped: Completion | Choice) -> float | str:
+    def _settle(
+        self, pair: Pair, straight: Completion | Choice | Unsaid, swapped: Completion | Choice | Unsaid
+    ) -> float | str:
         """The points of the output of ``a``, from -1 to 1, or why an order could not be read."""
         orders = [self._judge.read(said) for said in (straight, swapped)]
         if problem := next((order.problem for order in orders if not order.shares), None):
@@ -252,7 +264,7 @@ def _failure(output: Any) -> str | None:
     return "empty" if isinstance(output, str) and not output.strip() else None
 
 
-def _word(order: Verdict, said: Completion | Choice) -> int:
+def _word(order: Verdict, said: Completion | Choice | Unsaid) -> int:
     """Who won in one order: 1 for the first, -1 for the second, 0 for neither, or where repeats do not agree."""
     return POINTS[order.word] if isinstance(said, Choice) or len(order.shares) == 1 else 0
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..core import ChatModel, Choice, Completion, Example, Mark, Message, Metric, Rate, Rating, Reply, Setup, Target
 from ..errors import UserError
 from ..fanout import fan_out
-from .judge import CRITERIA, Judge, JudgeReport, Read, check_numbers
+from .judge import CRITERIA, Judge, JudgeReport, Read, Unsaid, check_numbers
 from .judge_sheet import QUOTING, listed, sheet
 from .marking import FailedRule
 from .metric import MetricScorer
@@ -44,7 +44,8 @@ class JudgeRating:
 
     What the prompt brings about counts: an output that was refused, is empty or was cut off is the worst of the scale,
     and the judge is not asked. What the judge itself fails at is an outside failure: a verdict that is unreadable,
-    refused or cut off is counted and leaves its example unscored, and coverage says why.
+    refused or cut off, or that its provider did not give, is counted and leaves its example unscored, and coverage says
+    why.
 
     With ``read = "probabilities"`` the judge writes nothing. The probability that its reply begins with each word of
     the scale, its first letter large or small, is taken, as small models say more by it than by what they write. The
@@ -119,7 +120,7 @@ class JudgeRating:
 
         Raises:
             BudgetExhausted: the next call would exceed the budget.
-            ModelError: the provider refused for good.
+            ModelError: the provider refuses whatever it is asked, or ten requests in a row got no answer.
             UserError: a question names an example that is not there, or a picture cannot be read.
         """
         yield from self._scorer.answer(questions)
@@ -138,26 +139,30 @@ class JudgeRating:
         return [Mark(None) if output is None else self._mark(next(said)) for output in outputs]
 
     def _answer_oneself(self, examples: Sequence[Example]) -> None:
-        """Answers of the judge's own to what it has not answered yet; None where it gives none."""
+        """Answers of the judge's own to what it has not answered yet; None where it gives none.
+
+        What got no answer for outside reasons is asked again for the next prompt.
+        """
         new = [example for example in examples if example.id not in self._own]
         for example, reply in zip(new, fan_out(self._own_answer, new, workers=self._workers), strict=True):
-            self._own[example.id] = reply.text if reply.finish == "stop" and reply.text.strip() else None
+            if reply is not None:
+                self._own[example.id] = reply.text if reply.finish == "stop" and reply.text.strip() else None
 
-    def _own_answer(self, example: Example) -> Reply:
+    def _own_answer(self, example: Example) -> Reply | None:
         shown = sheet({"Input": example.input}, {})
         return self._judge.answer([self._task, shown.message], seed=(_key(example),))
 
-    def _ask(self, output: Any, example: Example) -> Completion | Choice | None:
+    def _ask(self, output: Any, example: Example) -> Completion | Choice | Unsaid | None:
         """What the judge says of one output; None where it had no answer of its own to compare it with."""
         own: dict[str, str] = {}
         if self._self_reference:
-            if (answer := self._own[example.id]) is None:
+            if (answer := self._own.get(example.id)) is None:
                 return None
             own = {"Your own answer": answer}
         shown = sheet({"Input": example.input}, {"Output": output, **own})
         return self._judge.ask([self._rules, shown.message], seed=(shown.key, _key(example)))
 
-    def _mark(self, said: Completion | Choice | None) -> Mark:
+    def _mark(self, said: Completion | Choice | Unsaid | None) -> Mark:
         if said is None:
             self._judge.count(OWN_ANSWER)
             return Mark(None, "no own answer of the judge")

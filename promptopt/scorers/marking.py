@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from ..core import Coverage, Example, Failed, HasWorst, Mark, Metric
+from ..core import Coverage, Example, Failed, HasWorst, Mark, Metric, Missing
 from ..errors import UserError
 
 if TYPE_CHECKING:
@@ -57,20 +57,26 @@ class Marking:
         Raises:
             UserError: the metric gave less than what it says, or is taken, to be its worst value.
         """
-        broken = _broken(outputs)
-        shown = (
-            [_readable(broken[i], metric) if i in broken else one for i, one in enumerate(outputs)]
-            if broken
-            else outputs
-        )
+        broken, missing = _broken(outputs), _missing(outputs)
+        shown = outputs
+        if broken or missing:
+            shown = [
+                _readable(broken[i], metric) if i in broken else None if i in missing else one
+                for i, one in enumerate(outputs)
+            ]
         marks = metric(shown, examples)
         values, worst = _numbers(marks), worst_of(metric) or 0.0
         if failed == "worst":
             _check(values, worst, metric, examples)
         reasons, unscored, feedback = {}, {}, {}
-        for i in sorted({*broken, *(i for i, mark in enumerate(marks) if mark is None or isinstance(mark, Mark))}):
+        for i in sorted(
+            {*broken, *missing, *(i for i, mark in enumerate(marks) if mark is None or isinstance(mark, Mark))}
+        ):
             told = mark.feedback if isinstance(mark := marks[i], Mark) else ""
-            if i in broken and (shown[i] is None or _is_lost(mark, values[i], worst)):
+            if i in missing:
+                unscored[i] = told = missing[i]
+                values[i] = math.nan
+            elif i in broken and (shown[i] is None or _is_lost(mark, values[i], worst)):
                 reasons[i] = broken[i].reason
                 values[i] = math.nan
             elif isinstance(mark, Mark) and mark.failed:
@@ -120,6 +126,13 @@ def _broken(outputs: Sequence[Any]) -> dict[int, Failed]:
         elif isinstance(output, str) and not output.strip():
             found[i] = Failed(EMPTY, output, cut=True)
     return found
+
+
+def _missing(outputs: Sequence[Any]) -> dict[int, str]:
+    """Why outputs are missing for outside reasons, by place, where the target says so."""
+    if isinstance(outputs, np.ndarray):
+        return {}
+    return {i: output.reason for i, output in enumerate(outputs) if isinstance(output, Missing)}
 
 
 def _readable(output: Failed, metric: Metric) -> str | None:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..core import ChatModel, Example, Failed, Message, Prompt, Reply, Setup
+from ..core import ChatModel, Example, Failed, Message, Missing, Prompt, Reply, Setup
 from ..errors import UserError
 from ..fanout import fan_out
 from .placeholders import fill, names, text_of, values
-from .replies import unusable
+from .replies import asked, unusable
 
 STREAM = int.from_bytes(b"target")
 """Key of the random stream, so that other draws of the scorer are left alone."""
@@ -22,7 +22,8 @@ class ChatTarget:
     """Asks a chat model for each example.
 
     An output is the reply's text. A refused, empty or cut-off reply is :class:`promptopt.core.Failed`, with what there
-    is of its text, and counted.
+    is of its text, and counted; so is a request that the provider refuses for what stands in it. One that got no answer
+    after all retries is :class:`promptopt.core.Missing`.
 
     Every call has a seed of its own, drawn from the run's seed, the prompt and the example. Demonstrations are turns of
     the conversation: inputs in the template, labels as the model's answers. They are the same for every prompt, in the
@@ -84,18 +85,20 @@ class ChatTarget:
         """Why this prompt cannot be run: it is empty."""
         return None if prompt.text.strip() else "the prompt is empty; write an instruction."
 
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str | Failed]:
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str | Failed | Missing]:
         """The replies' texts, in order.
 
         Raises:
             BudgetExhausted: the next call would exceed the budget.
-            ModelError: the provider refused for good.
+            ModelError: the provider refuses whatever it is asked, or ten requests in a row got no answer.
             UserError: an input is no text, or lacks a field that the template names.
         """
         (outputs,) = self.run_batch([prompt], examples)
         return outputs
 
-    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[str | Failed]]:
+    def run_batch(
+        self, prompts: Sequence[Prompt], examples: Sequence[Example], /
+    ) -> Iterator[list[str | Failed | Missing]]:
         """What ``run`` returns, prompt by prompt, each as soon as it is complete; all calls are made side by side.
 
         Raises:
@@ -108,12 +111,10 @@ class ChatTarget:
 
     # ── One call ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ask(self, prompt: Prompt, example: Example) -> Reply:
+    def _ask(self, prompt: Prompt, example: Example) -> Reply | Failed | Missing:
         stream = self._setup.rng(STREAM, zlib.crc32(_bytes(prompt.text)), zlib.crc32(_bytes(example.id)))
-        completion = self._billed.complete(
-            self.messages(prompt, example), n=1, temperature=self._temperature, seed=int(stream.integers(2**31))
-        )
-        return completion.replies[0] if completion.replies else Reply("")
+        messages, seed = self.messages(prompt, example), int(stream.integers(2**31))
+        return asked(self._billed, messages, temperature=self._temperature, seed=seed, setup=self._setup)
 
     def messages(self, prompt: Prompt, example: Example) -> list[Message]:
         """What is sent for an example.
@@ -138,7 +139,9 @@ class ChatTarget:
         others = (one for one in self._shown if one.id != asked.id and one.input != asked.input)
         return [one for one, _ in zip(others, range(self._n_shown), strict=False)]
 
-    def _read(self, reply: Reply) -> str | Failed:
+    def _read(self, reply: Reply | Failed | Missing) -> str | Failed | Missing:
+        if not isinstance(reply, Reply):
+            return reply
         return unusable(reply, model=self._model, setup=self._setup) or reply.text
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from ..core import Example, Prompt, Setup
-from ..errors import UserError, require
+from ..core import Example, Missing, Prompt, Setup
+from ..errors import BrokenFile, UserError, require
 from ..store import cache_folder
+from .images import BROKEN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from .clip_models import ClipModel
     from .clip_text import TextEncoder
 
-    Rows: TypeAlias = Sequence[NDArray[np.float32]]  # in fact one array, which a type checker does not call a sequence
+    # in fact one array, which a type checker does not call a sequence, where no image file is broken
+    Rows: TypeAlias = Sequence[NDArray[np.float32] | Missing]
 
 TEXTS_AT_ONCE = 8192  # so many class texts of several prompts are encoded together
 CLASSES_EMBEDDED = 4  # with so many classes at most a template is embedded; with ten, distances correlate at .98
@@ -117,10 +119,12 @@ class Clip:
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Rows:
         """Log-probabilities, an array ``(n_examples, n_classes)``, fp32.
 
+        Where image files are broken it is a list of rows, with :class:`promptopt.core.Missing` in the place of theirs.
+
         An example's input is a path, a PIL image, or a uint8 array ``(height, width)`` or ``(height, width, 3)``.
 
         Raises:
-            UserError: the prompt has no ``{}``, or an image is missing or broken.
+            UserError: the prompt has no ``{}``, or an image is missing.
         """
         return next(self.run_batch([prompt], examples))
 
@@ -189,7 +193,16 @@ class Clip:
     def _log_probabilities(self, weights: torch.Tensor, examples: Sequence[Example]) -> Rows:
         if not examples:
             return cast("Rows", weights.new_empty(0, len(self.classes)).cpu().numpy())
-        return cast("Rows", self.logits(weights, examples).log_softmax(dim=-1).cpu().numpy())
+        rows = cast("Rows", self.logits(weights, examples).log_softmax(dim=-1).cpu().numpy())
+        if not (broken := self._images.broken(examples)):
+            return rows
+        return [Missing(f"{BROKEN}: {broken[i]}") if i in broken else row for i, row in enumerate(rows)]
+
+    def check_images(self, examples: Sequence[Example]) -> None:
+        """Raises BrokenFile if the image of an example cannot be decoded."""
+        self._images.of(examples)
+        for problem in self._images.broken(examples).values():
+            raise BrokenFile(problem)
 
     def _problem_with_line(self, line: str) -> str | None:
         count = line.count("{}")

@@ -89,9 +89,11 @@ class CoOp:
             rng: draws the first vectors and the order of the examples.
 
         Raises:
-            UserError: there are no examples, the tower is none that can be used, or the vectors do not fit.
+            UserError: there are no examples, the tower is none that can be used, the vectors do not fit, or an image
+                file is broken.
         """
         _check(clip, examples, self.vectors)
+        clip.check_images(examples)
         width = _embedding(clip.model).weight.shape[1]
         device = clip.model.logit_scale.device
         drawn = rng.normal(0.0, SPREAD, (self.vectors, width)).astype(np.float32)

@@ -18,9 +18,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
 from torch import Tensor
 
 from ..core import Example
+from ..errors import BrokenFile
 from ..loading import say
 from ..store import Store
 from .halving import in_batches
@@ -49,15 +51,16 @@ class ImageFeatures:
         self._space = _space(model, config) if cache else b""
         self._content: dict[int, tuple[Example, bytes]] = {}  # by identity; holding the example keeps its id taken
         self._features: dict[bytes, Features] = {}
+        self._broken: dict[bytes, str] = {}
         self._last: tuple[list[Example], Tensor] | None = None
 
     def of(self, examples: Sequence[Example]) -> Tensor:
-        """Features of examples, fp32, on the model's device: ``(n_examples, dim)``.
+        """Features of examples, fp32, on the model's device: ``(n_examples, dim)``, NaN where a file is broken.
 
         An example that was seen before is known by its identity and not looked at again: do not change its pixels.
 
         Raises:
-            UserError: an image is missing or broken, or the input is no image; the message names it.
+            UserError: an image is missing, or the input is no image; the message names it.
         """
         if self._last and _same(self._last[0], examples):
             return self._last[1]
@@ -70,6 +73,13 @@ class ImageFeatures:
         self._last = (list(examples), features)
         return features
 
+    def broken(self, examples: Sequence[Example]) -> dict[int, str]:
+        """Why files could not be decoded, by the place of their examples, which :meth:`of` was asked for."""
+        if not self._broken:
+            return {}
+        keys = [self._content[id(example)][1] for example in examples]
+        return {i: self._broken[key] for i, key in enumerate(keys) if key in self._broken}
+
     def _complete(self, wanted: dict[bytes, Example]) -> None:
         """Read from disk, or else compute, what is not in memory yet. Every batch is on disk before the next begins."""
         missing = [key for key in wanted if key not in self._features]
@@ -80,7 +90,7 @@ class ImageFeatures:
             missing = [key for key in missing if key not in self._features]
 
         def encode(keys: Sequence[bytes]) -> Tensor:
-            pixels = torch.stack([self._preprocess(open_image(wanted[key])) for key in keys]).to(self._device)
+            pixels = torch.stack([self._pixels(key, wanted[key]) for key in keys]).to(self._device)
             with torch.inference_mode(), torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
                 return F.normalize(self._model.encode_image(pixels).float(), dim=-1)
 
@@ -90,9 +100,20 @@ class ImageFeatures:
         for features, _ in in_batches(missing, encode, batch_size=self._batch_size):
             fresh = dict(zip(missing[done : done + len(features)], features.cpu().numpy(), strict=True))
             done += len(fresh)
-            self._features.update(fresh)
+            whole = {key: value for key, value in fresh.items() if key not in self._broken}
+            self._features.update({key: np.full_like(value, np.nan) for key, value in fresh.items()} | whole)
             if self._store is not None:
-                self._store.write({self._space + key: value.astype("<f4").tobytes() for key, value in fresh.items()})
+                self._store.write({self._space + key: value.astype("<f4").tobytes() for key, value in whole.items()})
+
+    def _pixels(self, key: bytes, example: Example) -> Tensor:
+        """An image as the tower takes it, black where its file is broken."""
+        try:
+            image = open_image(example)
+        except BrokenFile as error:
+            self._broken[key] = str(error)
+            image = Image.new("RGB", (8, 8))
+        pixels: Tensor = self._preprocess(image)
+        return pixels
 
 
 def _same(seen: Sequence[Example], examples: Sequence[Example]) -> bool:

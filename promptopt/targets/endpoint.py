@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..core import Completion, Message, Reply, Usage
-from ..errors import ModelError, UserError, require
+from ..errors import ModelError, Unanswered, UserError, require
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -28,10 +28,6 @@ VARIABLE = re.compile(r"\$\{(\w+)\}")
 BLAMES_REQUEST = (400, 413, 414, 422)
 """Statuses that blame what was sent, and with it the prompt; others blame the address, the key or the server."""
 SECRET_HEADERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
-
-
-class Exhausted(ModelError):
-    """A transient error that outlasted the retries."""
 
 
 class Endpoint:
@@ -107,7 +103,7 @@ class Endpoint:
         """Send the request in the last message, within :meth:`open`; the other arguments say nothing to an endpoint.
 
         Raises:
-            Exhausted: a transient error outlasted the retries.
+            Unanswered: a transient error outlasted the retries.
             ModelError: the server refuses whatever it is sent.
             UserError: an environment variable is not set.
         """
@@ -153,7 +149,7 @@ class Endpoint:
                 wait = _retry_after(response, wait)
             if attempt == self._retries or wait > LONGEST_WAIT:
                 asked = f"; it asks to wait {wait:.0f} s" if wait > LONGEST_WAIT else ""
-                raise Exhausted(str(self._error(f"{failure} (after {attempt} retries{asked})")))
+                raise Unanswered(str(self._error(f"{failure} (after {attempt} retries{asked})")))
             time.sleep(wait)
         raise AssertionError("unreachable")
 

@@ -10,15 +10,14 @@ from contextlib import closing
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ..core import ChatModel, Example, Failed, Message, Prompt, Reply, Setup
-from ..errors import UserError
+from ..core import ChatModel, Example, Failed, Message, Missing, Prompt, Reply, Setup
+from ..errors import Unanswered, UserError
 from ..fanout import fan_out
-from .endpoint import Endpoint, Exhausted
+from .endpoint import Endpoint
 from .placeholders import fill, names, values
+from .replies import LOST
 
-MOST_LOST = 10
-"""So many requests in a row without an answer end the run: the server is down."""
-UNREADABLE, EMPTY, LOST = "no output in the answer", "empty", "requests lost after all retries"
+UNREADABLE, EMPTY = "no output in the answer", "empty"
 
 
 class Http:
@@ -32,8 +31,8 @@ class Http:
     answer without the output is :class:`promptopt.core.Failed`, and counted; if all answers to the first prompt are,
     the run ends, since ``output`` is wrong then. Failed is also what the server refuses for what was sent (400, 413,
     414, 422), with its words. Other refusals, such as for a wrong key, end the run. Where a transient error outlasts
-    the retries the output is None, unscored; but if none of a prompt's requests came through, or ten in a row did not,
-    the run ends, and can be resumed.
+    the retries the output is :class:`promptopt.core.Missing`, unscored; ten such errors in a row end the run, which can
+    be resumed.
 
     Args:
         url: where to send the request, http or https.
@@ -90,7 +89,6 @@ class Http:
         )
         self._billed: ChatModel = self._endpoint
         self._understood = False
-        self._lost_in_a_row = 0
 
     def begin(self, setup: Setup, /) -> None:
         """Bill the calls to the run."""
@@ -124,33 +122,26 @@ class Http:
             for _ in prompts:
                 yield self._read([next(replies) for _ in examples])
 
-    def _ask(self, prompt: Prompt, example: Example) -> Reply | Exhausted:
-        """What came back, or the transient error that outlasted the retries."""
+    def _ask(self, prompt: Prompt, example: Example) -> Reply | Missing:
+        """What came back."""
         known = values(example, prompt=prompt.text)
         url = fill(self._url, {name: quote(text, safe="", errors="replace") for name, text in known.items()})
         request = Message("user", json.dumps([url, _filled(self._body, known)]))
         try:
-            reply = self._billed.complete([request], temperature=0.0).replies[0]
-        except Exhausted as error:
-            self._lost_in_a_row += 1
-            if self._lost_in_a_row >= MOST_LOST:
-                raise
-            return error
-        self._lost_in_a_row = 0
-        return reply
+            return self._billed.complete([request], temperature=0.0).replies[0]
+        except Unanswered as error:
+            return Missing(f"{LOST}: {error}")
 
-    def _read(self, replies: Sequence[Reply | Exhausted]) -> list[Any]:
+    def _read(self, replies: Sequence[Reply | Missing]) -> list[Any]:
         """The outputs of one prompt."""
-        lost = [reply for reply in replies if isinstance(reply, Exhausted)]
-        if lost and len(lost) == len(replies):
-            raise lost[0]
-        outputs = [None if isinstance(reply, Exhausted) else self._output(reply) for reply in replies]
+        outputs = [reply if isinstance(reply, Missing) else self._output(reply) for reply in replies]
+        lost = sum(isinstance(output, Missing) for output in outputs)
         failed = Counter(output.reason.partition(":")[0] for output in outputs if isinstance(output, Failed))
-        if failed[UNREADABLE] and failed.total() == len(replies) and not self._understood:
+        if failed[UNREADABLE] and failed.total() + lost == len(replies) and not self._understood:
             raise UserError(f"no answer of {self._endpoint.name} holds the output: {self._endpoint.problem}")
-        self._understood = self._understood or failed.total() + len(lost) < len(replies)
+        self._understood = self._understood or failed.total() + lost < len(replies)
         counts = {UNREADABLE: "unreadable replies", EMPTY: "empty replies"}
-        for what, n in [*failed.items(), (LOST, len(lost))]:
+        for what, n in [*failed.items(), (LOST, lost)]:
             if n:
                 self._setup.count(counts.get(what, what), n)
         return outputs

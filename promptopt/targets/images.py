@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core import Example
-from ..errors import UserError, require
+from ..errors import BrokenFile, UserError, require
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["image_bytes", "open_image"]
+__all__ = ["BROKEN", "image_bytes", "open_image"]
+
+BROKEN = "broken files"
+"""Why an example is unscored; coverage counts by it."""
 
 
 def open_image(example: Example) -> Image:
@@ -23,7 +26,8 @@ def open_image(example: Example) -> Image:
     Its input is a path, a PIL image, or a uint8 array ``(height, width)`` or ``(height, width, 3)``.
 
     Raises:
-        UserError: the image is missing or broken, or the input is no image; the message names it.
+        BrokenFile: the file cannot be decoded; the message names it.
+        UserError: there is no such file, or the input is no image; the message names it.
         MissingExtra: Pillow is not installed.
     """
     images = require("PIL.Image", extra="vlm")
@@ -48,7 +52,9 @@ def open_image(example: Example) -> Image:
     except Exception as error:  # decoders raise nearly anything on damaged files
         unknown = type(error).__name__ == "UnidentifiedImageError"
         reason = "it is no image that Pillow knows" if unknown else error
-        raise UserError(f"example {example.id!r}: cannot decode {str(given)!r}: {reason}. Mend or remove it.") from None
+        raise BrokenFile(
+            f"example {example.id!r}: cannot decode {str(given)!r}: {reason}. Mend or remove it."
+        ) from None
 
 
 def _rgb(image: Image) -> Image:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..attachments import picture_of
-from ..core import BatchTarget, Begins, Example, Failed, Picture, Prompt, Setup, Target
+from ..core import BatchTarget, Begins, Example, Failed, Missing, Picture, Prompt, Setup, Target
 
 __all__ = ["Pictures", "picture_in"]
 
@@ -38,7 +38,7 @@ class Pictures:
         """What the other target says."""
         return self._target.problem_with(prompt)
 
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Picture | Failed | None]:
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Picture | Failed | Missing | None]:
         """One picture per example, in order.
 
         Raises:
@@ -49,7 +49,7 @@ class Pictures:
 
     def run_batch(
         self, prompts: Sequence[Prompt], examples: Sequence[Example], /
-    ) -> Iterator[list[Picture | Failed | None]]:
+    ) -> Iterator[list[Picture | Failed | Missing | None]]:
         """What ``run`` returns, prompt by prompt; made side by side where the other target can.
 
         Raises:
@@ -62,8 +62,8 @@ class Pictures:
         for outputs in batches:
             yield [self._picture(output) for output in outputs]
 
-    def _picture(self, output: Any) -> Picture | Failed | None:
-        if output is None or isinstance(output, Failed | Picture):
+    def _picture(self, output: Any) -> Picture | Failed | Missing | None:
+        if output is None or isinstance(output, Failed | Missing | Picture):
             return output
         if (found := picture_in(output)) is None:
             self._setup.count("outputs that are no pictures")

@@ -1,10 +1,37 @@
-"""Replies of chat models that came but cannot be used."""
+"""Replies of chat models that did not come, or came but cannot be used."""
 
 from __future__ import annotations
 
-from ..core import ChatModel, Failed, Message, Reply, Setup
+from collections.abc import Sequence
 
-__all__ = ["unusable"]
+from ..core import ChatModel, Failed, Message, Missing, Reply, Setup
+from ..errors import Rejected, Unanswered
+
+__all__ = ["LOST", "asked", "unusable"]
+
+LOST, REJECTED = "requests lost after all retries", "requests rejected by the provider"
+
+
+def asked(
+    model: ChatModel, messages: Sequence[Message], *, temperature: float, seed: int, setup: Setup
+) -> Reply | Failed | Missing:
+    """The reply to one conversation, or why there is none, counted.
+
+    A provider that refuses a request for what stands in it refuses the prompt or the example: that has failed. An error
+    that outlasts all retries is no fault of theirs.
+
+    Raises:
+        ModelError: the provider refuses whatever it is asked, or nothing was answered for long; the run says when.
+    """
+    try:
+        replies = model.complete(messages, n=1, temperature=temperature, seed=seed).replies
+    except Unanswered as error:
+        setup.count(LOST)
+        return Missing(f"{LOST}: {error}")
+    except Rejected as error:
+        setup.count(REJECTED)
+        return Failed(f"{REJECTED}: {error}")
+    return replies[0] if replies else Reply("")
 
 
 def unusable(reply: Reply, *, model: ChatModel, setup: Setup) -> Failed | None:

@@ -9,11 +9,11 @@ import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 
-from ..core import ChatModel, Example, Failed, Message, Picture, Prompt, Reply, Setup
-from ..errors import UserError
+from ..core import ChatModel, Example, Failed, Message, Missing, Picture, Prompt, Reply, Setup
+from ..errors import BrokenFile, UserError
 from ..fanout import fan_out
-from .images import open_image
-from .replies import unusable
+from .images import BROKEN, open_image
+from .replies import asked, unusable
 
 __all__ = ["VlmClassifier"]
 
@@ -39,7 +39,9 @@ class VlmClassifier:
 
     An output is the name of the class that the reply names: it is that name, but for case and punctuation around it, or
     it contains that name and no other. Refused and empty replies, cut-off ones in which there is no such name, and
-    those that name no class or several, are :class:`promptopt.core.Failed`, and counted.
+    those that name no class or several, are :class:`promptopt.core.Failed`, and counted; so are requests that the
+    provider refuses for what stands in them. One that got no answer after all retries is
+    :class:`promptopt.core.Missing`, and so is an image that cannot be decoded.
 
     Every call has a seed of its own, drawn from the run's seed, the prompt and the example. Each image is made smaller
     where it has to be, encoded once and kept in memory: as PNG, or as JPEG where that is larger than 100 kB.
@@ -90,20 +92,22 @@ class VlmClassifier:
         """Why this prompt cannot be run: it is empty."""
         return None if prompt.text.strip() else "the prompt is empty; write a question about the picture."
 
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str | Failed]:
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str | Failed | Missing]:
         """Names of classes, in order.
 
         An example's input is a path, a PIL image, or a uint8 array ``(height, width)`` or ``(height, width, 3)``.
 
         Raises:
             BudgetExhausted: the next call would exceed the budget.
-            ModelError: the provider refused for good.
-            UserError: an image is missing or broken.
+            ModelError: the provider refuses whatever it is asked, or ten requests in a row got no answer.
+            UserError: there is no such image.
         """
         (outputs,) = self.run_batch([prompt], examples)
         return outputs
 
-    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[str | Failed]]:
+    def run_batch(
+        self, prompts: Sequence[Prompt], examples: Sequence[Example], /
+    ) -> Iterator[list[str | Failed | Missing]]:
         """What ``run`` returns, prompt by prompt, each as soon as it is complete; all calls are made side by side.
 
         Raises:
@@ -116,12 +120,14 @@ class VlmClassifier:
 
     # ── What is sent ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ask(self, prompt: Prompt, example: Example) -> Reply:
+    def _ask(self, prompt: Prompt, example: Example) -> Reply | Failed | Missing:
         stream = self._setup.rng(STREAM, zlib.crc32(_bytes(prompt.text)), zlib.crc32(_bytes(example.id)))
-        message = Message("user", self.question(prompt), (self._picture(example),))
+        try:
+            message = Message("user", self.question(prompt), (self._picture(example),))
+        except BrokenFile as error:
+            return Missing(f"{BROKEN}: {error}")
         seed = int(stream.integers(2**31))
-        completion = self._billed.complete([message], n=1, temperature=self._temperature, seed=seed)
-        return completion.replies[0] if completion.replies else Reply("")
+        return asked(self._billed, [message], temperature=self._temperature, seed=seed, setup=self._setup)
 
     def question(self, prompt: Prompt) -> str:
         """The text that is sent beside the picture."""
@@ -138,7 +144,9 @@ class VlmClassifier:
 
     # ── What comes back ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, reply: Reply) -> str | Failed:
+    def _read(self, reply: Reply | Failed | Missing) -> str | Failed | Missing:
+        if not isinstance(reply, Reply):
+            return reply
         failed = unusable(reply, model=self._model, setup=self._setup)
         if (failed is None or reply.finish == "length") and (name := self.class_in(reply.text)):
             return name
@@ -157,7 +165,8 @@ def encode(example: Example, *, max_side: int) -> Picture:
     """An example's image as a provider takes it.
 
     Raises:
-        UserError: it is missing or broken.
+        BrokenFile: it cannot be decoded.
+        UserError: there is no such file.
     """
     image = open_image(example)
     image.thumbnail((max_side, max_side))

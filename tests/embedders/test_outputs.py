@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import promptopt
-from promptopt.core import Example, Failed, Picture, Prompt
+from promptopt.core import Example, Failed, Missing, Picture, Prompt
 from promptopt.embedders.ngrams import Ngrams
 from promptopt.embedders.outputs import Outputs
-from promptopt.errors import UserError
+from promptopt.errors import ModelError, UserError
 from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.distinct import Distinct
 from promptopt.optimizers.pools import ListPool
@@ -52,6 +52,13 @@ def test_a_prompt_lies_where_its_outputs_lie() -> None:
     said = [[speaks(prompt, example) or "" for example in embedder._shown] for prompt in prompts]
     cosines = [inner.embed([a]) @ inner.embed([b]).T for a, b in zip(said[0], said[2], strict=True)]
     assert rows[0] @ rows[2] == pytest.approx(float(np.mean(cosines)))
+
+
+def test_an_output_that_was_lost_ends_the_run_since_it_may_come_when_the_run_resumes() -> None:
+    embedder = Outputs(target=Function(function=lambda prompt, example: Missing("lost: HTTP 500")), examples=EXAMPLES)
+    embedder.begin(FakeSetup())
+    with pytest.raises(ModelError, match="cannot be embedded without its output: lost: HTTP 500"):
+        embedder.embed(["say it"])
 
 
 def test_the_examples_are_drawn_once_by_the_runs_seed() -> None:

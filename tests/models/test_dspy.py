@@ -14,7 +14,7 @@ import pytest
 
 import promptopt
 from promptopt.core import Message, Reply, Usage
-from promptopt.errors import MissingExtra, ModelError, UserError
+from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
 from promptopt.models import wire
 from promptopt.models.dspy import DSPy
 
@@ -135,6 +135,55 @@ def test_transient_errors_are_retried_and_only_the_answer_is_billed(engine: str,
         done = model(server, engine, num_retries=1).complete(HELLO)
     assert (done.replies, done.usage) == ((Reply("Hi"),), Usage(1, 12, 5))
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind"),
+    [
+        (400, "This is too long.", Rejected),
+        (401, "Incorrect API key provided.", ModelError),
+        (404, "The model `m` does not exist.", ModelError),
+        (429, "Slow down.", Unanswered),
+        (500, "Oops.", Unanswered),
+    ],
+)
+def test_an_error_is_of_one_request_or_of_all(engine: str, status: int, said: str, kind: type[ModelError]) -> None:
+    with serving(failure(status, said)) as server, pytest.raises(ModelError) as caught:
+        model(server, engine, num_retries=0).complete(HELLO)
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "missing"),
+    [
+        ("openai/m", {}, "OPENAI_API_KEY"),
+        ("openai/m", {"api_base": "http://127.0.0.1:9/v1"}, "OPENAI_API_KEY"),
+        ("anthropic/m", {}, "ANTHROPIC_API_KEY"),
+        ("gemini/m", {}, "GEMINI_API_KEY or GOOGLE_API_KEY"),
+        ("ollama_chat/m", {}, None),
+        ("mistral/m", {}, None),  # DSPy leaves it to litellm
+        ("openai/m", {"engine": "litellm"}, None),
+    ],
+)
+def test_a_missing_key_is_told_beforehand(
+    monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, Any], missing: str | None
+) -> None:
+    pytest.importorskip("dspy")
+    for variable in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    chat = DSPy(model=name, options=options)
+    if missing is None:
+        chat.check_key()
+        return
+    with pytest.raises(UserError, match=f"^dspy:{name} needs a key: set the environment variable {missing}.$"):
+        chat.check_key()
+    monkeypatch.setenv(missing.split(" or ")[-1], KEY)
+    chat.check_key()
+
+
+def test_the_key_of_an_lm_is_known() -> None:
+    dspy = pytest.importorskip("dspy")
+    DSPy(model=dspy.LM("groq/m", api_key=KEY)).check_key()
 
 
 def test_a_transient_error_that_lasts_is_final_after_the_retries(engine: str) -> None:

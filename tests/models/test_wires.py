@@ -17,12 +17,12 @@ from rich.console import Console
 
 import promptopt
 from promptopt.core import Message, Reply, Usage
-from promptopt.errors import MissingExtra, ModelError, UserError
+from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
 from promptopt.models import wire as wire_module
 from promptopt.models.cache import CachedModel
 from promptopt.show import show
 
-from .openai_server import HANG, RESET, SOON, Answer, Request, Server, events, serving
+from .openai_server import HANG, RESET, SOON, Answer, Request, Server, events, failure, serving
 from .wires import CHAT_STREAM, KEY, PICTURE, WIRES, Wire, chat_chunk, chat_usage
 
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]
@@ -158,6 +158,49 @@ def test_final_errors_are_not_retried_and_carry_message_and_request_id(wire: Wir
     assert shown.startswith(f"{wire.make.provider}:m: {said.replace(KEY, '[key]')} (HTTP {status}) [request req_7]")
     assert {401: wire.key_variable, 404: "base_url"}.get(status, "") in shown
     assert len(server.requests) == 1
+
+
+@every_wire
+@pytest.mark.parametrize(
+    ("status", "said", "kind"),
+    [
+        (400, "This is too long.", Rejected),
+        (413, "This is too large.", Rejected),
+        (422, "This cannot be read.", Rejected),
+        (400, "Your credit balance is too low to access the API.", ModelError),
+        (401, "Incorrect API key provided.", ModelError),
+        (402, "Payment required.", ModelError),
+        (403, "Not for you.", ModelError),
+        (404, "The model `m` does not exist.", ModelError),
+        (429, "Slow down.", Unanswered),
+        (500, "Oops.", Unanswered),
+        (529, "Overloaded.", Unanswered),
+    ],
+)
+def test_an_error_is_of_one_request_or_of_all(wire: Wire, status: int, said: str, kind: type[ModelError]) -> None:
+    with serving(wire.failure(status, said)) as server, pytest.raises(ModelError) as caught:
+        wire.model(server, retries=0).complete(HELLO)
+    assert type(caught.value) is kind
+
+
+@every_wire
+def test_a_lost_connection_is_of_one_request(wire: Wire) -> None:
+    with serving(RESET) as server, pytest.raises(Unanswered):
+        wire.model(server, retries=0).complete(HELLO)
+
+
+@every_stream
+def test_a_broken_stream_is_of_one_request(wire: Wire) -> None:
+    assert wire.cut
+    with serving(wire.cut) as server, pytest.raises(Unanswered):
+        wire.model(server, retries=0).complete(HELLO)
+
+
+def test_a_used_up_quota_is_final_whatever_the_status() -> None:
+    answer = failure(429, "You exceeded your current quota.", type="insufficient_quota", code="insufficient_quota")
+    with serving(answer) as server, pytest.raises(ModelError) as caught:
+        WIRES[0].model(server, retries=0).complete(HELLO)
+    assert type(caught.value) is ModelError
 
 
 TRANSIENT: dict[str, Callable[[Wire], Answer]] = {

@@ -37,6 +37,14 @@ def noisy(mean: float, seed: int, count: int = 60) -> list[float | None]:
     return [float(v) for v in np.clip(rng.normal(mean, 0.05, count), 0, 1)]
 
 
+def test_the_table_says_how_many_examples_a_score_rests_on(tmp_path: Path) -> None:
+    values = noisy(0.5, 0)
+    found = compare(run(tmp_path / "a", [None, *values[1:]]), run(tmp_path / "b", values))
+    [runs, _] = found.tables()
+    assert [(row["examples"], row.get("unscored")) for row in runs.rows] == [(59, 1), (60, None)]
+    assert "unscored" in [column.key for column in runs.columns]
+
+
 def test_a_clear_difference_and_none(tmp_path: Path) -> None:
     folders = [
         run(tmp_path / name, noisy(mean, i)) for i, (name, mean) in enumerate({"a": 0.5, "b": 0.5, "c": 0.7}.items())

@@ -63,6 +63,12 @@ def blocks(page: Page, section: str) -> Any:
     return found.blocks
 
 
+def test_a_verdict_on_a_part_of_the_examples_says_so_first(folder: Path) -> None:
+    headline = blocks(run_page(folder), "verdict")[0]
+    assert headline.text.startswith("On 39 of 40 held-out examples only, 1 could not be scored: ")
+    assert "only" not in headline.details
+
+
 def test_replies_stand_beside_their_examples(folder: Path) -> None:
     story = Story.read(folder)
     found = {one.id: one for one in outcomes(story, None)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.core import Case, Coverage, Example, Failed, Mark, Metric, Picture, Prompt, Rate, Rating
+from promptopt.core import Case, Coverage, Example, Failed, Mark, Metric, Missing, Picture, Prompt, Rate, Rating
 from promptopt.errors import UserError
 from promptopt.metrics.answers import MultipleChoice, Numeric
 from promptopt.metrics.classification import Accuracy, LogProbability, Margin
@@ -124,6 +124,16 @@ def test_what_fails_for_outside_reasons_is_unscored(name: str) -> None:
     assert rating.per_example == pytest.approx([of.best, math.nan], nan_ok=True)
     assert rating.value == pytest.approx(of.best)
     assert rating.coverage == Coverage(2, 1, 0, {"no output": 1})
+
+
+@ANY_METRIC
+def test_a_missing_output_says_why(name: str) -> None:
+    of = METRICS[name]
+    rating = rated(of.make(), of.label, of.right, Missing("lost: HTTP 500"), cases=True)
+    assert rating.per_example == pytest.approx([of.best, math.nan], nan_ok=True)
+    assert rating.coverage == Coverage(2, 1, 0, {"lost": 1})
+    assert "lost: HTTP 500" in rating.feedback
+    assert (rating.cases[1].output, rating.cases[1].reason) == (None, "lost: HTTP 500")
 
 
 @ANY_METRIC

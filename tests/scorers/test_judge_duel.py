@@ -9,8 +9,21 @@ from typing import Any
 
 import pytest
 
-from promptopt.core import Choice, Coverage, Duel, Example, Failed, Message, Preference, Prompt, Rate, Reply, Usage
-from promptopt.errors import NothingUsable, UserError
+from promptopt.core import (
+    Choice,
+    Coverage,
+    Duel,
+    Example,
+    Failed,
+    Message,
+    Missing,
+    Preference,
+    Prompt,
+    Rate,
+    Reply,
+    Usage,
+)
+from promptopt.errors import NothingUsable, Unanswered, UserError
 from promptopt.scorers import WinRate
 from promptopt.scorers.judge import JudgeReport
 from promptopt.scorers.judge_duel import JudgeDuel
@@ -240,6 +253,34 @@ def test_an_undecided_duel_says_why() -> None:
     assert (answer.winner, answer.details["reasons"]) == ("unknown", {"verdicts unreadable": 4})
     answer, _ = duel(judge(likes("good")))
     assert answer.details == {}
+
+
+def test_a_duel_that_the_judge_could_not_answer_is_unknown_and_says_why() -> None:
+    def broken(messages: Sequence[Message]) -> str:
+        raise Unanswered("m: busy (HTTP 529)")
+
+    answer, _ = duel(ScriptedModel(broken))
+    assert (answer.winner, answer.details["reasons"]) == ("unknown", {"verdicts lost after all retries": 4})
+
+
+def test_one_lost_verdict_leaves_its_pair_out() -> None:
+    calls = 0
+
+    def reply(messages: Sequence[Message]) -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise Unanswered("m: busy")
+        return json.dumps({"better": likes("good")(*shown(messages))})
+
+    answer, _ = duel(ScriptedModel(reply))
+    assert answer.winner == "a"
+    assert answer.details == {"pairs": 4, "counted": 3, "reasons": {"verdicts lost after all retries": 1}}
+
+
+def test_an_output_that_is_missing_is_not_judged_and_says_why() -> None:
+    answer, _ = duel(judge(likes("good")), {"good": Missing("requests lost: HTTP 500")})
+    assert (answer.winner, answer.details["reasons"]) == ("unknown", {"requests lost": 4})
 
 
 def test_a_judge_that_is_never_read_ends_the_run_with_reason_and_remedy() -> None:

@@ -25,7 +25,7 @@ from promptopt.core import (
     Setup,
     Usage,
 )
-from promptopt.errors import ModelError, NothingUsable, UserError
+from promptopt.errors import ModelError, NothingUsable, Rejected, Unanswered, UserError
 from promptopt.optimizers import HillClimb, LexicalProposer
 from promptopt.scorers import BradleyTerry
 from promptopt.scorers.judge_rating import JudgeRating
@@ -348,6 +348,47 @@ def test_coverage_says_why_verdicts_are_missing() -> None:
     coverage = rating_of(replies).coverage
     reasons = {"verdicts unreadable": 1, "verdicts refused": 1, "verdicts cut at max_tokens": 1}
     assert coverage == Coverage(4, 1, 0, reasons)
+
+
+def failing(kind: type[ModelError], *inputs: str) -> ScriptedModel:
+    """A judge whose provider fails at some inputs."""
+
+    def reply(messages: Sequence[Message]) -> str:
+        if any(one in messages[-1].text for one in inputs):
+            raise kind("m: it broke (HTTP 500)")
+        return verdict("good")
+
+    return ScriptedModel(reply)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(Unanswered, "verdicts lost after all retries"), (Rejected, "verdicts rejected by the provider")],
+)
+def test_a_verdict_that_the_provider_does_not_give_is_unscored(kind: type[ModelError], reason: str) -> None:
+    setup = FakeSetup()
+    rating = rating_of(failing(kind, "question 1"), setup=setup)
+    assert rating.per_example == pytest.approx([0.75, math.nan, 0.75, 0.75], nan_ok=True)
+    assert rating.coverage == Coverage(4, 3, 0, {reason: 1})
+    assert f"{reason}: m: it broke (HTTP 500)" in rating.feedback
+    assert setup.counts[reason] == 1
+
+
+def test_an_own_answer_that_was_lost_is_asked_for_again() -> None:
+    broken = True
+
+    def reply(messages: Sequence[Message]) -> str:
+        if broken and "question 1" in messages[-1].text and "Reply with the answer" in messages[0].text:
+            raise Unanswered("m: busy")
+        return verdict("good")
+
+    scorer = JudgeRating(model=ScriptedModel(reply), target=Echo(), examples=EXAMPLES, self_reference=True, workers=1)
+    scorer.begin(FakeSetup())
+    (first,) = scorer.answer([Rate(Prompt("p"))])
+    broken = False
+    (second,) = scorer.answer([Rate(Prompt("q"))])
+    assert first.coverage == Coverage(4, 3, 0, {"no own answer of the judge": 1})
+    assert second.coverage == Coverage(4, 4)
 
 
 def test_a_judge_that_is_never_read_ends_the_run_with_reason_and_remedy() -> None:

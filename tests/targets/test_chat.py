@@ -12,8 +12,8 @@ import pytest
 
 from promptopt.budget import Budget
 from promptopt.config import call
-from promptopt.core import Completion, Example, Failed, Message, Prompt, Rate, Rating, Reply, Setup
-from promptopt.errors import BudgetExhausted, ModelError, UnknownName, UserError
+from promptopt.core import Completion, Example, Failed, Message, Missing, Prompt, Rate, Rating, Reply, Setup
+from promptopt.errors import BudgetExhausted, ModelError, Rejected, Unanswered, UnknownName, UserError
 from promptopt.ledger import Ledger
 from promptopt.loop import Run
 from promptopt.optimizers import RandomSearch
@@ -188,6 +188,23 @@ def test_a_final_no_ends_the_rest() -> None:
     with pytest.raises(ModelError, match="wrong key"):
         list(target.run_batch([P] * 100, EXAMPLES))
     assert len(asked) <= 4
+
+
+def test_one_request_that_fails_for_good_ends_nothing() -> None:
+    answers = iter([Unanswered("m: busy (HTTP 500)"), Rejected("m: too long (HTTP 400)"), "red"])
+
+    def reply(messages: Sequence[Message]) -> str:
+        if isinstance(answer := next(answers), ModelError):
+            raise answer
+        return answer
+
+    target, _, setup = begun(reply, workers=1)
+    assert target.run(P, EXAMPLES[:3]) == [
+        Missing("requests lost after all retries: m: busy (HTTP 500)"),
+        Failed("requests rejected by the provider: m: too long (HTTP 400)"),
+        "red",
+    ]
+    assert setup.counts == {"requests lost after all retries": 1, "requests rejected by the provider": 1}
 
 
 # ── In a run ──────────────────────────────────────────────────────────────────────────────────────────────────────

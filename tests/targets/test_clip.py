@@ -21,9 +21,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from promptopt.config import build
-from promptopt.core import BatchTarget, Example, Prompt
+from promptopt.core import BatchTarget, Coverage, Example, Prompt, Rate
 from promptopt.errors import UnknownName, UserError
 from promptopt.metrics.classification import Accuracy, LogProbability
+from promptopt.scorers import MetricScorer
 from promptopt.targets import clip, clip_models
 from promptopt.targets.clip import Clip
 from promptopt.testing.contracts import TargetContract
@@ -297,3 +298,18 @@ def test_importing_loads_nothing_and_loading_installs_no_log_handler(folder: Pat
 def test_a_gpu_agrees_with_the_cpu(make: Any) -> None:
     on_gpu = make(device="cuda").run(Prompt("a {}"), examples())
     np.testing.assert_allclose(on_gpu, make(device="cpu").run(Prompt("a {}"), examples()), atol=0.1)
+
+
+def test_a_broken_file_leaves_its_example_unscored_and_says_so(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    examples = [Example(str(i), rng.integers(0, 255, (20, 20), dtype=np.uint8), "cat") for i in range(3)]
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    target = Clip(classes=["cat", "dog"], cache=None)
+    for metric in (Accuracy(classes=["cat", "dog"]), LogProbability(classes=["cat", "dog"])):
+        ratings = []
+        for broken in ([], [Example("broken", str(tmp_path / "broken.png"), "cat")]):
+            scorer = MetricScorer(target=target, metric=metric, examples=[*broken, *examples])
+            ratings += scorer.answer([Rate(Prompt("a photo of a {}"))])
+        assert ratings[1].value == pytest.approx(ratings[0].value)
+        assert ratings[1].coverage == Coverage(4, 3, 0, {"broken files": 1})
+        assert "cannot decode" in ratings[1].feedback

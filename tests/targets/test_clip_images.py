@@ -19,7 +19,9 @@ from PIL import Image
 
 from promptopt.core import Example
 from promptopt.errors import UserError
+from promptopt.targets import clip_images
 from promptopt.targets.clip_images import ImageFeatures
+from promptopt.targets.images import open_image
 
 from .conftest import shaken
 
@@ -149,18 +151,40 @@ def test_another_model_does_not_read_these_features(
     assert counted.seen == N
 
 
-def test_batches_before_an_interruption_are_kept(make: Maker, tmp_path: Path) -> None:
+def test_batches_before_an_interruption_are_kept(make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     features, counted = make(tmp_path)
     with pytest.raises(UserError):
         features.of([*examples(6), Example("missing", np.zeros((4, 4, 3)), "a")])
     assert counted.seen == 0  # contents are read first
-    (tmp_path / "broken.png").write_bytes(b"not an image")
-    with pytest.raises(UserError):
-        features.of([*examples(6), Example("broken", tmp_path / "broken.png", "a")])
+
+    def interrupted(example: Example) -> Any:
+        if example.id == "last":
+            raise KeyboardInterrupt
+        return open_image(example)
+
+    monkeypatch.setattr(clip_images, "open_image", interrupted)
+    (tmp_path / "last.png").write_bytes(b"never read")
+    with pytest.raises(KeyboardInterrupt):
+        features.of([*examples(6), Example("last", tmp_path / "last.png", "a")])
     assert counted.seen == 6
     features, counted = make(tmp_path)
     features.of(examples(6))
     assert counted.seen == 0
+
+
+def test_a_broken_file_has_no_features_and_harms_no_other(make: Maker, tmp_path: Path) -> None:
+    whole, _ = make(None)
+    expected = whole.of(examples(6)).numpy()
+    broken = Example("broken", tmp_path / "broken.png", "a")
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    for _ in range(2):  # it is not remembered on disk, so that it can be mended
+        features, _ = make(tmp_path)
+        asked = [broken, *examples(6)]
+        rows = features.of(asked).numpy()
+        assert np.isnan(rows[0]).all()
+        np.testing.assert_allclose(rows[1:], expected, rtol=1e-5, atol=1e-6)
+        assert list(features.broken(asked)) == [0]
+        assert "it is no image that Pillow knows" in features.broken([broken])[0]
 
 
 def scribble(path: Path) -> None:
@@ -204,7 +228,6 @@ def test_a_flipped_bit_in_a_feature_is_noticed(make: Maker, tmp_path: Path) -> N
     ("given", "said"),
     [
         ("nowhere/cat.png", "nowhere/cat.png"),
-        (Path(__file__), "test_clip_images.py"),
         (Path(__file__).parent, "cannot read"),
         (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\)"),
         (np.zeros((4, 4)), "float64"),
@@ -218,7 +241,9 @@ def test_what_is_no_image_is_named(given: Any, said: str, make: Maker) -> None:
 
 
 def test_a_torn_image_is_named(make: Maker, tmp_path: Path) -> None:
+    features, _ = make()
     Image.fromarray(pixels(0)).save(tmp_path / "torn.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "torn.png").read_bytes()[:300])
-    with pytest.raises(UserError, match=r"torn\.png"):
-        make()[0].of([Example("1", tmp_path / "torn.png", "a")])
+    torn = Example("1", tmp_path / "torn.png", "a")
+    assert np.isnan(features.of([torn]).numpy()).all()
+    assert "torn.png" in features.broken([torn])[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import struct
 import threading
@@ -18,10 +19,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from typer.testing import CliRunner
 
+import promptopt
 from promptopt.budget import Budget
+from promptopt.cli import app
 from promptopt.config import build
-from promptopt.core import Example, Failed, Picture, Prompt
+from promptopt.core import Example, Failed, Missing, Picture, Prompt
 from promptopt.errors import ModelError, UnknownName, UserError
 from promptopt.ledger import Ledger
 from promptopt.loop import Run
@@ -303,6 +307,15 @@ def refused(server: Server, **options: Any) -> str:
     return str(caught.value)
 
 
+def lost(server: Server, **options: Any) -> str:
+    """Why there is no output for outside reasons; the key does not stand in it."""
+    target, _ = begun(server, headers={"Authorization": "Bearer ${MY_KEY}"}, **options)
+    (output,) = target.run(P, EXAMPLES[:1])
+    assert isinstance(output, Missing)
+    assert KEY not in output.reason
+    return output.reason
+
+
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("MY_KEY", KEY)
@@ -341,23 +354,28 @@ def test_a_first_prompt_that_is_refused_does_not_end_the_run() -> None:
 def test_what_outlasts_the_retries_is_unscored_where_others_came_through() -> None:
     with serving(script=lambda r: Answer("busy", 503) if "input 1" in json.dumps(r.body) else shout(r)) as server:
         target, setup = begun(server)
-        assert target.run(P, EXAMPLES[:3]) == ["INPUT 0", None, "INPUT 2"]
+        first, lost, third = target.run(P, EXAMPLES[:3])
+    assert (first, third) == ("INPUT 0", "INPUT 2")
+    assert isinstance(lost, Missing)
+    assert re.fullmatch(r"requests lost after all retries: http:.* 503 .*busy.*\(after 2 retries\)", lost.reason)
     assert setup.counts == {"requests lost after all retries": 1}
 
 
 def test_a_server_that_is_down_ends_the_run_before_everything_was_tried() -> None:
     many = [Example(str(i), f"input {i}", "") for i in range(100)]
     with serving(script=lambda request: Answer("busy", 503)) as server:
-        target, _ = begun(server, retries=0)
-        with pytest.raises(ModelError, match="503"):
-            target.run(P, many)
-    assert len(server.requests) == 10
+        target = Http(url=server.url, body=BODY, output=OUTPUT, retries=0)
+        scorer = MetricScorer(target=target, metric=ExactMatch(), examples=many)
+        search = Run(RandomSearch(pool=ListPool(prompts=["p"])), scorer, start=[P])
+        with pytest.raises(ModelError, match=r"503.*\(10 calls in a row failed\)"):
+            search.search()
+    assert 10 <= len(server.requests) <= 10 + 8
 
 
 @pytest.mark.usefixtures("key")
 def test_what_outlasts_the_retries() -> None:
     with serving(script=lambda request: Answer("still broken", 500)) as server:
-        assert "still broken" in (message := refused(server))
+        assert "still broken" in (message := lost(server))
     assert message.endswith("(after 2 retries)")
     assert len(server.requests) == 3
 
@@ -365,14 +383,14 @@ def test_what_outlasts_the_retries() -> None:
 @pytest.mark.usefixtures("key")
 def test_a_hang_and_no_server() -> None:
     with serving(Answer(fault="hang")) as server:
-        assert "ReadTimeout" in refused(server, timeout=0.2, retries=0)
-    assert "ConnectError" in refused(server, retries=1)
+        assert "ReadTimeout" in lost(server, timeout=0.2, retries=0)
+    assert "ConnectError" in lost(server, retries=1)
 
 
 @pytest.mark.usefixtures("key")
 def test_a_server_that_asks_for_too_long_a_wait_is_given_up() -> None:
     with serving(Answer("come back", 429, {"retry-after": "3600"})) as server:
-        assert "it asks to wait 3600 s" in refused(server)
+        assert "it asks to wait 3600 s" in lost(server)
     assert len(server.requests) == 1
 
 
@@ -494,6 +512,35 @@ def test_pictures_stand_beside_the_ledger_and_one_refusal_ends_nothing(tmp_path:
     refused = resumed.steps[2].answer.cases[0]
     assert refused.reason.startswith("HTTP 400: Bad Request")
     assert resumed.steps[3].answer.cases[0].output == f"pictures/{picture.name} ({len(PNG):,} bytes)"
+
+
+def test_requests_for_pictures_have_a_price_and_the_budget_counts_it(tmp_path: Path) -> None:
+    with serving(script=lambda request: Answer({"data": [{"b64_json": base64.b64encode(PNG).decode()}]})) as server:
+        target: dict[str, Any] = {
+            "name": "pictures",
+            "target": {
+                "name": "http",
+                "url": server.url,
+                "body": {"prompt": "{prompt} {input}"},
+                "output": "data.0.b64_json",
+                "price": 0.04,
+            },
+        }
+        result = promptopt.optimize(
+            start="Paint.",
+            target=target,
+            data=EXAMPLES[:2],
+            metric=lambda output, example: float(output == Picture(PNG)),
+            optimizer={"name": "random-search", "pool": {"name": "list", "prompts": [f"Paint {i}." for i in range(9)]}},
+            budget=Budget(dollars=0.3),
+            verdict=False,
+            run=tmp_path,
+        )
+        n = len(server.requests)
+    assert n == 7
+    assert (result.stop_reason, result.costs.calls) == ("budget: dollars", n)
+    assert result.costs.dollars == pytest.approx(0.04 * n)
+    assert f"${0.04 * n:.2f}" in CliRunner().invoke(app, ["show", str(tmp_path)]).output
 
 
 # ── Mistakes ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -17,8 +17,8 @@ from PIL import Image
 
 from promptopt import optimize
 from promptopt.config import call
-from promptopt.core import Dataset, Example, Failed, Message, Picture, Prompt, Reply
-from promptopt.errors import UserError
+from promptopt.core import Dataset, Example, Failed, Message, Missing, Picture, Prompt, Reply
+from promptopt.errors import ModelError, Rejected, Unanswered, UserError
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools import ListPool
 from promptopt.targets.vlm import VlmClassifier, encode
@@ -209,6 +209,23 @@ def test_refused_empty_and_truncated_replies_are_counted_and_failed_unless_they_
     assert setup.counts == {"refused replies": 1, "empty replies": 1, "truncated replies": 2}
 
 
+def test_one_request_that_fails_for_good_ends_nothing() -> None:
+    answers = iter([Unanswered("m: busy (HTTP 500)"), Rejected("m: too long (HTTP 400)"), "red"])
+
+    def reply(messages: Sequence[Message]) -> str:
+        if isinstance(answer := next(answers), ModelError):
+            raise answer
+        return answer
+
+    target, _, setup = begun(reply, workers=1)
+    assert target.run(P, EXAMPLES[:3]) == [
+        Missing("requests lost after all retries: m: busy (HTTP 500)"),
+        Failed("requests rejected by the provider: m: too long (HTTP 400)"),
+        "red",
+    ]
+    assert setup.counts == {"requests lost after all retries": 1, "requests rejected by the provider": 1}
+
+
 # ── In a run ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 DATA = Dataset("colours", train=tuple(EXAMPLES), test=tuple(EXAMPLES), classes=CLASSES)
@@ -281,11 +298,14 @@ def test_an_image_that_is_none_is_named(given: Any, said: str) -> None:
     assert not model.calls
 
 
-def test_a_broken_image_is_named(tmp_path: Path) -> None:
+def test_a_broken_image_stays_unscored(tmp_path: Path) -> None:
     file = io.BytesIO()
     image("red", (64, 64)).save(file, "PNG")
     for data, said in ((b"no image", "no image that Pillow knows"), (file.getvalue()[:60], "cannot decode")):
         (tmp_path / "bad.png").write_bytes(data)
         target, _, _ = begun(workers=1)
-        with pytest.raises(UserError, match=said):
-            target.run(P, [Example("e", tmp_path / "bad.png", "red")])
+        output, other = target.run(P, [Example("e", tmp_path / "bad.png", "red"), EXAMPLES[0]])
+        assert isinstance(output, Missing)
+        assert output.reason.startswith("broken files: example 'e': cannot decode")
+        assert said in output.reason
+        assert isinstance(other, str)
