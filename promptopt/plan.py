@@ -8,7 +8,7 @@ from typing import Any
 
 from .budget import Budget
 from .config import accepts, build, call, models_built
-from .core import Checks, Dataset, Duel, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from .core import Checks, Dataset, Duel, Example, HasViews, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from .errors import UserError
 from .loop import check_match
 from .scorers import FunctionScorer, MetricScorer
@@ -17,6 +17,8 @@ from .scorers.marking import FailedRule
 from .shorten import questions
 
 SPLITS = ("train", "dev", "test")
+VIEWS = 16  # of a training example, where there are few
+SHOTS = 4  # for each label are few: experiments/liu2024
 OPTIONS = (  # arguments that a plan holds as they are given
     "patience",
     "goal",
@@ -62,6 +64,7 @@ class Plan:
     failed: FailedRule
     reply_cache: bool
     in_flight: int
+    views: int
     recipe: Mapping[str, Any]
     models: Sequence[Any] = ()
 
@@ -105,6 +108,7 @@ class Plan:
             target=target,
             data=data,
             budget=_budget(given["budget"]),
+            views=_views(given, target, _examples(data, "train")),
             recipe=recipe,
             **{key: given[key] for key in OPTIONS},
         )
@@ -159,7 +163,7 @@ class Plan:
 
 
 def _check_numbers(given: Mapping[str, Any]) -> None:
-    least = {"seed": 0, "finalists": 1, "ensemble": 1, "patience": 1, "shorten": 0}
+    least = {"seed": 0, "finalists": 1, "ensemble": 1, "patience": 1, "shorten": 0, "views": 1}
     for key, number in least.items():
         if given[key] is not None and given[key] < number:
             raise UserError(f"{key} is {given[key]}; give at least {number}.")
@@ -245,7 +249,26 @@ def _metric_scorer(
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
     metric = build("metrics", names["metric"], where="metric", offered=offered)
     tiebreak = names["tiebreak"] and build("metrics", names["tiebreak"], where="tiebreak", offered=offered)
-    return MetricScorer(target=target, examples=examples, metric=metric, tiebreak=tiebreak, failed=given["failed"])
+    return MetricScorer(
+        target=target,
+        examples=examples,
+        metric=metric,
+        tiebreak=tiebreak,
+        failed=given["failed"],
+        views=_views(given, target, examples) if split == "train" else 1,
+    )
+
+
+def _views(given: Mapping[str, Any], target: Target | None, examples: Sequence[Example]) -> int:
+    """In how many copies training examples are tried: the user's number, or several where examples are few."""
+    if given["views"] is not None:
+        if given["views"] > 1 and not isinstance(target, HasViews):
+            raise UserError(
+                f"views is {given['views']}; give 1, or more than that for a target with views of examples, as clip."
+            )
+        return int(given["views"])
+    labels = {str(example.label) for example in examples}
+    return VIEWS if isinstance(target, HasViews) and len(examples) <= SHOTS * len(labels) else 1
 
 
 def _again(

@@ -6,9 +6,10 @@ not clearly fall without one, it goes. Clearly is by more than 1.5 standard erro
 Breiman et al., *Classification and Regression Trees*, 1984, with one; with one, filler words stayed, with two, accuracy
 on held-out images fell, see experiments/hill_climb). With fewer than 30 examples, or none, the rating may not fall at
 all, and its tiebreak by no more than a tenth: ten images right or wrong do not tell filler from what decides, their
-log-probability does (by the rating alone held-out accuracy fell, see experiments/liu2024). What stays is 1-minimal
-(Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002, whose minimising delta debugging
-begins with larger pieces): no single part can go.
+log-probability does (by the rating alone held-out accuracy fell, see experiments/liu2024). Where few examples are rated
+in several views, nearly every word moves the rating a little; it may then fall by half an example. What stays is
+1-minimal (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002, whose minimising delta
+debugging begins with larger pieces): no single part can go.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def shorten(
     rate: Rater,
     most: int,
     known: Mapping[Prompt, Rating] | None = None,
+    slack: float = 0.0,
 ) -> tuple[Prompt, Rating, bool]:
     """Drop parts for as long as the rating does not clearly fall.
 
@@ -78,6 +80,7 @@ def shorten(
         rate: gives ratings; may give fewer than asked.
         most: new ratings at the most.
         known: ratings that need not be asked for.
+        slack: by how much the rating may fall where examples are few.
 
     Returns:
         The prompt, its rating, and whether every part of it was tried.
@@ -90,18 +93,19 @@ def shorten(
             known |= rate(new)
             left -= len(new)
         rated = [prompt for prompt in prompts if prompt in known]
-        kept = [p for p in rated if not _falls(first, known[p], least=rating.value)]
+        kept = [p for p in rated if not _falls(first, known[p], least=rating.value, slack=slack)]
         if not kept:
             return best, rating, len(rated) == len(prompts)
         best = max(kept, key=lambda prompt: (known[prompt].value, -len(prompt.text), known[prompt].tiebreak))
         rating = known[best]
 
 
-def _falls(first: Rating, less: Rating, *, least: float) -> bool:
-    """Whether a rating is clearly lower than the first; with few examples, below ``least`` or of a lower tiebreak."""
+def _falls(first: Rating, less: Rating, *, least: float, slack: float) -> bool:
+    """Whether a rating is clearly lower than the first; with few examples, lower than both or of a lower tiebreak."""
     differences = _differences(first, less)
     if len(differences) < FEWEST:
-        return not less.value >= least or less.tiebreak < first.tiebreak - SLACK * abs(first.tiebreak)
+        lower = not less.value >= max(first.value, least) - slack
+        return lower or less.tiebreak < first.tiebreak - SLACK * abs(first.tiebreak)
     if less.value >= least:
         return False
     error = differences.std(ddof=1) / np.sqrt(len(differences))

@@ -1,4 +1,4 @@
-"""The main table of [Liu2024] at the scale that runs here: one labelled image per class, seven tasks, eight methods.
+"""The main table of [Liu2024] at the scale that runs here: one labelled image per class, seven tasks, eleven methods.
 
     python experiments/liu2024/run.py --seeds 10 --out runs.jsonl
     python experiments/liu2024/run.py --methods bayes "random search"   # some of the methods
@@ -22,6 +22,7 @@ import numpy as np
 from promptopt.api import execute
 from promptopt.config import build, read_recipe
 from promptopt.core import Dataset, Prompt
+from promptopt.plan import VIEWS
 from promptopt.targets.clip import Clip
 from promptopt.targets.clip_coop import CoOp
 from promptopt.verdict import interval
@@ -41,20 +42,28 @@ WRITTEN = {  # by somebody who knows what the images show and has not tried anyt
     "dice": "a photo of a die showing {}",
     "printed": "a photo of a printed digit {}",
 }
-PLAIN, HAND, POOL, RANDOM, BAYES, GOOD, BOTH, COOP = METHODS = (
+PLAIN, HAND, POOL, RANDOM, RANDOM_VIEWS, BARE, BAYES, GOOD, BOTH, COOP, COOP_VIEWS = METHODS = (
     "a photo of a {}",
     "hand-written",
     "best of the poor pool",
     "random search",
+    "random search, views",
+    "bayes, views = 1",
     "bayes",
     "good only",
     "good + bad",
     "CoOp (white-box)",
+    "CoOp, views",
 )
 PAIRS = [
     (BAYES, RANDOM),
     (BAYES, HAND),
     (BAYES, COOP),
+    (BAYES, COOP_VIEWS),
+    (BAYES, BARE),
+    (BAYES, RANDOM_VIEWS),
+    (RANDOM_VIEWS, RANDOM),
+    (BARE, RANDOM),
     (BOTH, HAND),
     (BOTH, POOL),
     (BOTH, RANDOM),
@@ -70,12 +79,14 @@ def recipe(method: str) -> dict[str, Any]:
     poor = table["optimizer"]["pool"]
     if method == POOL:
         table["optimizer"] = {"name": "random-search", "pool": poor}
-    elif method == RANDOM:
+    elif method in (RANDOM, RANDOM_VIEWS):
         table["optimizer"] = {"name": "random-search", "pool": {"name": "grammar"}}
-    elif method == BAYES:
+    elif method in (BARE, BAYES):
         table["optimizer"] = {"name": "bayes"}
     else:
         table["optimizer"]["feedback"] = "good" if method == GOOD else "good+bad"
+    if method in (BAYES, RANDOM_VIEWS):
+        del table["views"]  # as many as there are by default
     return table
 
 
@@ -89,8 +100,10 @@ def one_task(task: str, *, seed: int, targets: dict[str, Clip], methods: Sequenc
     """The methods on one task and seed; held-out accuracy on each backbone."""
     data = build("datasets", {**TASKS[task], "shots": 1, "seed": seed}, where="data")
     for method in methods:
-        if method == COOP:
-            learnt = CoOp().fit(targets["own"], data.train, rng=np.random.default_rng(seed))
+        if method in (COOP, COOP_VIEWS):
+            own = targets["own"]
+            shown = [own.view(example, n) if n else example for n in range(VIEWS) for example in data.train]
+            learnt = CoOp().fit(own, shown if method == COOP_VIEWS else data.train, rng=np.random.default_rng(seed))
             yield {"task": task, "method": method, "seed": seed, "test": {"own": learnt.accuracy(data.test)}}
             continue
         known = {PLAIN: "a photo of a {}", HAND: WRITTEN[task]}
@@ -140,7 +153,7 @@ def report(runs: list[dict[str, Any]]) -> str:
     tables = [by_task, pairs]
     for backbone in backbones if PLAIN in methods else []:
         moved = [["method", "own backbone", "the other", "gain over 'a photo of a {}' there"]]
-        for method in (m for m in methods if m != COOP):
+        for method in (m for m in methods if m not in (COOP, COOP_VIEWS)):
             gain = np.subtract(values(method, tasks, backbone), values(PLAIN, tasks, backbone))
             there = with_interval(values(method, tasks, backbone))
             moved.append([method, with_interval(values(method, tasks)), there, with_interval(gain)])
@@ -151,6 +164,7 @@ def report(runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10, help="runs of every task and method")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--backbone", help="folder of another CLIP to try the prompts on")
@@ -163,10 +177,12 @@ def main() -> None:
         targets = {"own": Clip(classes=classes)}
         if options.backbone:
             targets["other"] = Clip(classes=classes, model=options.backbone)
-        for seed in range(options.seeds):
-            runs += one_task(task, seed=seed, targets=targets, methods=options.methods)
-    if options.out:
-        options.out.write_text("\n".join(json.dumps(run) for run in runs) + "\n", encoding="utf-8")
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
+            for run in one_task(task, seed=seed, targets=targets, methods=options.methods):
+                runs.append(run)
+                if options.out:
+                    with options.out.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(run) + "\n")
     print(report(runs))
     means = {m: float(np.mean([run["test"]["own"] for run in runs if run["method"] == m])) for m in options.methods}
     print(json.dumps({"runs": len(runs), "seconds": round(time.monotonic() - began), "accuracy": means}))
