@@ -101,7 +101,7 @@ def optimize(
             unreadable: ``worst``, the metric's worst value, or ``leave-out``, nothing.
         views: in how many copies each training example is rated, for targets that know copies, as ``clip`` does: the
             image and slightly turned, shifted and stretched ones. An example's value is the mean over its copies; dev
-            and test split are rated as they are. None is 16 with four training examples per class or fewer, else 1.
+            and test split are rated as they are. None is 16 with one training example per class, else 1.
         reply_cache: take replies of chat models from the cache on disk where an earlier run asked the same.
         in_flight: most LLM calls under way at once, per model; fewer where a provider throttles.
         run: the folder to record the run in; ``"auto"`` makes one under ``runs/``, None records nothing. A folder that
