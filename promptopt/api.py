@@ -58,6 +58,7 @@ def optimize(
     per_example: bool = True,
     cases: bool = False,
     failed: FailedRule = "worst",
+    views: int | None = None,
     reply_cache: bool = True,
     in_flight: int = 64,
     run: str | Path | None = "auto",
@@ -99,6 +100,9 @@ def optimize(
             ratings always have it.
         failed: what an output counts as that came about but cannot be used, because it was refused, empty, cut off or
             unreadable: ``worst``, the metric's worst value, or ``leave-out``, nothing.
+        views: in how many copies each training example is rated, for targets that know copies, as ``clip`` does: the
+            image and slightly turned, shifted and stretched ones. An example's value is the mean over its copies; dev
+            and test split are rated as they are. None is 16 with one training example per class, else 1.
         reply_cache: take replies of chat models from the cache on disk where an earlier run asked the same.
         in_flight: most LLM calls under way at once, per model; fewer where a provider throttles.
         run: the folder to record the run in; ``"auto"`` makes one under ``runs/``, None records nothing. A folder that
@@ -256,7 +260,7 @@ def _run(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         watch=watch or (lambda progress: None),
     )
     ledger.append(_resumed(plan) if ledger.past else manifest(plan))
-    if ledger.past and _old_rule(ledger):
+    if ledger.past and "failed" in _old_rule(ledger):
         run.notes.append(OLD_RULE)
     try:
         reason = run.search()
@@ -327,8 +331,9 @@ def _shorten(plan: Plan, run: Run, best: Prompt, rating: Rating) -> Prompt:
 
     phrases = getattr(plan.optimizer, "vocabulary", ())
     known = {} if plan.dev else dict(run.ratings)
+    within = 0.5 / len(plan.data.train) if plan.data and plan.views > 1 and not plan.dev else 0.0
     found, _, whole = shorten(
-        best, rating, shorter=shorter(plan, phrases), rate=rate, most=plan.shortening, known=known
+        best, rating, shorter=shorter(plan, phrases), rate=rate, most=plan.shortening, known=known, within=within
     )
     if found != best:
         run.notes.append(f"Shortened from {best.text!r}: what was dropped did not pay.")
@@ -482,11 +487,12 @@ def _recipe(ledger: Ledger) -> dict[str, Any]:
 
 
 def _old_rule(ledger: Ledger) -> dict[str, Any]:
-    """What a run that began before failed outputs counted goes on with: that rule, and the default search of then."""
+    """What a run that began before failed outputs counted, or before there were views, goes on with: the rules and the
+    default search of then."""
     first = ledger.past[0]
     if "failed" in first:
-        return {}
-    return {"failed": "leave-out"} | ({} if "optimizer" in first["recipe"] else {"optimizer": "hill-climb"})
+        return {} if "views" in first else {"views": 1}
+    return {"failed": "leave-out", "views": 1} | ({} if "optimizer" in first["recipe"] else {"optimizer": "hill-climb"})
 
 
 def _resumed(plan: Plan) -> dict[str, Any]:

@@ -473,6 +473,14 @@ class HasWorst(Protocol):
 
 
 @runtime_checkable
+class HasViews(Protocol):
+    """A target that knows changed copies of an example, such as turned images, for which the label stays the same."""
+
+    def view(self, example: Example, number: int, /) -> Example:
+        """The copy of this number, from 1; equal numbers give equal copies."""
+
+
+@runtime_checkable
 class Begins(Protocol):
     """A scorer or target that wants the run's setup: random streams, billed models, counters."""
 

@@ -33,6 +33,7 @@ def manifest(plan: Plan) -> dict[str, Any]:
         "git": _commit(),
         "seed": plan.seed,
         "failed": plan.failed,
+        "views": plan.views,
         "start": [prompt.text for prompt in plan.start],
         "recipe": freeze(plan.recipe),
         "examples": {split: [example.id for example in examples] for split, examples in splits.items()},

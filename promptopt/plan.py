@@ -8,7 +8,7 @@ from typing import Any
 
 from .budget import Budget
 from .config import accepts, build, call, models_shared
-from .core import Checks, Dataset, Example, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from .core import Checks, Dataset, Example, HasViews, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from .errors import UserError
 from .loop import check_match
 from .scorers import FunctionScorer, MetricScorer
@@ -17,6 +17,9 @@ from .scorers.marking import FailedRule
 from .shorten import questions
 
 SPLITS = ("train", "dev", "test")
+VIEWS = (
+    16  # of a training example, where there is one for each label; with four they gained nothing: experiments/liu2024
+)
 OPTIONS = (  # arguments that a plan holds as they are given
     "patience",
     "goal",
@@ -62,6 +65,7 @@ class Plan:
     failed: FailedRule
     reply_cache: bool
     in_flight: int
+    views: int
     recipe: Mapping[str, Any]
     models: Sequence[Any] = ()
 
@@ -107,6 +111,7 @@ class Plan:
             target=target,
             data=data,
             budget=_budget(given["budget"]),
+            views=_views(given, target, _examples(data, "train")),
             recipe=recipe,
             **{key: given[key] for key in OPTIONS},
         )
@@ -166,7 +171,7 @@ class Plan:
 
 
 def _check_numbers(given: Mapping[str, Any]) -> None:
-    least = {"seed": 0, "finalists": 1, "ensemble": 1, "patience": 1, "shorten": 0}
+    least = {"seed": 0, "finalists": 1, "ensemble": 1, "patience": 1, "shorten": 0, "views": 1}
     for key, number in least.items():
         if given[key] is not None and given[key] < number:
             raise UserError(f"{key} is {given[key]}; give at least {number}.")
@@ -257,12 +262,28 @@ def _metric_scorers(
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
     metric, tiebreak = (_part(names, key, "metrics", offered) for key in names)
     how: dict[str, Any] = {"target": target, "metric": metric, "tiebreak": tiebreak, "failed": given["failed"]}
-    return [MetricScorer(examples=examples, **how) if examples else None for examples in splits]
+    views = {"train": _views(given, target, _examples(data, "train"))}  # the other splits are rated as they are
+    return [
+        MetricScorer(examples=examples, views=views.get(split, 1), **how) if examples else None
+        for split, examples in zip(SPLITS, splits, strict=True)
+    ]
 
 
 def _judged_by(given: Mapping[str, Any], target: Target, key: str) -> Any:
     """The recipe's ``metric`` or ``tiebreak``, or else the target's own; None where there is neither."""
     return getattr(target, key, None) if given[key] is None else given[key]
+
+
+def _views(given: Mapping[str, Any], target: Target | None, examples: Sequence[Example]) -> int:
+    """In how many copies training examples are tried: the user's number, or several with one for each label."""
+    if given["views"] is not None:
+        if given["views"] > 1 and not isinstance(target, HasViews):
+            raise UserError(
+                f"views is {given['views']}; give 1, or more than that for a target with views of examples, as clip."
+            )
+        return int(given["views"])
+    labels = {str(example.label) for example in examples}
+    return VIEWS if isinstance(target, HasViews) and len(examples) == len(labels) else 1
 
 
 def _again(

@@ -6,9 +6,10 @@ not fall without one, it goes. Where examples are 30 or more and ratings have a 
 fall within 1.5 standard errors of the paired difference is none (a rule of Breiman et al., *Classification and
 Regression Trees*, 1984, with one). Nowhere may the tiebreak fall by more than a tenth of its size: right or wrong alone
 does not tell filler from what decides. By the rating alone accuracy on held-out images fell, both with ten images
-(experiments/liu2024) and with 160 and one or more standard errors (experiments/hill_climb). What stays is 1-minimal
-(Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002, whose minimising delta debugging
-begins with larger pieces): no single part can go.
+(experiments/liu2024) and with 160 and one or more standard errors (experiments/hill_climb). Where few examples are
+rated in several views, nearly every word moves the rating a little; a fall by half an example is none then. What stays
+is 1-minimal (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002, whose minimising
+delta debugging begins with larger pieces): no single part can go.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def shorten(
     known: Mapping[Prompt, Rating] | None = None,
     errors: float = ERRORS,
     slack: float = SLACK,
+    within: float = 0.0,
 ) -> tuple[Prompt, Rating, bool]:
     """Drop parts for as long as the rating does not fall.
 
@@ -82,6 +84,7 @@ def shorten(
         known: ratings that need not be asked for.
         errors: standard errors of the paired difference within which a fall of the rating is none.
         slack: of the tiebreak's size, by which it may fall.
+        within: by how much the rating may fall where examples are few.
 
     Returns:
         The prompt, its rating, and whether every part of it was tried.
@@ -94,25 +97,31 @@ def shorten(
             known |= rate(new)
             left -= len(new)
         rated = [prompt for prompt in prompts if prompt in known]
-        kept = [p for p in rated if not _falls(first, known[p], least=rating.value, errors=errors, slack=slack)]
+        kept = [
+            prompt
+            for prompt in rated
+            if not _falls(first, known[prompt], least=rating.value, errors=errors, slack=slack, within=within)
+        ]
         if not kept:
             return best, rating, len(rated) == len(prompts)
         best = max(kept, key=lambda prompt: (known[prompt].value, -len(prompt.text), known[prompt].tiebreak))
         rating = known[best]
 
 
-def _falls(first: Rating, less: Rating, *, least: float, errors: float, slack: float) -> bool:
+def _falls(first: Rating, less: Rating, *, least: float, errors: float, slack: float, within: float) -> bool:
     """Whether a rating falls: its tiebreak by more than the slack below the first, or its value below ``least``.
 
-    A value within some standard errors of the first does not count as below, where there are the examples for it and a
-    tiebreak that stays.
+    A value close to the first does not count as below: within some standard errors, where there are the examples for it
+    and a tiebreak that stays; with few examples within a fixed distance.
     """
     if less.tiebreak < first.tiebreak - slack * abs(first.tiebreak):
         return True
+    differences = _differences(first, less)
+    if len(differences) < FEWEST:
+        return not less.value >= max(first.value, least) - within
     if less.value >= least:
         return False
-    differences = _differences(first, less)
-    if len(differences) < FEWEST or not first.tiebreak:
+    if not first.tiebreak:
         return True
     error = differences.std(ddof=1) / np.sqrt(len(differences))
     return bool(differences.mean() < -errors * error * (1 + 1e-9))

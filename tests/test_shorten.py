@@ -254,3 +254,33 @@ def test_the_tiebreak_says_what_pays_where_all_are_right(n: int) -> None:
     text = "a wild digit {}"
     best, _, _ = shorten(Prompt(text), rating(text), shorter=shorter(CLIP), rate=rate, most=20)
     assert best.text == "a digit {}"
+
+
+def test_with_views_a_few_examples_may_lose_half_of_one() -> None:
+    values = {"fine big {}": 0.95, "big {}": 0.91, "fine {}": 0.89, "{}": 0.5}
+
+    def rate(prompts: Sequence[Prompt]) -> list[tuple[Prompt, Rating]]:
+        return [(prompt, rated(prompt.text)) for prompt in prompts]
+
+    def rated(text: str) -> Rating:
+        return Rating(values[text], -0.3, np.full(10, values[text]))
+
+    for slack, left in ((0.0, "fine big {}"), (0.05, "big {}")):
+        best, rating, whole = shorten(
+            Prompt("fine big {}"), rated("fine big {}"), shorter=shorter(CLIP), rate=rate, most=20, within=slack
+        )
+        assert (best.text, rating.value, whole) == (left, values[left], True)
+
+
+def test_the_falls_of_several_drops_do_not_add_up() -> None:
+    values = {"fine big old {}": 0.95, "big old {}": 0.92, "old {}": 0.89}
+
+    def rated(text: str) -> Rating:
+        return Rating(values.get(text, 0.0), -0.3, np.full(10, values.get(text, 0.0)))
+
+    def rate(prompts: Sequence[Prompt]) -> list[tuple[Prompt, Rating]]:
+        return [(prompt, rated(prompt.text)) for prompt in prompts]
+
+    first = "fine big old {}"
+    best, _, _ = shorten(Prompt(first), rated(first), shorter=shorter(CLIP), rate=rate, most=20, within=0.05)
+    assert best.text == "big old {}"

@@ -1,4 +1,4 @@
-"""The main table of [Liu2024] at the scale that runs here: one labelled image per class, seven tasks, eight methods.
+"""The main table of [Liu2024] at the scale that runs here: one labelled image per class, seven tasks, ten methods.
 
     python experiments/liu2024/run.py --seeds 10 --out runs.jsonl
     python experiments/liu2024/run.py --methods bayes "random search"   # some of the methods
@@ -41,11 +41,13 @@ WRITTEN = {  # by somebody who knows what the images show and has not tried anyt
     "dice": "a photo of a die showing {}",
     "printed": "a photo of a printed digit {}",
 }
-PLAIN, HAND, POOL, RANDOM, BAYES, GOOD, BOTH, COOP = METHODS = (
+PLAIN, HAND, POOL, RANDOM, RANDOM_VIEWS, BARE, BAYES, GOOD, BOTH, COOP = METHODS = (
     "a photo of a {}",
     "hand-written",
     "best of the poor pool",
     "random search",
+    "random search, views",
+    "bayes, views = 1",
     "bayes",
     "good only",
     "good + bad",
@@ -55,6 +57,10 @@ PAIRS = [
     (BAYES, RANDOM),
     (BAYES, HAND),
     (BAYES, COOP),
+    (BAYES, BARE),
+    (BAYES, RANDOM_VIEWS),
+    (RANDOM_VIEWS, RANDOM),
+    (BARE, RANDOM),
     (BOTH, HAND),
     (BOTH, POOL),
     (BOTH, RANDOM),
@@ -70,12 +76,14 @@ def recipe(method: str) -> dict[str, Any]:
     poor = table["optimizer"]["pool"]
     if method == POOL:
         table["optimizer"] = {"name": "random-search", "pool": poor}
-    elif method == RANDOM:
+    elif method in (RANDOM, RANDOM_VIEWS):
         table["optimizer"] = {"name": "random-search", "pool": {"name": "grammar"}}
-    elif method == BAYES:
+    elif method in (BARE, BAYES):
         table["optimizer"] = {"name": "bayes"}
     else:
         table["optimizer"]["feedback"] = "good" if method == GOOD else "good+bad"
+    if method in (BAYES, RANDOM_VIEWS):
+        del table["views"]  # as many as there are by default
     return table
 
 
@@ -151,6 +159,7 @@ def report(runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10, help="runs of every task and method")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--backbone", help="folder of another CLIP to try the prompts on")
@@ -163,10 +172,12 @@ def main() -> None:
         targets = {"own": Clip(classes=classes)}
         if options.backbone:
             targets["other"] = Clip(classes=classes, model=options.backbone)
-        for seed in range(options.seeds):
-            runs += one_task(task, seed=seed, targets=targets, methods=options.methods)
-    if options.out:
-        options.out.write_text("\n".join(json.dumps(run) for run in runs) + "\n", encoding="utf-8")
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
+            for run in one_task(task, seed=seed, targets=targets, methods=options.methods):
+                runs.append(run)
+                if options.out:
+                    with options.out.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(run) + "\n")
     print(report(runs))
     means = {m: float(np.mean([run["test"]["own"] for run in runs if run["method"] == m])) for m in options.methods}
     print(json.dumps({"runs": len(runs), "seconds": round(time.monotonic() - began), "accuracy": means}))

@@ -88,6 +88,17 @@ class Marking:
             values[list(reasons)] = worst
         return cls(values, reasons, unscored, {i: text for i, text in feedback.items() if text})
 
+    def over_copies(self, n: int) -> Marking:
+        """One mark for each example that stands in ``n`` copies, one after the other: the mean over its copies."""
+        if n == 1:
+            return self
+        values = np.array([mean(copies) for copies in self.values.reshape(-1, n)])
+        failed, unscored, feedback = (
+            {i // n: text for i, text in list(told.items())[::-1]}
+            for told in (self.failed, self.unscored, self.feedback)
+        )
+        return Marking(values, failed, {i: why for i, why in unscored.items() if math.isnan(values[i])}, feedback)
+
     @property
     def mean(self) -> float:
         """Mean over what has a value; NaN if nothing has."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from ..core import Begins, Case, Example, Metric, Rate, Rating, Setup, Target
+from ..core import Begins, Case, Example, HasViews, Metric, Rate, Rating, Setup, Target
 from ..errors import UserError
 from ..targets.outputs import outputs_of
 from .cases import cases
@@ -30,9 +30,11 @@ class MetricScorer:
             the mean log-probability of the true class tells prompts apart where accuracy cannot.
         failed: ``worst``, or ``leave-out`` to leave failed outputs out of the mean, unless the metric has a number for
             them; a prompt may then win by breaking the replies that it gets wrong.
+        views: in how many copies each example is tried, itself and changed ones, where the target knows such; the
+            value of an example is the mean over its copies.
 
     Raises:
-        UserError: there are no examples, or two of them share an id.
+        UserError: there are no examples, two of them share an id, or the target has no views.
     """
 
     question = Rate
@@ -45,6 +47,7 @@ class MetricScorer:
         examples: Sequence[Example],
         tiebreak: Metric | None = None,
         failed: FailedRule = "worst",
+        views: int = 1,
     ) -> None:
         self.target = target
         self.metric = metric
@@ -56,6 +59,8 @@ class MetricScorer:
             raise UserError("there are no examples to rate prompts on; give at least one.")
         if len(self._by_id) < len(self.examples):
             raise UserError("two examples have the same id; ids must be unique within a data set.")
+        self.views = views
+        self._copies = {example.id: [example, *self._changed(example)] for example in self.examples}
 
     def begin(self, setup: Setup, /) -> None:
         """Pass the run's setup on to the target."""
@@ -74,15 +79,16 @@ class MetricScorer:
 
     def _rate(self, on: tuple[str, ...], questions: Iterable[Rate]) -> Iterator[Rating]:
         asked, examples = list(questions), self._examples(on)
-        for question, outputs in zip(asked, outputs_of(self.target, [q.prompt for q in asked], examples), strict=True):
-            marking = Marking.of(self.metric, outputs, examples, failed=self.failed)
+        copies = [copy for example in examples for copy in self._copies[example.id]]
+        for question, outputs in zip(asked, outputs_of(self.target, [q.prompt for q in asked], copies), strict=True):
+            marking = Marking.of(self.metric, outputs, copies, failed=self.failed).over_copies(self.views)
             yield Rating(
                 marking.mean,
-                self._tiebreak(outputs, examples),
+                self._tiebreak(outputs, copies),
                 marking.values,
                 marking.told,
                 marking.coverage,
-                self._cases(outputs, examples, marking) if question.cases else (),
+                self._cases(outputs[:: self.views], examples, marking) if question.cases else (),
             )
 
     def _tiebreak(self, outputs: Sequence[Any], examples: Sequence[Example]) -> float:
@@ -94,6 +100,15 @@ class MetricScorer:
 
     def _cases(self, outputs: Sequence[Any], examples: Sequence[Example], marking: Marking) -> tuple[Case, ...]:
         return cases(outputs, examples, marking, classes=getattr(self.metric, "classes", ()))
+
+    def _changed(self, example: Example) -> list[Example]:
+        if self.views == 1:
+            return []
+        if not isinstance(self.target, HasViews) or self.views < 1:
+            raise UserError(
+                f"views is {self.views}; give 1, or more than that for a target with views of examples, as clip."
+            )
+        return [self.target.view(example, number) for number in range(1, self.views)]
 
     def _examples(self, on: tuple[str, ...]) -> tuple[Example, ...]:
         if not on:

@@ -7,6 +7,7 @@ class under each of them are averaged.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -14,6 +15,7 @@ from ..core import Example, Missing, Prompt, Setup
 from ..errors import BrokenFile, UserError, require
 from ..store import cache_folder
 from .images import BROKEN
+from .views import View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,6 +139,10 @@ class Clip:
         for group in self._groups(prompts):
             for weights in self._class_features(group):
                 yield self._log_probabilities(weights, examples)
+
+    def view(self, example: Example, number: int, /) -> Example:
+        """The example with its image a little turned, shifted and stretched, in the same way for every image."""
+        return replace(example, input=View(example.input, number))
 
     def logits(self, weights: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
         """``scale * cos + bias`` of images with class embeddings ``(n_classes, dim)``: ``(n_examples, n_classes)``."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ..loading import say
 from ..store import Store
 from .halving import in_batches
 from .images import image_bytes, open_image
+from .views import View
 
 Features = NDArray[np.float32]
 IMAGES_A_BATCH = 64
@@ -133,6 +135,9 @@ def _space(model: Any, config: Any) -> bytes:
 
 def _content(example: Example) -> bytes:
     """A hash of an example's image."""
+    if isinstance(view := example.input, View):
+        of = _content(replace(example, input=view.image))
+        return hashlib.sha256(f"view {view.number} ".encode() + of).digest()
     if isinstance(example.input, str | Path):
         return hashlib.sha256(b"file" + image_bytes(example)).digest()
     image = open_image(example)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..core import Example
 from ..errors import BrokenFile, UserError, require
+from .views import View, changed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,7 +25,7 @@ BROKEN = "broken files"
 def open_image(example: Example) -> Image:
     """An example's image, decoded, in RGB.
 
-    Its input is a path, a PIL image, or a uint8 array ``(height, width)`` or ``(height, width, 3)``.
+    Its input is a path, a PIL image, a uint8 array ``(height, width)`` or ``(height, width, 3)``, or a view of one.
 
     Raises:
         BrokenFile: the file cannot be decoded; the message names it.
@@ -32,6 +34,8 @@ def open_image(example: Example) -> Image:
     """
     images = require("PIL.Image", extra="vlm")
     given = example.input
+    if isinstance(given, View):
+        return changed(open_image(replace(example, input=given.image)), given.number)
     if isinstance(given, images.Image):
         return _rgb(given)
     if isinstance(given, np.ndarray):

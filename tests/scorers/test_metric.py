@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from run_parts import Right, ToyTarget, toy_data
 
-from promptopt.core import Example, Mark, Prompt, Rate
+from promptopt.core import Coverage, Example, Mark, Prompt, Rate
 from promptopt.errors import UserError
 from promptopt.scorers import MetricScorer
 from promptopt.testing import FakeSetup
@@ -129,3 +130,45 @@ def test_the_toy_of_the_other_tests_can_tell_prompts_apart() -> None:
     scorer = MetricScorer(target=ToyTarget(), metric=Right(), examples=toy_data().train)
     values = [rating.value for rating in scorer.answer(rate("answer {}", "clear {}", "clear calm vivid exact {}"))]
     assert len(set(values)) > 1
+
+
+class Shifted(Echo):
+    """Knows copies of an example: the number is added to its input."""
+
+    def view(self, example: Example, number: int, /) -> Example:
+        return replace(example, input=example.input + 10 * number)
+
+
+def test_an_example_is_rated_in_several_views() -> None:
+    target = Shifted()
+    scorer = MetricScorer(target=target, metric=lengths, examples=EXAMPLES, tiebreak=lengths, views=3)
+    [whole, part] = scorer.answer([*rate("ab"), *rate("ab", on=("e3", "e0"))])
+    np.testing.assert_allclose(whole.per_example, [12.0, 13.0, 14.0, 15.0])  # 2 + input + the mean of 0, 10 and 20
+    assert whole.value == whole.tiebreak == 13.5
+    np.testing.assert_allclose(part.per_example, [15.0, 12.0])
+    assert target.runs[0] == ("ab", tuple(f"e{i}" for i in range(4) for _ in range(3)))
+
+
+def test_a_case_tells_of_the_example_itself_with_the_mean_over_its_views() -> None:
+    scorer = MetricScorer(target=Shifted(), metric=lengths, examples=EXAMPLES[:1], views=2)
+    [rating] = scorer.answer([Rate(Prompt("ab"), cases=True)])
+    [case] = rating.cases
+    assert (case.example, case.output, case.value) == ("e0", '["ab", 0]', 7.0)
+
+
+def test_coverage_counts_examples_and_not_views() -> None:
+    def metric(outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
+        values = {0: 1.0, 10: Mark(None, "odd", failed=True), 1: None, 11: None, 2: 0.5}
+        return [values.get(number, 1.0) for _, number in outputs]
+
+    scorer = MetricScorer(target=Shifted(), metric=metric, examples=EXAMPLES, views=2)
+    [rating] = scorer.answer(rate("ab"))
+    np.testing.assert_array_equal(rating.per_example, [0.5, math.nan, 0.75, 1.0])
+    assert rating.value == 0.75
+    assert rating.coverage == Coverage(4, 3, 1, {"odd": 1, "no value": 1})
+
+
+@pytest.mark.parametrize(("target", "views"), [(Echo(), 2), (Shifted(), 0)])
+def test_views_need_a_target_that_knows_them(target: Echo, views: int) -> None:
+    with pytest.raises(UserError, match=f"views is {views}; give 1"):
+        MetricScorer(target=target, metric=lengths, examples=EXAMPLES, views=views)
