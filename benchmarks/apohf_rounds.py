@@ -99,8 +99,8 @@ def rounds_of(fit: str, table: Any, duels: int, rounds: int) -> list[float]:
 
 def plain(fit: str, table: Any, duels: int, rounds: int) -> list[float]:
     """The released way: (arms, P) gradients and a (P, P) matrix."""
-    from promptopt.optimizers.network import draw, gradients, train
-    from promptopt.optimizers.threads import alone
+    from promptopt.optimizers.duels.network import draw, gradients, train
+    from promptopt.optimizers.duels.blas import alone
 
     rng = np.random.default_rng(1)
     a, b = np.array([rng.choice(len(table), 2, replace=False) for _ in range(duels)]).T

@@ -35,7 +35,7 @@ from promptopt.core import Example, Prompt
 from promptopt.data.digits import CLASSES as DIGITS
 from promptopt.data.digits import digits
 from promptopt.targets.clip import Clip
-from promptopt.targets.clip_text import TextEncoder
+from promptopt.targets.clip.text import TextEncoder
 
 FRAMES = (
     "a photo of a {}|a blurry picture of the {}|a drawing of one small {}|the {} as people know it|a close-up of my {}|"

@@ -32,7 +32,7 @@ import promptopt
 from promptopt.core import Example, Prompt, Rating
 from promptopt.data.reasoning import reasoning
 from promptopt.optimizers.greater import Greater
-from promptopt.targets.lm_generate import Writer
+from promptopt.targets.local_lm.generate import Writer
 from promptopt.targets.local_lm import NUMBER_EXTRACTOR, LocalLM
 from promptopt.testing import FakeSetup
 

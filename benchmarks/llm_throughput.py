@@ -143,7 +143,7 @@ def promptopt_way(url: str) -> Ask:
     from promptopt.core import Message
     from promptopt.fanout import fan_out
     from promptopt.models.openai import OpenAI
-    from promptopt.models.stack import wrap
+    from promptopt.models.wrappers import wrap
 
     model = wrap(OpenAI(model="m", base_url=url), cache=True, most=IN_FLIGHT)
 

@@ -16,10 +16,10 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from promptopt.budget import Budget
+from promptopt.run.budget import Budget
 from promptopt.core import Prompt, Rate, Rating, Setup
-from promptopt.ledger import Ledger
-from promptopt.loop import Run
+from promptopt.record.ledger import Ledger
+from promptopt.run.loop import Run
 from promptopt.optimizers import HillClimb, LexicalProposer
 from promptopt.scorers import FunctionScorer
 

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import optimize, resume
-    from .budget import Budget
+    from .run.budget import Budget
     from .core import Dataset, Duel, Example, Preference, Prompt, Rate, Rating
     from .errors import PromptoptError, UserError
-    from .result import Result
-    from .verdict import Verdict
+    from .run.result import Result
+    from .record.verdict import Verdict
 
 _HOME = {
-    "Budget": "budget",
+    "Budget": "run.budget",
     "Dataset": "core",
     "Duel": "core",
     "Example": "core",
@@ -37,9 +37,9 @@ _HOME = {
     "PromptoptError": "errors",
     "Rate": "core",
     "Rating": "core",
-    "Result": "result",
+    "Result": "run.result",
     "UserError": "errors",
-    "Verdict": "verdict",
+    "Verdict": "record.verdict",
     "optimize": "api",
     "resume": "api",
 }

@@ -13,22 +13,22 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, TypeAlias
 
-from .budget import Budget
-from .config import bind, override
+from .run.budget import Budget
+from .recipe.build import bind, override
 from .core import Dataset, HasBelief, Metric, Optimizer, Prompt, Rate, Rating, ScoreFunction, Scorer, Setup, Target
 from .errors import BudgetExhausted, LockedRun, NothingUsable, UserError
-from .leaks import leaks
-from .ledger import FORMAT, TEST, TRANSFER, Ledger, read
-from .loop import Run, Watch
-from .manifest import check_targets, freeze, manifest, thaw
-from .models.stack import wrap
-from .plan import Plan
-from .progress import asks_people, watching
-from .result import Candidate, Result
+from .run.leaks import leaks
+from .record.ledger import FORMAT, TEST, TRANSFER, Ledger, read
+from .run.loop import Run, Watch
+from .run.manifest import check_targets, freeze, manifest, thaw
+from .models.wrappers import wrap
+from .recipe.plan import Plan
+from .run.progress import asks_people, watching
+from .run.result import Candidate, Result
 from .scorers.marking import FailedRule
-from .shorten import shorten, shorter
-from .usable import comparable, explain
-from .verdict import Verdict, compare
+from .run.shorten import shorten, shorter
+from .run.usable import comparable, explain
+from .record.verdict import Verdict, compare
 
 Table: TypeAlias = Mapping[str, Any]
 OLD_RULE = "This run was begun by a version that left failed outputs out of the mean; it goes on that way."
@@ -89,7 +89,7 @@ def optimize(
         ensemble: with more than 1, the best so many templates are also tried together, for targets that take several
             lines as an ensemble; kept if rated better than the best alone.
         shorten: questions kept back for a last step that drops every part of the answer without which its rating does
-            not fall (:mod:`promptopt.shorten`); 0 leaves it out. None leaves it to the optimizer: one that puts prompts
+            not fall (:mod:`promptopt.run.shorten`); 0 leaves it out. None leaves it to the optimizer: one that puts prompts
             together by chance, as ``bayes`` does, takes up to 20 and no more than a tenth of the budget, any other
             none.
         verdict: open the test split at the end. Without it ``resume`` with ``verdict=true`` opens it later.
@@ -107,7 +107,7 @@ def optimize(
         in_flight: most LLM calls under way at once, per model; fewer where a provider throttles.
         run: the folder to record the run in; ``"auto"`` makes one under ``runs/``, None records nothing. A folder that
             holds this run already is taken up where it stopped.
-        watch: called with a :class:`promptopt.loop.Progress` after every answer. By default a line shows how the run is
+        watch: called with a :class:`promptopt.run.loop.Progress` after every answer. By default a line shows how the run is
             going, on a terminal and in a notebook; False shows nothing, True a line now and then elsewhere too.
 
     Returns:

@@ -18,8 +18,8 @@ from .errors import PromptoptError, UserError
 from .sweep.cli import command as sweep
 
 if TYPE_CHECKING:
-    from .loop import Watch
-    from .result import Result
+    from .run.loop import Watch
+    from .run.result import Result
 
 app = typer.Typer(
     help="Search for better prompts.",
@@ -96,7 +96,7 @@ def demo(
     _run(DEMOS[optimizer], overrides, json=json)
     if not json and optimizer != Demo.greater:
         from .baselines import beside
-        from .config import read_recipe
+        from .recipe.build import read_recipe
 
         typer.echo("\nBeside it, on the same held-out images:")
         for line in beside(read_recipe(DEMOS[optimizer], overrides or ())):
@@ -148,7 +148,7 @@ def duel(
 def resume(folder: Folder, overrides: Overrides = None, json: Json = False, track: Track = None) -> None:
     """Take up a run where it stopped; what was paid for is not bought again."""
     from .api import resume as take_up
-    from .show import Story
+    from .report.show import Story
 
     recipe = Story.read(folder).manifest["recipe"]
     _watched(recipe, lambda watch: take_up(folder, overrides or (), watch=watch), json=json, track=track)
@@ -166,8 +166,8 @@ def show(
     on: Annotated[str | None, typer.Option(metavar="NAME", help="With --cases: on this target of [transfer].")] = None,
 ) -> None:
     """Show a run: its best prompts beside the start, the score curve, the verdict and the costs."""
-    from . import show as showing
-    from .ledger import TEST, TRANSFER
+    from .report import show as showing
+    from .record.ledger import TEST, TRANSFER
 
     if cases:
         showing.show_cases(folder, _console(), stage=TRANSFER + on if on else TEST)
@@ -218,7 +218,7 @@ def list_parts(
     from .registry import table
 
     if kind and name:
-        from .options import part as described
+        from .recipe.options import part as described
 
         typer.echo("\n".join(described(kind.value, name).lines()))
         return
@@ -234,7 +234,7 @@ def schema() -> None:
     """Print a JSON schema of recipes, by which editors complete and check them."""
     import json
 
-    from .options import schema as of_recipes
+    from .recipe.options import schema as of_recipes
 
     typer.echo(json.dumps(of_recipes(), indent=1))
 
@@ -242,7 +242,7 @@ def schema() -> None:
 @cache.command("info")
 def cache_info() -> None:
     """Say how many replies are kept, and where."""
-    from .models.cache import info
+    from .models.wrappers.cache import info
 
     typer.echo(info())
 
@@ -250,7 +250,7 @@ def cache_info() -> None:
 @cache.command("clear")
 def cache_clear() -> None:
     """Remove every kept reply."""
-    from .models.cache import clear
+    from .models.wrappers.cache import clear
 
     typer.echo(clear())
 
@@ -264,7 +264,7 @@ def _run(recipe: Path, overrides: list[str] | None, *, json: bool, track: list[s
 
 def _read(recipe: Path, overrides: list[str] | None) -> dict[str, Any]:
     """A recipe with its overrides; what they drop of it is told on stderr."""
-    from .config import read_recipe
+    from .recipe.build import read_recipe
     from .loading import heard
 
     with heard(lambda text: typer.echo(text, err=True)):
@@ -275,7 +275,7 @@ def _watched(
     recipe: Mapping[str, Any], work: Callable[[Watch], Result], *, json: bool, track: list[str] | None
 ) -> None:
     """Do a run with a live line on the terminal and in the trackers that were asked for, and print its result."""
-    from .progress import asks_people, live
+    from .run.progress import asks_people, live
     from .trackers import tracking
 
     people = asks_people(recipe.get("scorer"))  # they use the terminal
@@ -288,7 +288,7 @@ def _watched(
 def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> None:
     from .api import prepare
     from .loading import without_downloads
-    from .progress import live
+    from .run.progress import live
 
     arguments = _read(recipe, overrides)
     with live(_console(stderr=True)), without_downloads() as missing:
@@ -300,7 +300,7 @@ def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> N
     if missing:
         typer.echo(f"Not on this machine, and downloaded when it runs: {', '.join(missing)}.")
     if estimate:
-        from .estimate import estimate as expect
+        from .run.estimate import estimate as expect
 
         for line in expect(plan).lines():
             typer.echo(line)
@@ -319,8 +319,8 @@ def _finish(result: Result, *, json: bool) -> None:
 def _summarise(result: Result) -> None:
     from rich.text import Text
 
-    from .show import belief_line, verdict_line
-    from .terminal import plain, print_changes, print_prompt
+    from .report.show import belief_line, verdict_line
+    from .report.terminal import plain, print_changes, print_prompt
 
     console = _console()
     for note in result.notes:

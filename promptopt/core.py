@@ -1,6 +1,6 @@
 """The words and the seams of promptopt: values and protocols, no logic, nothing heavy.
 
-An *optimizer* asks questions about prompts, a *scorer* answers them, and a *run* (:mod:`promptopt.loop`) brings the
+An *optimizer* asks questions about prompts, a *scorer* answers them, and a *run* (:mod:`promptopt.run.loop`) brings the
 two together. Two kinds of question exist: :class:`Rate` (how good is this prompt?) and :class:`Duel` (which of these
 two?). Nothing here is a base class: whatever has the methods, fits.
 
@@ -621,7 +621,7 @@ class Streams(Protocol):
         """Called for every answer that was recorded before the run was resumed, in the order they were given."""
 
     def watch(self, progress: Any, /) -> None:
-        """Called with a :class:`promptopt.loop.Progress` whenever the optimizer has learnt something."""
+        """Called with a :class:`promptopt.run.loop.Progress` whenever the optimizer has learnt something."""
 
     def close(self) -> None:
         """The search is over: nobody is asked any more."""

@@ -118,7 +118,7 @@ def served(
         until_open(run.port)
         yield run
     finally:
-        with mock.patch("promptopt.scorers.duel_page.server.PARTING", 0.2):
+        with mock.patch("promptopt.scorers.human.page.server.PARTING", 0.2):
             human.close()
             thread.join(20)
 

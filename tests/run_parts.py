@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from promptopt.core import ChatModel, Completion, Dataset, Example, Message, Prompt, Rate, Rating, Reply, Setup, Usage
-from promptopt.loop import Run
+from promptopt.run.loop import Run
 from promptopt.testing import ScriptedModel
 
 WORDS = "clear short polite formal exact calm plain brief careful honest vivid dry".split()

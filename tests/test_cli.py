@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import promptopt
 from promptopt import cli
 from promptopt.errors import UserError
-from promptopt.ledger import Ledger, read
+from promptopt.record.ledger import Ledger, read
 
 RECIPE = """
 start = "answer {}"
@@ -251,7 +251,8 @@ def test_colours_are_off_where_no_color_says_so(folder: Path) -> None:
 
 FULL = """
 import errno, os, sys
-from promptopt import cli, ledger
+from promptopt import cli
+from promptopt.record import ledger
 write, lines = os.write, []
 def full(file, data):
     lines.append(data)

@@ -41,7 +41,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from promptopt import config, registry
+from promptopt import registry
+
+from promptopt.recipe import build as config
 from promptopt.api import optimize, prepare
 from promptopt.errors import UnknownName
 from promptopt.optimizers import HillClimb

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from promptopt import cli, optimize
 from promptopt.core import Example
 from promptopt.errors import UserError
-from promptopt.optimizers.blocks import bare
-from promptopt.optimizers.units import Units
+from promptopt.vocabulary.blocks import bare
+from promptopt.vocabulary.units import Units
 
 RULES = """You answer the customers of a shop. Read the whole message first.
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promptopt.config import build
+from promptopt.recipe.build import build
 from promptopt.core import Example, Prompt, Rate, Rating
 from promptopt.embedders.ngrams import Ngrams
 from promptopt.metrics.text import TokenF1
@@ -30,10 +30,10 @@ from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.double_ts import DoubleTS
 from promptopt.optimizers.linear_duel import LinearDuel
 from promptopt.optimizers.pools import ListPool
-from promptopt.optimizers.random_duels import RandomDuels
+from promptopt.optimizers.random_duel import RandomDuels
 from promptopt.scorers.adapters import BradleyTerry
 from promptopt.testing import FakeSetup
-from promptopt.verdict import interval
+from promptopt.record.verdict import interval
 
 if TYPE_CHECKING:
     from promptopt.core import Array, Embedder

@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 
 import promptopt
 from promptopt.api import execute
-from promptopt.config import read_recipe
+from promptopt.recipe.build import read_recipe
 from promptopt.core import Dataset, Example, Prompt, Rate, Rating, Setup
 from promptopt.data.reasoning import TASKS, reasoning
 from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
@@ -36,7 +36,7 @@ from promptopt.optimizers.token_search import ALLOWED, directions, likeliest, pa
 from promptopt.scorers.task_loss import TaskLoss
 from promptopt.targets.local_lm import LocalLM
 from promptopt.testing import FakeSetup
-from promptopt.verdict import interval
+from promptopt.record.verdict import interval
 
 HERE = Path(__file__).parent
 EMBEDDED = Path(promptopt.__file__).parent / "embedded" / "lm"

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from promptopt.api import execute, prepare
-from promptopt.config import build, read_recipe
+from promptopt.recipe.build import build, read_recipe
 from promptopt.core import Prompt, Rate
-from promptopt.loop import Step
-from promptopt.plan import Plan
-from promptopt.result import Result
+from promptopt.run.loop import Step
+from promptopt.recipe.plan import Plan
+from promptopt.run.result import Result
 from promptopt.targets.clip import Clip
-from promptopt.verdict import interval
+from promptopt.record.verdict import interval
 
 HERE = Path(__file__).parent
 TASKS: dict[str, dict[str, Any]] = {

@@ -19,10 +19,10 @@ import numpy as np
 from run import TASKS, arguments, held_out, incumbents, searched, table, target_for, with_interval
 
 from promptopt.api import execute, prepare
-from promptopt.config import build
+from promptopt.recipe.build import build
 from promptopt.core import Prompt, Rate, Rating
-from promptopt.plan import Plan
-from promptopt.shorten import shorten, shorter
+from promptopt.recipe.plan import Plan
+from promptopt.run.shorten import shorten, shorter
 
 ANY = float("inf")  # of the tiebreak: it plays no part
 RULES = {  # standard errors of the rating, and share of the tiebreak, by which a fall is none

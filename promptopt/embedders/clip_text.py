@@ -55,8 +55,8 @@ class ClipText:
             raise UserError(f"classes must be one or more names, not {classes!r}.")
         for package in ("torch", "open_clip"):
             require(package, extra="clip")
-        from ..targets.clip_models import load
-        from ..targets.clip_text import TextEncoder
+        from ..targets.clip.models import load
+        from ..targets.clip.text import TextEncoder
 
         self._classes = tuple(classes)
         self._called = model

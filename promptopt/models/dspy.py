@@ -12,11 +12,11 @@ from typing import Any
 
 from ..core import Completion, Message, Reply, Usage
 from ..errors import ModelError, Rejected, Unanswered, UserError, require
-from .limit import throttled
+from .wrappers.limit import throttled
 from .openai import ChatCompletions
-from .prices import price_for
-from .sdk_errors import BLAMES_REQUEST, THROTTLED
-from .wire import PICTURE_TOKENS, Ask, clean, most_read, wait_before
+from .hosted.prices import price_for
+from .hosted.sdk_errors import BLAMES_REQUEST, THROTTLED
+from .hosted.wire import PICTURE_TOKENS, Ask, clean, most_read, wait_before
 
 __all__ = ["DSPy"]
 

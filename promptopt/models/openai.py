@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ..core import Message, Reply
 from .hosted import HostedModel
 from .openai_responses import Responses
-from .wire import PICTURE_TOKENS, Answer, Ask, BrokenStream, Dispensable, NoAnswer, clean, count, encoded
+from .hosted.wire import PICTURE_TOKENS, Answer, Ask, BrokenStream, Dispensable, NoAnswer, clean, count, encoded
 
 __all__ = ["OpenAI"]
 
@@ -44,7 +44,7 @@ class OpenAI(HostedModel):
         retries: further attempts after a transient error (408, 409, 429, 5xx, a lost connection, a time-out). The waits
             are the SDK's: ``retry-after`` where the server gives it, else exponential.
         prices: ``input`` and ``output``, in US dollars per million tokens. Without them those of the user's price file
-            (:mod:`promptopt.models.prices`); without either, dollars are not counted.
+            (:mod:`promptopt.models.hosted.prices`); without either, dollars are not counted.
         extra: further fields of the request's body, for example ``reasoning_effort`` or ``top_p``.
         picture_tokens: the most tokens that the model counts for one picture; the budget is checked against it.
 

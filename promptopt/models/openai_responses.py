@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..core import Message, Reply
-from .wire import Answer, Ask, BrokenStream, Dispensable, NoAnswer, clean, count, encoded
+from .hosted.wire import Answer, Ask, BrokenStream, Dispensable, NoAnswer, clean, count, encoded
 
 __all__ = ["Responses"]
 

@@ -38,14 +38,14 @@ import numpy as np
 from ..core import Embedder, Setup
 from ..errors import UserError
 from .duels import Duels, DuelSearch, Utility
-from .network import Gradients, draw, gradients, train
+from .duels.network import Gradients, draw, gradients, train
 from .pools import Pool
-from .posterior import Fitted, GaussianProcess, Posterior, kernels
+from .duels.posterior import Fitted, GaussianProcess, Posterior, kernels
 from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
-    from .arms import Places
+    from .duels.arms import Places
 
 WEIGHTS = int.from_bytes(b"init")  # key of the random stream of the initial weights
 NU = {"gaussian-process": 2.0, "released": 1.0}
@@ -169,9 +169,9 @@ class Tangent:
         self.diagonal: Array = slopes.squares() / lam
 
     def columns(self, places: Places) -> Array:
-        """See :class:`promptopt.optimizers.posterior.Kernel`."""
+        """See :class:`promptopt.optimizers.duels.posterior.Kernel`."""
         return self._slopes.inner(self._slopes[places]) / self._lam
 
     def block(self, places: Places) -> Array:
-        """See :class:`promptopt.optimizers.posterior.Kernel`."""
+        """See :class:`promptopt.optimizers.duels.posterior.Kernel`."""
         return self._slopes[places].inner(self._slopes[places]) / self._lam

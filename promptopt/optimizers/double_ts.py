@@ -3,7 +3,7 @@
 Lin et al., *Prompt Optimization with Human Feedback*, arXiv 2405.17346. Two members of an ensemble of ten utilities are
 drawn, and the best prompts by each of them meet; members are drawn again until these two differ.
 
-``fit = "released"`` trains the ensemble of the paper's code, see :mod:`promptopt.optimizers.epinet`. Its members are
+``fit = "released"`` trains the ensemble of the paper's code, see :mod:`promptopt.optimizers.duels.epinet`. Its members are
 drawn until two favourites differ; after six members with the favourite of the first, the second prompt is drawn at
 random. The incumbent is the best played by one member, drawn anew after every answer.
 
@@ -23,17 +23,17 @@ import numpy as np
 
 from ..core import Embedder, Setup
 from ..errors import UserError
-from .belief import steady
+from .duels.belief import steady
 from .duels import Duels, DuelSearch, Utility
-from .epinet import MEMBERS, Epinet, train_members
-from .network import draw
+from .duels.epinet import MEMBERS, Epinet, train_members
+from .duels.network import draw
 from .pools import Pool
-from .posterior import GaussianProcess, Kernel, kernels
+from .duels.posterior import GaussianProcess, Kernel, kernels
 from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
-    from .arms import Places
+    from .duels.arms import Places
 
 REDRAWS, RELEASED_REDRAWS = 30, 6
 HIDDEN = (32, 32)

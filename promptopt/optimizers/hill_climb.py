@@ -34,7 +34,7 @@ from .pools import Pool
 from .proposers import Looks, Proposer, Scored
 from .proposers.lexical import LexicalProposer
 from .steps import Ratings, Search
-from .vocabulary import check
+from ..vocabulary import check
 
 
 class HillClimb:

@@ -26,15 +26,15 @@ import numpy as np
 from ..core import Embedder, Setup
 from ..errors import UserError
 from .duels import Duels, DuelSearch, Utility
-from .network import train
+from .duels.network import train
 from .pools import Pool
-from .posterior import Embedded, Fitted, GaussianProcess, Kernel
+from .duels.posterior import Embedded, Fitted, GaussianProcess, Kernel
 from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
-    from .arms import Arms, Places
-    from .network import Weights
+    from .duels.arms import Arms, Places
+    from .duels.network import Weights
 
 WEIGHTS = int.from_bytes(b"init")  # key of the random stream of the initial weights
 STEPS = 1_000  # of Adam

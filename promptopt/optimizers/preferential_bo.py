@@ -22,8 +22,8 @@ from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
-    from .arms import Places
-    from .pairwise_gp import Posterior
+    from .duels.arms import Places
+    from .duels.pairwise_gp import Posterior
 
 __all__ = ["PreferentialBO", "eubo", "project"]
 
@@ -89,7 +89,7 @@ class PreferentialBO(DuelSearch):
 
     def _fit(self, duels: Duels) -> Posterior:  # type: ignore[override]  # it has no spread, which is apohf's rule
         """The process after the duels; a tie is a win of either side."""
-        from .pairwise_gp import Posterior
+        from .duels.pairwise_gp import Posterior
 
         wins: list[tuple[int, int]] = []
         for a, b, win in zip(duels.a.tolist(), duels.b.tolist(), duels.wins, strict=True):

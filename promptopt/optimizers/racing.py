@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core import Case, Coverage, Example, Optimizer, Prompt, Prompted, Rate, Rating, Setup
 from ..errors import UserError
-from .vocabulary import check
+from ..vocabulary import check
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from itertools import islice
 from ..core import Begins, Prompt, Prompted, Rate, Rating, Setup
 from .pools import Pool
 from .steps import Ratings
-from .vocabulary import check
+from ..vocabulary import check
 
 
 class RandomSearch:

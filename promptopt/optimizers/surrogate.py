@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from ..errors import UserError
-from .threads import alone
+from .duels.blas import alone
 
 if TYPE_CHECKING:
     from ..core import Array

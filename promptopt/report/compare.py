@@ -12,8 +12,8 @@ import numpy as np
 from rich.text import Text
 
 from ..errors import UserError
-from ..show import Story, plain
-from ..verdict import FEWEST, interval
+from .show import Story, plain
+from ..record.verdict import FEWEST, interval
 from .outcomes import tested
 from .ratings import band, rated
 from .tables import Column, Table

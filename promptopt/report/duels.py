@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import reading
-from ..reading import Contest, Lead, leads
-from ..show import Story
+from ..record import answers as reading
+from ..record.answers import Contest, Lead, leads
+from .show import Story
 
 __all__ = [
     "Agreement",
@@ -66,7 +66,7 @@ class Agreement:
 
 
 def contests(story: Story) -> list[Contest]:
-    """The duels of the search, as of :func:`promptopt.reading.contests`."""
+    """The duels of the search, as of :func:`promptopt.record.answers.contests`."""
     return reading.contests(story.events)
 
 
@@ -106,7 +106,7 @@ def annotators(duels: Sequence[Contest]) -> list[Annotator]:
 
 def agreement(duels: Sequence[Contest]) -> Agreement | None:
     """How well two who answered the same duel agreed; None if none was answered twice."""
-    from ..scorers.human_opinions import fleiss_kappa
+    from ..scorers.human.opinions import fleiss_kappa
 
     pairs = [(said[0], said[1]) for duel in duels if len(said := [*duel.details.get("by", {}).values()]) >= 2]
     if not pairs:

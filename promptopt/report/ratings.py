@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from .. import reading
+from ..record import answers as reading
 from ..core import Rate, Rating
-from ..ledger import decode_question
-from ..reading import Rated
-from ..show import Story
-from ..verdict import interval
+from ..record.ledger import decode_question
+from ..record.answers import Rated
+from .show import Story
+from ..record.verdict import interval
 
 if TYPE_CHECKING:
     from ..core import Array
@@ -45,12 +45,12 @@ class Ancestor:
 
 
 def answers(story: Story, stage: str) -> Iterator[Mapping[str, Any]]:
-    """The answers of a stage, as of :func:`promptopt.reading.answers`."""
+    """The answers of a stage, as of :func:`promptopt.record.answers.answers`."""
     return reading.answers(story.events, stage)
 
 
 def rated(story: Story) -> list[Rated]:
-    """Every rating of the search, as of :func:`promptopt.reading.rated`."""
+    """Every rating of the search, as of :func:`promptopt.record.answers.rated`."""
     return reading.rated(story.events)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import require
-from ..manifest import NUMBER, OBJECT
-from ..show import Story
+from ..run.manifest import NUMBER, OBJECT
+from .show import Story
 
 
 def recipe_of(story: Story) -> dict[str, Any]:

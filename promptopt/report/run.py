@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core import Dataset, Rating
-from ..ledger import Replay
-from ..manifest import OBJECT
-from ..show import Story
-from ..verdict import Verdict
+from ..record.ledger import Replay
+from ..run.manifest import OBJECT
+from .show import Story
+from ..record.verdict import Verdict
 from . import duels as duelling
 from .figures import Axis, Chart, forest
 from .outcomes import Outcome, changed_first, judged, thumbnail

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..errors import UserError
-from ..sheets import to_csv
+from .sheets import to_csv
 
 Kind: TypeAlias = Literal["text", "prompt", "long", "score", "change", "count", "number", "dollars"]
 Cell: TypeAlias = str | float | int | bool | None
@@ -67,7 +67,7 @@ class Table:
         return [{column.key: _finite(row.get(column.key)) for column in self.columns} for row in self.rows]
 
     def to_csv(self) -> str:
-        """One line of headings (the keys) and one per row, as :func:`promptopt.sheets.to_csv` writes them."""
+        """One line of headings (the keys) and one per row, as :func:`promptopt.report.sheets.to_csv` writes them."""
         return to_csv(self.records(), [column.key for column in self.columns])
 
     def to_json(self) -> str:

@@ -55,7 +55,7 @@ def read(folder: Path, *, data: Dataset | None = None, storage: str | None = Non
 
         return run_page(folder, data=data)
     if (folder / "study.db").exists() or storage:
-        from .sweep import sweep_page
+        from ..sweep.report import sweep_page
 
         return sweep_page(folder, storage=storage)
     raise UserError(f"there is neither a run nor a sweep in {str(folder)!r}: no ledger.jsonl and no study.db.")

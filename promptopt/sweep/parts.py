@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..api import prepare
-from ..config import Models, _hints, _kind, build, models_shared
+from ..recipe.build import Models, _hints, _kind, build, models_shared
 from ..core import Dataset, Duel, Example
 from ..errors import UserError
-from ..manifest import _versions, freeze
-from ..plan import Plan
+from ..run.manifest import _versions, freeze
+from ..recipe.plan import Plan
 from ..registry import load
 from .space import Recipe, Space
 
@@ -29,10 +29,10 @@ class Parts:
     """Datasets, targets and chat models by what they are built from: each is built once, however many runs use it.
 
     Args:
-        executor: builds targets, called like :func:`promptopt.config.build` without the kind.
+        executor: builds targets, called like :func:`promptopt.recipe.build.build` without the kind.
 
     Attributes:
-        models: the chat models, to be opened with :func:`promptopt.config.models_shared` where runs are built.
+        models: the chat models, to be opened with :func:`promptopt.recipe.build.models_shared` where runs are built.
     """
 
     def __init__(self, executor: Executor | None = None) -> None:

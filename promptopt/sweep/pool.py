@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..api import execute, judge
-from ..config import models_shared
+from ..recipe.build import models_shared
 from ..core import Rating
 from ..errors import LockedRun, UserError
-from ..result import Result
+from ..run.result import Result
 from .parts import Executor, Facts, Parts, rehearsed
 from .space import Recipe, Space
 

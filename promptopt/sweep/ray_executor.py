@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import _hints, _kind, build
+from ..recipe.build import _hints, _kind, build
 from ..core import Completion, Example, Message, Prompt, Usage
 from ..errors import PromptoptError, UserError, require
 from ..registry import load
@@ -26,7 +26,7 @@ AT_ONCE = 64  # calls to a chat model that an actor takes at a time
 
 
 def shard(spec: Any, *, where: str, offered: Mapping[str, Any]) -> Any:
-    """A target whose work is done on the Ray cluster; arguments as of :func:`promptopt.config.build`.
+    """A target whose work is done on the Ray cluster; arguments as of :func:`promptopt.recipe.build.build`.
 
     Raises:
         MissingExtra: Ray is not installed.

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from ..config import call
+from ..recipe.build import call
 from ..errors import UserError
 
 if TYPE_CHECKING:
@@ -340,7 +340,7 @@ def read_space(recipe: Mapping[str, Any], *, name: str = "sweep") -> Space:
     """A sweep recipe, checked as far as that goes without building anything.
 
     Args:
-        recipe: as from :func:`promptopt.config.read_recipe`.
+        recipe: as from :func:`promptopt.recipe.build.read_recipe`.
         name: of the study, where the recipe gives none.
 
     Raises:

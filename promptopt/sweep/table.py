@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from ..sheets import to_csv
+from ..report.sheets import to_csv
 
 if TYPE_CHECKING:
     from optuna import Study

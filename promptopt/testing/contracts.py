@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from ..budget import Budget
+from ..run.budget import Budget
 from ..core import BatchTarget, Begins, Duel, Example, Optimizer, Preference, Prompt, Rate, Rating, Scorer, Target
-from ..ledger import Answer, Ledger, Question, encode_question
-from ..loop import Run
+from ..record.ledger import Answer, Ledger, Question, encode_question
+from ..run.loop import Run
 from .setup import FakeSetup
 
 __all__ = ["OptimizerContract", "ScorerContract", "TargetContract"]

@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from ..errors import UnknownName
-from ..loop import Progress, Watch
-from ..result import Result
+from ..run.loop import Progress, Watch
+from ..run.result import Result
 
 __all__ = ["Tracker", "tracking"]
 

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import require
-from ..loop import Progress
-from ..result import Result
+from ..run.loop import Progress
+from ..run.result import Result
 from . import values
 
 __all__ = ["MLflow"]

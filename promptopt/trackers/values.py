@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..ledger import read
-from ..loop import Progress
-from ..result import Result
+from ..record.ledger import read
+from ..run.loop import Progress
+from ..run.result import Result
 
 SECONDS = 1.0  # between two logs of a best prompt that stays the same
 

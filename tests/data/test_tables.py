@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from promptopt.config import build
+from promptopt.recipe.build import build
 from promptopt.data.tables import table
 from promptopt.errors import UnknownName, UserError
 

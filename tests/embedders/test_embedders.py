@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptopt.config import build
+from promptopt.recipe.build import build
 from promptopt.core import Embedder
 from promptopt.embedders.function import FunctionEmbedder
 from promptopt.embedders.ngrams import Ngrams
@@ -179,7 +179,7 @@ def test_without_a_disk_nothing_is_written_and_no_name_is_needed(tmp_path: Path,
 
 def test_a_template_is_the_mean_of_its_class_texts() -> None:
     embedder: Any = clip_text(cache=False)
-    from promptopt.targets.clip_models import load
+    from promptopt.targets.clip.models import load
 
     loaded = load("embedded", None, device="cpu")
     assert loaded is not None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.config import build
+from promptopt.recipe.build import build
 from promptopt.core import Example, Mark
 from promptopt.errors import UserError
 from promptopt.metrics.classification import Accuracy, LogProbability, Margin

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from promptopt.config import call
+from promptopt.recipe.build import call
 from promptopt.core import Example, Mark
 from promptopt.errors import UserError
 from promptopt.metrics import sandbox

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.config import call
+from promptopt.recipe.build import call
 from promptopt.core import Example, Mark
 from promptopt.errors import UserError
 from promptopt.metrics.function import FunctionMetric

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptopt.config import call
+from promptopt.recipe.build import call
 from promptopt.core import Example, Mark
 from promptopt.errors import UserError
 from promptopt.metrics.schema import JsonSchema, json_in

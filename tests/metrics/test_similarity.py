@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from promptopt.config import call
+from promptopt.recipe.build import call
 from promptopt.core import Example
 from promptopt.errors import MissingExtra, UserError
 from promptopt.metrics.similarity import Similarity

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptopt.config import call
+from promptopt.recipe.build import call
 from promptopt.core import Example, Mark
 from promptopt.errors import UnknownName, UserError
 from promptopt.metrics.text import (

@@ -15,7 +15,7 @@ import pytest
 import promptopt
 from promptopt.core import Message, Reply, Usage
 from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
-from promptopt.models import wire
+from promptopt.models.hosted import wire
 from promptopt.models.dspy import DSPy
 
 from .openai_server import HANG, RESET, SOON, Answer, Server, choice, completion, failure, serving

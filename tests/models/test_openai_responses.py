@@ -8,7 +8,7 @@ import pytest
 
 from promptopt.core import Message, Reply
 from promptopt.errors import ModelError
-from promptopt.models import wire
+from promptopt.models.hosted import wire
 
 from .openai_server import Answer, serving
 from .wires import RESPONSES, RESPONSES_STREAM, response, response_events

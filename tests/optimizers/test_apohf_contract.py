@@ -12,7 +12,7 @@ from promptopt.optimizers.double_ts import DoubleTS
 from promptopt.optimizers.linear_duel import LinearDuel
 from promptopt.optimizers.pools import ListPool
 from promptopt.optimizers.proposers.lexical import LexicalProposer
-from promptopt.optimizers.random_duels import RandomDuels
+from promptopt.optimizers.random_duel import RandomDuels
 from promptopt.testing.contracts import OptimizerContract
 
 WORDS = "small large blurry clean drawing painting toy plastic".split()

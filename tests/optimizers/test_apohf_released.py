@@ -11,10 +11,10 @@ import pytest
 from promptopt.core import Duel, Preference, Prompt
 from promptopt.optimizers.double_ts import ENSEMBLE, TURN, DoubleTS
 from promptopt.optimizers.duels import Duels
-from promptopt.optimizers.epinet import BATCH, MEMBERS, Epinet, train_members
+from promptopt.optimizers.duels.epinet import BATCH, MEMBERS, Epinet, train_members
 from promptopt.optimizers.linear_duel import LinearDuel
-from promptopt.optimizers.network import draw, forward
-from promptopt.optimizers.random_duels import RandomDuels
+from promptopt.optimizers.duels.network import draw, forward
+from promptopt.optimizers.random_duel import RandomDuels
 from promptopt.testing import FakeSetup
 
 from .duel_problems import begun, play, rows
@@ -160,7 +160,7 @@ def test_the_random_baseline_reports_the_last_winner() -> None:
 
 
 def test_released_baselines_are_options_of_a_recipe() -> None:
-    from promptopt.config import build
+    from promptopt.recipe.build import build
 
     for name in ("linear-duel", "double-ts", "random-duel", "apohf"):
         optimizer = build("optimizers", {"name": name, "fit": "released"}, where="optimizer")

@@ -11,7 +11,7 @@ from promptopt.api import optimize
 from promptopt.core import Prompt, Rate, Rating
 from promptopt.errors import UserError
 from promptopt.optimizers.bayes import Bayes
-from promptopt.optimizers.phrases import Phrases
+from promptopt.vocabulary.phrases import Phrases
 from promptopt.optimizers.pools import Grammar
 from promptopt.optimizers.random_search import RandomSearch
 from promptopt.testing import FakeSetup

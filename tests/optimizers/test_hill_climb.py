@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.config import read_recipe
+from promptopt.recipe.build import read_recipe
 from promptopt.core import Prompt, Rate, Rating
 from promptopt.errors import UserError
 from promptopt.optimizers import HillClimb

@@ -15,7 +15,7 @@ pytest.importorskip("botorch")
 
 import torch
 
-from promptopt.optimizers.pairwise_gp import _quiet
+from promptopt.optimizers.duels.pairwise_gp import _quiet
 
 
 def interleaved(open_: Callable[[], AbstractContextManager[Any]]) -> None:

@@ -16,7 +16,7 @@ import torch
 from promptopt.core import HasBelief, Preference, Prompt
 from promptopt.embedders.function import FunctionEmbedder
 from promptopt.errors import UserError
-from promptopt.optimizers.pairwise_gp import Posterior
+from promptopt.optimizers.duels.pairwise_gp import Posterior
 from promptopt.optimizers.pools import ListPool
 from promptopt.optimizers.preferential_bo import PreferentialBO, eubo, project
 from promptopt.testing import FakeSetup
@@ -202,7 +202,7 @@ def test_the_process_orders_points_as_the_duels_do() -> None:
 
 
 def test_moments_agree_however_they_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("promptopt.optimizers.pairwise_gp.AT_ONCE", 7)
+    monkeypatch.setattr("promptopt.optimizers.duels.pairwise_gp.AT_ONCE", 7)
     posterior = Posterior(X, [(0, 1), (2, 3), (4, 0)])
     mean, cov = posterior.joint(np.arange(30))
     assert posterior.mean == pytest.approx(mean)

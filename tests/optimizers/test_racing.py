@@ -11,8 +11,8 @@ import pytest
 
 from promptopt.core import Duel, Example, Prompt, Rate, Rating, Setup
 from promptopt.errors import UserError
-from promptopt.ledger import Answer, Question
-from promptopt.loop import Run
+from promptopt.record.ledger import Answer, Question
+from promptopt.run.loop import Run
 from promptopt.optimizers import HillClimb, LexicalProposer
 from promptopt.optimizers.racing import IDLE_BATCHES, Racing, clearly_worse
 from promptopt.testing import FakeSetup

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from promptopt.errors import UserError
-from promptopt.ledger import Ledger
+from promptopt.record.ledger import Ledger
 from promptopt.report import compare
 from promptopt.report.compare import show
 

@@ -11,7 +11,7 @@ import promptopt
 from promptopt.core import Belief, Duel, Preference, Prompt
 from promptopt.report.duels import Contest, agreement, annotators, changes_of_hands, contests, leads, records
 from promptopt.report.run import run_page
-from promptopt.show import Story
+from promptopt.report.show import Story
 
 A, B, C = "prompt a", "prompt b", "prompt c"
 

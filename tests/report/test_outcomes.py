@@ -17,7 +17,7 @@ import promptopt
 from promptopt.core import Example
 from promptopt.report.outcomes import Outcome, changed_first, examples_of, is_image, outcomes, thumbnail
 from promptopt.report.recipe import recipe_of
-from promptopt.show import Story
+from promptopt.report.show import Story
 
 
 def toy(folder: Path, **changes: Any) -> promptopt.Result:

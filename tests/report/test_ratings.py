@@ -11,10 +11,10 @@ import pytest
 
 import promptopt
 from promptopt.core import Coverage, Rating
-from promptopt.ledger import Ledger
-from promptopt.reading import Rated
+from promptopt.record.ledger import Ledger
+from promptopt.record.answers import Rated
 from promptopt.report.ratings import changes, improvements, lineage, rated
-from promptopt.show import Story
+from promptopt.report.show import Story
 
 
 def written(folder: Path, events: list[dict[str, Any]], **manifest: Any) -> Story:

@@ -19,8 +19,8 @@ from promptopt.report.outcomes import outcomes
 from promptopt.report.page import Code, Facts, Page, Replies
 from promptopt.report.run import judgement, run_page
 from promptopt.report.told import covered
-from promptopt.show import Story
-from promptopt.verdict import Verdict
+from promptopt.report.show import Story
+from promptopt.record.verdict import Verdict
 
 pytest.importorskip("jinja2")
 pytest.importorskip("tomli_w")

@@ -220,7 +220,7 @@ def test_a_bandit_runs_against_a_local_model(tmp_path: Any) -> None:
     data = task()
     result = optimize(
         start="Think",
-        optimizer={"name": "promptopt.optimizers.random_duels:RandomDuels", "pool": POOL},
+        optimizer={"name": "promptopt.optimizers.random_duel:RandomDuels", "pool": POOL},
         scorer=BradleyTerry(scorer=TaskLoss(target=target, examples=data.train, select="loss")),
         target=target,
         data=data,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptopt.budget import Costs
+from promptopt.run.budget import Costs
 from promptopt.core import Coverage, Prompt, Rate, Rating
 from promptopt.sweep.pool import Job, _searched
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sweep_parts import recipe
 
-from promptopt.config import build
+from promptopt.recipe.build import build
 from promptopt.core import Message, Prompt
 from promptopt.errors import ModelError, UserError
 from promptopt.sweep import ray_executor, sweep

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from promptopt.budget import Budget
-from promptopt.config import call
+from promptopt.run.budget import Budget
+from promptopt.recipe.build import call
 from promptopt.core import Completion, Example, Failed, Message, Missing, Prompt, Rate, Rating, Reply, Setup
 from promptopt.errors import BudgetExhausted, ModelError, Rejected, Unanswered, UnknownName, UserError
-from promptopt.ledger import Ledger
-from promptopt.loop import Run
+from promptopt.record.ledger import Ledger
+from promptopt.run.loop import Run
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools import ListPool
 from promptopt.targets.chat import ChatTarget

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from promptopt.config import build
+from promptopt.recipe.build import build
 from promptopt.core import Example, Prompt
 from promptopt.errors import UserError
 from promptopt.targets.function import Function

@@ -22,18 +22,18 @@ import pytest
 from typer.testing import CliRunner
 
 import promptopt
-from promptopt.budget import Budget
+from promptopt.run.budget import Budget
 from promptopt.cli import app
-from promptopt.config import build
+from promptopt.recipe.build import build
 from promptopt.core import Example, Failed, Missing, Picture, Prompt
 from promptopt.errors import ModelError, UnknownName, UserError
-from promptopt.ledger import Ledger
-from promptopt.loop import Run
+from promptopt.record.ledger import Ledger
+from promptopt.run.loop import Run
 from promptopt.metrics.text import ExactMatch
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools import ListPool
 from promptopt.scorers import MetricScorer
-from promptopt.targets import endpoint
+from promptopt.targets.http import endpoint
 from promptopt.targets.http import Http
 from promptopt.targets.pictures import Pictures
 from promptopt.testing import FakeSetup

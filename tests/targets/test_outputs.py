@@ -10,8 +10,8 @@ import pytest
 from promptopt.core import Duel, Example, Prompt, Rate
 from promptopt.errors import PromptoptError
 from promptopt.scorers import MetricScorer
-from promptopt.scorers.human_view import Outputs
-from promptopt.scorers.judge_duel import JudgeDuel
+from promptopt.scorers.human.view import Outputs
+from promptopt.scorers.judge.duel import JudgeDuel
 from promptopt.targets.outputs import outputs_of
 from promptopt.testing import FakeSetup, ScriptedModel
 

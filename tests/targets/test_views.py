@@ -15,7 +15,7 @@ from PIL import Image
 from promptopt.api import optimize, prepare, resume
 from promptopt.core import Example, Prompt
 from promptopt.errors import UserError
-from promptopt.ledger import read
+from promptopt.record.ledger import read
 from promptopt.scorers import MetricScorer
 from promptopt.targets.clip import Clip
 from promptopt.targets.views import LEAST, View, changed

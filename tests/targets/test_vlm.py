@@ -16,7 +16,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from promptopt import optimize
-from promptopt.config import call
+from promptopt.recipe.build import call
 from promptopt.core import Dataset, Example, Failed, Message, Missing, Picture, Prompt, Reply
 from promptopt.errors import ModelError, Rejected, Unanswered, UserError
 from promptopt.optimizers import RandomSearch

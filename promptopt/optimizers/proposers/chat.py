@@ -11,7 +11,7 @@ from typing import Literal
 
 from ...core import ChatModel, Message, Prompt, Reply, Setup
 from ...errors import UnknownName, UserError
-from ..vocabulary import is_template
+from ...vocabulary import is_template
 from . import Scored
 from .parse import parse_prompts
 

@@ -1,0 +1,285 @@
+"""What the models behind an HTTP API share: arguments, bounds, one client, retries, refused fields, errors."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from ...core import Completion, Message, Reply, Usage
+from ...errors import ModelError, Unanswered, UserError, require
+from ..wrappers.limit import throttled
+from .prices import price_for
+from .sdk_errors import THROTTLED, TRANSIENT, is_final, is_throttling, kind_of, message_of, transport_error
+from .wire import Answer, Api, Ask, BrokenStream, NoAnswer, most_read, retry_after, wait_before
+
+__all__ = ["HostedModel"]
+
+
+class HostedModel:
+    """A chat model behind an HTTP API, reached through its provider's own SDK.
+
+    Nothing is imported or sent before the first request. One object may be used from many threads.
+
+    Attributes:
+        on_throttle: called with the seconds that the server asks to wait (None if it does not say) whenever it answers
+            429, 503 or 529, while the SDK goes on to retry. Called in the thread of the request.
+    """
+
+    provider: ClassVar[str]
+    """The SDK's module, the extra that installs it and the first part of the model's name."""
+    client: ClassVar[str]
+    """The SDK's client class."""
+    key_variable: ClassVar[str]
+    base_url_variable: ClassVar[str]
+    home: ClassVar[str]
+    """The provider's own host, which wants a key."""
+    hints: ClassVar[Mapping[int, str]]
+    """What to check, by HTTP status."""
+
+    def __init__(
+        self,
+        *,
+        api: Api,
+        model: str,
+        base_url: str | None,
+        max_tokens: int,
+        stream: bool,
+        timeout: float,
+        retries: int,
+        prices: Mapping[str, float] | None,
+        extra: Mapping[str, Any] | None,
+        picture_tokens: int,
+    ) -> None:
+        _check("model", model, "a name", bool(model.strip()))
+        _check("base_url", base_url, "an http:// or https:// address without a password", _is_address(base_url))
+        _check("max_tokens", max_tokens, "1 or more", max_tokens >= 1)
+        _check("timeout", timeout, "more than 0 seconds", math.isfinite(timeout) and timeout > 0)
+        _check("retries", retries, "0 or more", retries >= 0)
+        _check("picture_tokens", picture_tokens, "1 or more", picture_tokens >= 1)
+        self.on_throttle: Callable[[float | None], None] | None = None
+        self._api, self._model, self._base_url = api, model, base_url
+        self._max_tokens, self._stream, self._timeout, self._retries = max_tokens, stream, timeout, retries
+        self._extra, self._picture_tokens = dict(extra or {}), picture_tokens
+        if taken := [field for field in self._extra if field in api.own]:
+            raise UserError(f"extra: {', '.join(taken)} is set by the request itself and may not stand there.")
+        if "api_key" in self._extra:
+            raise UserError(f"extra: a key is read from the environment variable {self.key_variable} only.")
+        self._price = price_for(self.name, prices)
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._key = ""
+        self._without: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """The provider and its name for the model, for example ``openai:gpt-x``."""
+        return f"{self.provider}:{self._model}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What besides the name makes the replies differ, as JSON values; caches need it."""
+        return {
+            "api": type(self._api).__name__,
+            "base_url": self._address,
+            "max_tokens": self._max_tokens,
+            "extra": self._extra,
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should hear before the first call."""
+        price = () if self._price else (f"no price known for {self.name}: dollars are not counted",)
+        seed = () if "seed" in self._api.own else (f"{self.name} takes no seed: its replies cannot be reproduced",)
+        return price + seed
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int = 1,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        """Sample ``n`` replies. A server that sends fewer is asked again, with the next seed, at most ``n`` times.
+
+        What is still missing then is an empty reply. Calls are the requests that were answered; failed attempts before
+        a retry are not counted. A server that reports no usage is counted with 0 tokens, with a warning.
+
+        Raises:
+            Unanswered: a transient error outlasted the retries.
+            Rejected: the provider refused this request for what stands in it.
+            ModelError: it refuses whatever it is asked.
+            UserError: there is no key for the provider.
+            MissingExtra: the SDK is not installed.
+        """
+        replies: list[Reply] = []
+        usage = Usage()
+        for number in range(n):
+            missing, next_seed = n - len(replies), None if seed is None else seed + number
+            answer = self._answer(Ask(self._model, messages, missing, temperature, next_seed, schema, self._max_tokens))
+            replies += answer.replies[:missing]
+            usage += self._cost(answer)
+            if len(replies) == n:
+                break
+        return Completion((*replies, *[Reply("")] * (n - len(replies))), usage)
+
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+        """An upper bound for :meth:`complete`: every token is at least a byte, and a server may ignore ``n``."""
+        read = n * most_read(messages, self._extra, schema, picture_tokens=self._picture_tokens)
+        written = read if "cache_control" in json.dumps(self._extra, default=str) else 0
+        return Usage(n, read, n * self._max_tokens, self._dollars(read + written, n * self._max_tokens))
+
+    def check_key(self) -> str:
+        """The key for the provider; empty for a server of one's own that may want none. Sends nothing.
+
+        Raises:
+            UserError: there is none, or it cannot be one.
+        """
+        key = os.environ.get(self.key_variable, "").strip()
+        if not key.isascii():
+            raise UserError(f"the key in {self.key_variable} holds characters that a key cannot have.")
+        if not key and (self._address is None or self.home in self._address):
+            raise UserError(
+                f"{self.name} needs a key: set the environment variable {self.key_variable}, "
+                "or give base_url for a server of your own."
+            )
+        return key
+
+    def _cost(self, answer: Answer) -> Usage:
+        if answer.input_tokens is None or answer.output_tokens is None:
+            warnings.warn(f"{self.name} reports no token usage: only its calls are counted", stacklevel=3)
+        read, wrote = answer.input_tokens or 0, answer.output_tokens or 0
+        return Usage(1, read, wrote, self._dollars(read + answer.written, wrote))
+
+    def _dollars(self, input_tokens: int, output_tokens: int) -> float:
+        return self._price.dollars(input_tokens, output_tokens) if self._price else 0.0
+
+    # ── One request ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _answer(self, ask: Ask) -> Answer:
+        """One answered request; a broken stream is asked for again."""
+        client, sdk = self._connect(), require(self.provider, extra=self.provider)
+        broken = 0
+        while True:
+            body = self._body(ask)
+            try:
+                return self._exchange(client, body)
+            except (sdk.BadRequestError, sdk.UnprocessableEntityError) as error:
+                if not self._does_without(error, body):
+                    raise self._failed(error) from None
+            except sdk.APIError as error:
+                raise self._failed(error) from None
+            except (NoAnswer, ValueError) as error:
+                raise self._error(f"the server's answer cannot be read: {error}. {self.hints[404]}") from None
+            except BrokenStream as error:
+                if error.throttled:
+                    self._throttled(None)
+                if broken == self._retries:
+                    raise self._error(f"{error} (after {broken} retries)", kind=Unanswered) from None
+                time.sleep(wait_before(broken))
+                broken += 1
+
+    def _body(self, ask: Ask) -> dict[str, Any]:
+        ask = replace(ask, stream=self._stream, without=frozenset(self._without))
+        return {field: value for field, value in self._api.body(ask).items() if field not in ask.without} | self._extra
+
+    def _exchange(self, client: Any, body: dict[str, Any]) -> Answer:
+        if not self._stream:
+            return self._api.read(self._api.call(client, body, stream=False))
+        with self._api.call(client, body, stream=True) as events, self._reading():
+            return self._api.assemble(events)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """While a stream is read, a lost connection or an overloaded server means a broken stream."""
+        sdk = require(self.provider, extra=self.provider)
+        try:
+            yield
+        except (sdk.APIConnectionError, transport_error(sdk)) as error:
+            raise BrokenStream(f"the stream broke off: {error}") from None
+        except sdk.APIError as error:
+            if is_final(error):
+                raise
+            throttled = is_throttling(error)
+            raise BrokenStream(f"the stream broke off: {message_of(error)}", throttled=throttled) from None
+
+    def _connect(self) -> Any:
+        """The SDK's client, made once."""
+        with self._lock:
+            if self._connection is None:
+                base_url = self._address
+                self._key = self.check_key()
+                sdk = require(self.provider, extra=self.provider)
+                self._connection = getattr(sdk, self.client)(
+                    api_key=self._key or "none",
+                    base_url=base_url,
+                    timeout=self._timeout,
+                    max_retries=self._retries,
+                    http_client=sdk.DefaultHttpxClient(event_hooks={"response": [self._watch]}),
+                )
+            return self._connection
+
+    @property
+    def _address(self) -> str | None:
+        return self._base_url or os.environ.get(self.base_url_variable) or None
+
+    def _watch(self, response: Any) -> None:
+        if response.status_code in THROTTLED:
+            self._throttled(retry_after(response.headers))
+
+    def _throttled(self, seconds: float | None) -> None:
+        throttled(seconds)
+        if self.on_throttle is not None:
+            self.on_throttle(seconds)
+
+    def _does_without(self, error: Any, body: Mapping[str, Any]) -> bool:
+        """Whether the server refused a field that can be left out, so that asking again helps."""
+        said = f"'{getattr(error, 'param', '')}' {error.message} {error.body}"
+        for field, dispensable in self._api.dispensable.items():
+            if field in body and field not in self._extra and dispensable.refused_in(said):
+                with self._lock:
+                    first = field not in self._without
+                    self._without.add(field)
+                if first and dispensable.lost:
+                    message = self._redacted(f"{self.name} takes no {dispensable.lost}. It said: {message_of(error)}")
+                    warnings.warn(message, stacklevel=2)
+                return True
+        return False
+
+    # ── Errors ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _failed(self, error: Any) -> ModelError:
+        """The provider's own message, its request id and, where there is one, what to check."""
+        status, request_id = getattr(error, "status_code", 0), getattr(error, "request_id", None)
+        facts = [f"HTTP {status}"] if status else []
+        if not 400 <= status < 500 or status in TRANSIENT:
+            facts.append(f"after {self._retries} retries")
+        said = f"{message_of(error)} ({', '.join(facts)})" if facts else message_of(error)
+        hint = self.hints.get(status)
+        message = " ".join(filter(None, [said, request_id and f"[request {request_id}]", hint]))
+        return self._error(message, kind=kind_of(error))
+
+    def _error(self, message: str, *, kind: type[ModelError] = ModelError) -> ModelError:
+        return kind(self._redacted(f"{self.name}: {message}"))
+
+    def _redacted(self, message: str) -> str:
+        return message.replace(self._key, "[key]") if self._key else message
+
+
+def _is_address(url: str | None) -> bool:
+    return url is None or (url.startswith(("http://", "https://")) and "@" not in urlsplit(url).netloc)
+
+
+def _check(argument: str, value: object, allowed: str, holds: bool) -> None:
+    if not holds:
+        raise UserError(f"{argument} is {value!r}; allowed is {allowed}.")

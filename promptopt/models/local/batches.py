@@ -1,0 +1,217 @@
+"""The weights' side of a local model: replies written in batches that many callers share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
+
+from ...errors import ModelError
+from .weights import sampling
+
+__all__ = ["Batches", "Row", "Writer", "stream"]
+
+GATHER = 0.004
+"""Seconds to wait for the callers of the last batch, where it had several, so that they come into the next together."""
+
+
+def stream(seed: int | None, index: int) -> int:
+    """The seed of one reply's random stream; without a seed for all, another one each time."""
+    state = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)
+    return int(state[0]) >> 1
+
+
+@dataclass(eq=False)
+class Row:
+    """One reply that is asked for, and what has come of it.
+
+    Attributes:
+        inputs: the conversation; ``input_ids`` and what has an entry a token are ``(1, length)``.
+        temperature: of the draw.
+        seed: of its random stream; None takes the likeliest token.
+        written: the reply's ids, up to the one that ends it.
+        error: what went wrong instead.
+    """
+
+    inputs: Mapping[str, Tensor]
+    temperature: float
+    seed: int | None
+    written: list[int] | None = None
+    error: BaseException | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self.written is not None or self.error is not None
+
+    def has_entry_a_token(self, tensor: Tensor) -> bool:
+        """Whether a tensor is padded when rows are put together."""
+        return tensor.shape == self.inputs["input_ids"].shape
+
+    @property
+    def kind(self) -> frozenset[tuple[str, torch.Size]]:
+        """Rows of one kind fit into one batch: they agree in the shapes of their pictures."""
+        return frozenset((name, t.shape[1:]) for name, t in self.inputs.items() if not self.has_entry_a_token(t))
+
+
+class Batches:
+    """Puts the rows of concurrent callers together: whoever comes while a batch is written is in the next one.
+
+    Args:
+        writer: writes a batch.
+        size: rows a batch at most; halved when the memory of a GPU does not suffice.
+    """
+
+    def __init__(self, writer: Writer, *, size: int) -> None:
+        self.writer = writer
+        self.size = size
+        self._changed = threading.Condition()
+        self._waiting: list[Row] = []
+        self._writing = False  # by one of the callers
+        self._last = 1  # rows in the last batch
+
+    def write(self, rows: Sequence[Row]) -> list[list[int]]:
+        """The ids of each row's reply, the one that ends it included.
+
+        Raises:
+            ModelError: not even one reply fits into memory.
+        """
+        with self._changed:
+            self._waiting += rows
+        while self._wait_for_turn(rows):
+            self._write_next()
+        for row in rows:
+            if row.error is not None:
+                raise row.error
+        return [row.written or [] for row in rows]
+
+    def _wait_for_turn(self, rows: Sequence[Row]) -> bool:
+        """Wait until the caller is to write a batch (True) or its rows are done (False)."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._writing or all(row.done for row in rows))
+            if all(row.done for row in rows):
+                return False
+            self._writing = True
+            return True
+
+    def _write_next(self) -> None:
+        batch: list[Row] = []
+        try:
+            batch = self._take()
+            for row, ids in zip(batch, self.writer.write(batch), strict=True):
+                row.written = ids
+        except torch.OutOfMemoryError as error:
+            self._shrink(batch, error)
+        except BaseException as error:  # the callers of all these rows are to hear of it
+            if not batch:
+                raise
+            for row in batch:
+                row.error = error
+        finally:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()
+
+    def _take(self) -> list[Row]:
+        """The row that has waited longest, and others of its kind."""
+        if len(self._waiting) < self._last:
+            time.sleep(GATHER)
+        with self._changed:
+            batch = [row for row in self._waiting if row.kind == self._waiting[0].kind][: self.size]
+            self._waiting = [row for row in self._waiting if row not in batch]
+        self._last = len(batch)
+        return batch
+
+    def _shrink(self, batch: list[Row], error: Exception) -> None:
+        if len(batch) == 1:
+            batch[0].error = ModelError(f"not even one reply fits into memory: {error}")
+            return
+        self.size = len(batch) // 2
+        with self._changed:
+            self._waiting[:0] = batch
+
+
+class Writer:
+    """Writes batches. For one thread at a time; several writers may share a model.
+
+    Args:
+        model: a model of transformers that generates.
+        pad: the id that fills up on the left.
+        max_tokens: the longest reply.
+    """
+
+    def __init__(self, model: Any, *, pad: int, max_tokens: int) -> None:
+        self._model, self._pad, self._max_tokens = model, pad, max_tokens
+        self._sampling = sampling(model)
+        settings = self._sampling.settings
+        end = settings.eos_token_id
+        self._ends = frozenset([end] if isinstance(end, int) else end or ())
+        self._cuts: list[Any] = [TopKLogitsWarper(settings.top_k)] if settings.top_k else []
+        self._cuts += [TopPLogitsWarper(settings.top_p)] if (settings.top_p or 1.0) < 1.0 else []
+
+    def ended(self, ids: Sequence[int]) -> bool:
+        """Whether the model ended a reply by itself."""
+        return bool(ids) and ids[-1] in self._ends
+
+    def write(self, batch: Sequence[Row]) -> list[list[int]]:
+        """The ids of each reply, up to the one that ends it."""
+        inputs = {name: self._moved(tensor) for name, tensor in _together(batch, pad=self._pad).items()}
+        with self._sampling.turn, torch.inference_mode():
+            ids = self._model.generate(
+                **inputs,
+                max_new_tokens=self._max_tokens,
+                do_sample=False,
+                num_beams=1,
+                pad_token_id=self._pad,
+                logits_processor=LogitsProcessorList([_Draws(batch, self._cuts)]),
+            )
+        return [self._up_to_end(row) for row in ids[:, inputs["input_ids"].shape[1] :].tolist()]
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._model.device, self._model.dtype if tensor.is_floating_point() else tensor.dtype)
+
+    def _up_to_end(self, ids: list[int]) -> list[int]:
+        last = next((place for place, one in enumerate(ids) if one in self._ends), len(ids))
+        return ids[: last + 1]
+
+
+def _together(batch: Sequence[Row], *, pad: int) -> dict[str, Tensor]:
+    """The rows' tensors as one batch: what has an entry a token is padded on the left, the rest is put end to end."""
+    longest = max(row.inputs["input_ids"].shape[1] for row in batch)
+
+    def one(row: Row, name: str) -> Tensor:
+        tensor = row.inputs[name]
+        if not row.has_entry_a_token(tensor):
+            return tensor
+        return F.pad(tensor, (longest - tensor.shape[1], 0), value=pad if name == "input_ids" else 0)
+
+    return {name: torch.cat([one(row, name) for row in batch]) for name in batch[0].inputs}
+
+
+class _Draws:
+    """Makes a row's likeliest token a random one: the maximum of logits with Gumbel noise is a draw from them.
+
+    So every row has a stream of its own, whoever is in the batch, and the global random generator is left alone.
+    """
+
+    def __init__(self, batch: Sequence[Row], cuts: Sequence[Any]) -> None:
+        drawn = [(i, row.temperature, row.seed) for i, row in enumerate(batch) if row.seed is not None]
+        self._rows = [(i, temperature, torch.Generator().manual_seed(seed)) for i, temperature, seed in drawn]
+        self._cuts = cuts
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores ``(n_rows, n_tokens)``, fp32, with noise in the rows that are drawn."""
+        for i, temperature, generator in self._rows:
+            row = scores[i : i + 1] / temperature
+            for cut in self._cuts:
+                row = cut(input_ids[i : i + 1], row)
+            scores[i] = row[0] - torch.empty(row.shape[1]).exponential_(generator=generator).log().to(row.device)
+        return scores

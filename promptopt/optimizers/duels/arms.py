@@ -1,0 +1,99 @@
+"""The prompts that may meet in a duel, with their embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from ...core import Embedder, Prompt
+from ...errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ...core import Array
+
+    Places: TypeAlias = NDArray[np.intp]
+
+
+class Arms:
+    """The prompts that may meet, with their embeddings. Some may join later; none leaves.
+
+    Attributes:
+        prompts: without repeats; the starting prompts come first.
+        vectors: ``(n, d)``, their embeddings.
+        squares: ``(n,)``, the squared lengths of these.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.prompts: list[Prompt] = []
+        self.vectors: Array = np.empty((0, 0))
+        self.squares: Array = np.empty(0)
+        self._embedder = embedder
+        self._places: dict[Prompt, int] = {}
+        self._columns: dict[int, Array] = {}
+        self._fields: list[Places] = []
+        self._grouped = 0  # prompts that stand in the fields
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __contains__(self, prompt: Prompt) -> bool:
+        return prompt in self._places
+
+    def place(self, prompt: Prompt) -> int:
+        """Where a prompt stands."""
+        return self._places[prompt]
+
+    def fields(self) -> list[Places]:
+        """The places of those that answer the same query, by query; all in one where there are no queries.
+
+        Which query a prompt answers stands in its origin; the queries are in the order they came.
+        """
+        if self._grouped != len(self.prompts):
+            queries: dict[str | None, list[int]] = {}
+            for place, prompt in enumerate(self.prompts):
+                queries.setdefault(prompt.origin.get("query"), []).append(place)
+            self._fields = [np.array(places, dtype=np.intp) for places in queries.values()]
+            self._grouped = len(self.prompts)
+        return self._fields
+
+    def add(self, prompts: Iterable[Prompt]) -> int:
+        """Take new prompts in; returns how many were new.
+
+        Raises:
+            UserError: the embedder gave something else than one vector of numbers for each.
+        """
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._places]
+        if new:
+            vectors = np.asarray(self._embedder.embed([prompt.text for prompt in new]), dtype=np.float64)
+            width = self.vectors.shape[1] if self.prompts else vectors.shape[-1]
+            if vectors.shape != (len(new), width) or not np.isfinite(vectors).all():
+                raise UserError(
+                    f"the embedder {self._embedder.name!r} gave an array of shape {vectors.shape} for {len(new)} "
+                    f"prompts. It must give one vector of {width} finite numbers for each."
+                )
+            self._places |= {prompt: len(self.prompts) + i for i, prompt in enumerate(new)}
+            self.prompts += new
+            self.vectors = np.concatenate([self.vectors.reshape(-1, width), vectors])
+            self.squares = np.sum(self.vectors**2, axis=1)
+            self._columns.clear()
+        return len(new)
+
+    def inner(self, places: Places) -> Array:
+        """``(n, len(places))``: inner products of all embeddings with some; kept, since they are asked for again."""
+        columns = self._kept(places)
+        return np.stack(columns, axis=1) if columns else self.vectors[:, :0]
+
+    def inner_block(self, places: Places) -> Array:
+        """``(len(places), len(places))``: those among some."""
+        columns = [column[places] for column in self._kept(places)]
+        return np.stack(columns, axis=1) if columns else np.empty((0, 0))
+
+    def _kept(self, places: Places) -> list[Array]:
+        if missing := [int(place) for place in places if int(place) not in self._columns]:
+            products = np.ascontiguousarray((self.vectors @ self.vectors[missing].T).T)
+            self._columns |= zip(missing, products, strict=True)
+        return [self._columns[int(place)] for place in places]

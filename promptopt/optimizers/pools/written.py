@@ -1,0 +1,168 @@
+"""Pools that an LLM writes: from examples, or from the user's own prompts [Lin2024]. The wording is ours.
+
+Prompts are asked for as they are drawn, so a search pays for as many calls as it needs. After five calls in a row
+without a new prompt the pool is used up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...core import ChatModel, Example, Setup
+from ...errors import UserError
+from .asking import Asker, check_numbers, new_texts
+from .quoting import RULE, as_text, quoted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Paraphrases", "Written"]
+
+PLACEHOLDER_RULE = "In a template, {} stands for the name of a class. Keep {} exactly once in each, as it is."
+
+
+class Written:
+    """Instructions that an LLM induces from input-output pairs [Lin2024].
+
+    Each call shows a random subset of the examples and asks for instructions under which the inputs would lead to the
+    outputs. The paper takes one instruction from a call; we ask for a few in one call, which costs less.
+
+    Args:
+        model: writes the instructions; billed to the run as ``proposer``.
+        examples: the pairs; a run offers its training examples. Of several acceptable outputs the first is shown.
+        subset: pairs shown in a call; all of them where there are fewer.
+        per_call: instructions asked for in a call.
+        temperature: of the model.
+        task: what the instructions are for, in the user's words; told to the model.
+
+    Raises:
+        UserError: there are no examples, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ChatModel,
+        examples: Sequence[Example],
+        subset: int = 5,
+        per_call: int = 4,
+        temperature: float = 1.0,
+        task: str = "",
+    ) -> None:
+        check_numbers(subset=subset, per_call=per_call)
+        if not examples:
+            raise UserError("examples is empty; give input-output pairs to write instructions from.")
+        self._asker = Asker(model, temperature=temperature)
+        self._examples = tuple(examples)
+        self._subset = min(subset, len(self._examples))
+        self._per_call = per_call
+        self._task = task.strip()
+
+    def begin(self, setup: Setup, /) -> None:
+        """Bill the model to this run."""
+        self._asker.begin(setup)
+
+    def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
+        """Distinct instructions as the LLM writes them; ends when it repeats itself.
+
+        Raises:
+            ModelError: the provider refused for good.
+            BudgetExhausted: the next call would exceed the budget.
+        """
+        return new_texts(self._written(rng), seen=set())
+
+    def _written(self, rng: np.random.Generator) -> Iterator[list[str]]:
+        while True:
+            shown = [self._examples[i] for i in rng.choice(len(self._examples), self._subset, replace=False)]
+            yield self._asker.prompts(self._ask(shown), rng)
+
+    def _ask(self, shown: Sequence[Example]) -> str:
+        pairs = [
+            (f"{title} {number}", as_text(text))
+            for number, example in enumerate(shown, 1)
+            for title, text in (("Input", example.input), ("Output", _first(example.label)))
+        ]
+        many = self._per_call > 1
+        wish = f"Write {self._per_call} instructions" if many else "Write one instruction"
+        parts = [
+            "Somebody was given an instruction and followed it: for each input below they wrote the output beside it. "
+            "The instruction is lost.",
+            f"What it is for: {self._task}" if self._task else "",
+            RULE,
+            quoted(pairs),
+            f"{wish} under which just these inputs would lead to just these outputs"
+            + (", each worded differently from the others. " if many else ". ")
+            + "An instruction must work for inputs that were not seen, so name none of these.",
+            _format("instruction"),
+        ]
+        return "\n\n".join(filter(None, parts))
+
+
+class Paraphrases:
+    """Other wordings of the prompts that the user starts from, written by an LLM [Lin2024].
+
+    The starting prompts are paraphrased in turn; they are no part of the pool themselves.
+
+    Args:
+        model: writes the paraphrases; billed to the run as ``proposer``.
+        per_call: paraphrases asked for in a call.
+        temperature: of the model.
+        task: what the prompts are for, in the user's words; told to the model.
+
+    Raises:
+        UserError: a number is out of range.
+    """
+
+    def __init__(self, *, model: ChatModel, per_call: int = 10, temperature: float = 1.0, task: str = "") -> None:
+        check_numbers(per_call=per_call)
+        self._asker = Asker(model, temperature=temperature)
+        self._per_call = per_call
+        self._task = task.strip()
+
+    def begin(self, setup: Setup, /) -> None:
+        """Take the starting prompts and bill the model to this run.
+
+        Raises:
+            UserError: there is no prompt to start from.
+        """
+        if not setup.start:
+            raise UserError("there is nothing to paraphrase; give a prompt to start from.")
+        self._start = [prompt.text for prompt in setup.start]
+        self._asker.begin(setup)
+
+    def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
+        """Distinct paraphrases as the LLM writes them; ends when it repeats itself.
+
+        Raises:
+            ModelError: the provider refused for good.
+            BudgetExhausted: the next call would exceed the budget.
+        """
+        return new_texts(self._written(rng), seen=set(self._start))
+
+    def _written(self, rng: np.random.Generator) -> Iterator[list[str]]:
+        while True:
+            for text in self._start:
+                yield self._asker.prompts(self._ask(text), rng)
+
+    def _ask(self, text: str) -> str:
+        kind = "template" if "{}" in text else "instruction"
+        wish = f"{self._per_call} {kind}s" if self._per_call > 1 else f"one {kind}"
+        parts = [
+            f"What the {kind} below is for: {self._task}" if self._task else "",
+            RULE,
+            quoted([(kind.capitalize(), text)]),
+            f"Write {wish} that mean the same and are worded differently: other words, another order, longer or "
+            "shorter. Leave out nothing that it asks for.",
+            PLACEHOLDER_RULE if kind == "template" else "",
+            _format(kind),
+        ]
+        return "\n\n".join(filter(None, parts))
+
+
+def _first(label: Any) -> Any:
+    return label[0] if isinstance(label, list | tuple) and label else label
+
+
+def _format(kind: str) -> str:
+    return f'Answer only with a list: one {kind} per line, each line starting with "- ", without remarks.'

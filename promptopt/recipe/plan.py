@@ -1,0 +1,295 @@
+"""From the arguments of a run to its parts, built and checked before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..run.budget import Budget
+from .build import accepts, build, call, models_shared
+from ..core import Checks, Dataset, Example, HasViews, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from ..errors import UserError
+from ..run.loop import check_match
+from ..scorers import FunctionScorer, MetricScorer
+from ..scorers.adapters import meet
+from ..scorers.marking import FailedRule
+from ..run.shorten import questions
+
+SPLITS = ("train", "dev", "test")
+VIEWS = 16  # of a training example, where there is one for each label: experiments/liu2024
+OPTIONS = (  # arguments that a plan holds as they are given
+    "patience",
+    "goal",
+    "finalists",
+    "ensemble",
+    "shorten",
+    "seed",
+    "cache",
+    "per_example",
+    "cases",
+    "failed",
+    "reply_cache",
+    "in_flight",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's parts. ``scorer`` answers the search; ``dev`` and ``test`` rate on the other splits, where there are any,
+    and ``transfer`` with other targets on the test split.
+
+    ``recipe`` holds the arguments as they were given, ``models`` the chat models that were built for it.
+    """
+
+    start: tuple[Prompt, ...]
+    optimizer: Optimizer[Any, Any]
+    scorer: Scorer[Any, Any]
+    dev: Scorer[Rate, Rating] | None
+    test: Scorer[Rate, Rating] | None
+    transfer: Mapping[str, Scorer[Rate, Rating]]
+    target: Target | None
+    data: Dataset | None
+    budget: Budget
+    patience: int | None
+    goal: float | None
+    finalists: int
+    ensemble: int
+    shorten: int | None
+    seed: int
+    cache: bool
+    per_example: bool
+    cases: bool
+    failed: FailedRule
+    reply_cache: bool
+    in_flight: int
+    views: int
+    recipe: Mapping[str, Any]
+    models: Sequence[Any] = ()
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
+        """Build the parts that the arguments of :func:`promptopt.optimize` name.
+
+        Args:
+            given: all its arguments, checked against its signature, defaults filled in.
+            recipe: those that the user gave.
+
+        Raises:
+            UserError: something is missing, contradictory, misspelt or of the wrong type.
+        """
+        with models_shared() as models:
+            plan = cls._of(given, recipe=recipe)
+            return replace(plan, models=tuple(models.used))
+
+    @classmethod
+    def _of(cls, given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
+        seed = given["seed"]
+        _check_numbers(given)
+        data = _part(given, "data", "datasets", {"seed": seed})
+        offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
+        offered["rate_once"] = given["cache"]
+        if data is not None:
+            offered |= {"classes": data.classes, "examples": data.train}
+        target = _part(given, "target", "targets", offered)
+        transfer = _transfer(given, data, offered) if given["verdict"] else {}
+        if target is not None:
+            offered["target"] = target
+        scorer, dev, test = _scorers(given, target, data, offered)
+        optimizer = _part(given, "optimizer", "optimizers", offered)
+        scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
+        check_match(optimizer, scorer)
+        plan = cls(
+            start=_start(given["start"], target),
+            optimizer=optimizer,
+            scorer=scorer,
+            dev=dev,
+            test=test if given["verdict"] else None,
+            transfer=transfer,
+            target=target,
+            data=data,
+            budget=_budget(given["budget"]),
+            views=_views(given, target, _examples(data, "train")),
+            recipe=recipe,
+            **{key: given[key] for key in OPTIONS},
+        )
+        plan._check()
+        return plan
+
+    @property
+    def reserved(self) -> int:
+        """Questions kept back for the final choice and for shortening the answer."""
+        return (self.finalists if self.dev else 0) + (1 if self.ensemble > 1 else 0) + self.shortening
+
+    @property
+    def shortening(self) -> int:
+        """Questions kept back for shortening the answer."""
+        return (
+            0
+            if self.scorer.question is not Rate and not self.dev
+            else questions(self.shorten, optimizer=self.optimizer, budget=self.budget.questions)
+        )
+
+    @property
+    def aftermath(self) -> float:
+        """What the verdict and the final choice cost, in ratings on the training split."""
+        if self.data is None or not self.data.train:
+            return 0.0
+        verdicts = bool(self.test) + len(self.transfer)
+        examples = 2 * len(self.data.test) * verdicts + self.finalists * len(self.data.dev) * bool(self.dev)
+        examples += ((self.ensemble > 1) + self.shortening) * len(self.data.dev or self.data.train)
+        return examples / len(self.data.train)
+
+    @property
+    def aftermath_roles(self) -> tuple[str, ...] | None:
+        """Whose calls are made again then: the target's alone where only the search has a judge; None for all."""
+        return ("target",) if isinstance(self.test, MetricScorer) else None
+
+    def problem_with(self, prompt: Prompt) -> str | None:
+        """Why the target cannot take a prompt, or None."""
+        return None if self.target is None else self.target.problem_with(prompt)
+
+    def check_keys(self) -> None:
+        """Raises UserError if a chat model of the recipe lacks the key that its first call will need."""
+        for model in self.models:
+            if hasattr(model, "check_key"):
+                model.check_key()
+
+    def _check(self) -> None:
+        if isinstance(self.optimizer, Checks):
+            self.optimizer.check(self)
+        together = Prompt("\n".join([self.start[0].text] * 2))
+        if self.ensemble > 1 and (problem := self.problem_with(together)):
+            raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem.rstrip('.')}.")
+        if self.budget.questions is not None and self.budget.questions <= self.reserved:
+            raise UserError(
+                f"a budget of {self.budget.questions} questions leaves none for the search: the final choice takes "
+                f"{self.reserved}. Raise the budget, or lower finalists, ensemble and shorten."
+            )
+
+
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    least = {"seed": 0, "finalists": 1, "ensemble": 1, "patience": 1, "shorten": 0, "views": 1}
+    for key, number in least.items():
+        if given[key] is not None and given[key] < number:
+            raise UserError(f"{key} is {given[key]}; give at least {number}.")
+
+
+def _part(given: Mapping[str, Any], key: str, kind: str, offered: Mapping[str, Any]) -> Any:
+    return None if given[key] is None else build(kind, given[key], where=key, offered=offered)
+
+
+def _start(start: str | Sequence[str], target: Target | None) -> tuple[Prompt, ...]:
+    prompts = tuple(Prompt(text) for text in dict.fromkeys([start] if isinstance(start, str) else start))
+    if not prompts:
+        raise UserError('start is empty; give the prompt that you use today, for example start = "a photo of a {}".')
+    for prompt in prompts:
+        if target is not None and (problem := target.problem_with(prompt)):
+            raise UserError(f"start {prompt.text!r} cannot be used: {problem.rstrip('.')}.")
+    return prompts
+
+
+def _budget(budget: int | Mapping[str, Any] | Budget) -> Budget:
+    if isinstance(budget, Budget):
+        return budget
+    table = {"questions": budget} if isinstance(budget, int) else budget
+    built: Budget = call(Budget, table, where="budget")
+    return built
+
+
+def _scorers(
+    given: Mapping[str, Any], target: Target | None, data: Dataset | None, offered: Mapping[str, Any]
+) -> tuple[Scorer[Any, Any], Scorer[Rate, Rating] | None, Scorer[Rate, Rating] | None]:
+    """Who answers the search, and who rates on the dev and the test split."""
+    if given["score"] is not None and (given["scorer"] is not None or target is not None):
+        raise UserError("score is a scorer by itself; leave out scorer and target, or leave out score.")
+    if given["metric"] is not None and target is None:
+        raise UserError("a metric judges a target's outputs; give a target, or leave out metric.")
+    if given["score"] is not None:
+        return FunctionScorer(given["score"]), None, None
+    judges = target is not None and accepts(
+        "scorers", given["scorer"], "target"
+    )  # a scorer that runs the target itself
+    if target is not None and not judges:
+        rating = _metric_scorers(given, target, data, offered)
+        if rating[0] is None:
+            raise UserError("target needs data with training examples; 'promptopt list datasets' shows what there is.")
+        if given["scorer"] is None:
+            return rating[0], rating[1], rating[2]
+        return _part(given, "scorer", "scorers", {**offered, "scorer": rating[0]}), rating[1], rating[2]
+    if given["scorer"] is None:
+        raise UserError("say how prompts are scored: score (a function), target with data, or scorer.")
+    scorer = _part(given, "scorer", "scorers", offered)
+    if scorer.question is Rate:
+        dev, test = (_again(given, split, data, offered) for split in SPLITS[1:])
+        return scorer, dev, test
+    if target is not None and _judged_by(given, target, "metric") is not None:
+        return scorer, None, _metric_scorers(given, target, data, offered)[2]
+    return scorer, None, None
+
+
+def _transfer(
+    given: Mapping[str, Any], data: Dataset | None, offered: Mapping[str, Any]
+) -> dict[str, Scorer[Rate, Rating]]:
+    """Who rates on the test split with other targets."""
+    scorers = {}
+    for name, spec in (given["transfer"] or {}).items():
+        where = f"transfer.{name}"
+        target = build("targets", spec, where=where, offered=offered)
+        scorer = _scorers(given, target, data, {**offered, "target": target})[2] if given["target"] else None
+        if scorer is None:
+            raise UserError(f"{where}: to compare prompts on another target, give target and data with a test split.")
+        scorers[name] = scorer
+    return scorers
+
+
+def _examples(data: Dataset | None, split: str) -> tuple[Example, ...]:
+    examples: tuple[Example, ...] = getattr(data, split) if data else ()
+    return examples
+
+
+def _metric_scorers(
+    given: Mapping[str, Any], target: Target, data: Dataset | None, offered: Mapping[str, Any]
+) -> list[MetricScorer | None]:
+    """Target x metric on each split; the target says which metrics it is judged by unless the recipe does."""
+    splits = [_examples(data, split) for split in SPLITS]
+    if not any(splits):
+        return [None for _ in splits]
+    names = {key: _judged_by(given, target, key) for key in ("metric", "tiebreak")}
+    if names["metric"] is None:
+        raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
+    metric, tiebreak = (_part(names, key, "metrics", offered) for key in names)
+    how: dict[str, Any] = {"target": target, "metric": metric, "tiebreak": tiebreak, "failed": given["failed"]}
+    views = {"train": _views(given, target, _examples(data, "train"))}  # the other splits are rated as they are
+    return [
+        MetricScorer(examples=examples, views=views.get(split, 1), **how) if examples else None
+        for split, examples in zip(SPLITS, splits, strict=True)
+    ]
+
+
+def _judged_by(given: Mapping[str, Any], target: Target, key: str) -> Any:
+    """The recipe's ``metric`` or ``tiebreak``, or else the target's own; None where there is neither."""
+    return getattr(target, key, None) if given[key] is None else given[key]
+
+
+def _views(given: Mapping[str, Any], target: Target | None, examples: Sequence[Example]) -> int:
+    """In how many copies training examples are tried: the user's number, or several with one for each label."""
+    if given["views"] is not None:
+        if given["views"] > 1 and not isinstance(target, HasViews):
+            raise UserError(
+                f"views is {given['views']}; give 1, or more than that for a target with views of examples, as clip."
+            )
+        return int(given["views"])
+    labels = {str(example.label) for example in examples}
+    return VIEWS if isinstance(target, HasViews) and len(examples) == len(labels) else 1
+
+
+def _again(
+    given: Mapping[str, Any], split: str, data: Dataset | None, offered: Mapping[str, Any]
+) -> Scorer[Rate, Rating] | None:
+    """The recipe's scorer on another split, where it takes examples at all."""
+    examples = _examples(data, split)
+    if not (examples and accepts("scorers", given["scorer"], "examples")):
+        return None
+    scorer: Scorer[Rate, Rating] = _part(given, "scorer", "scorers", {**offered, "examples": examples})
+    return scorer

@@ -1,0 +1,294 @@
+"""A run folder as a person wants to see it: verdict, best prompts and what changed, the curve, the costs, replies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from ..core import Belief, Case, Rating
+from ..errors import UserError, require
+from ..record.ledger import TEST, TRANSFER, Replay, decode_answer, read
+from ..record.answers import Lead, contests, counted, leads, rated
+from .terminal import arrow, blocks, plain, print_changes, print_prompt
+from ..record.verdict import Verdict
+
+__all__ = ["Story", "belief_line", "best_so_far", "plain", "plot", "show", "show_cases", "verdict_line"]
+
+LONG = 400  # characters of a reply that are shown
+UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a ledger tells, whether its run has ended or not.
+
+    Attributes:
+        manifest: the start event.
+        ratings: prompt and rating on the training split, in the order asked; parts of it, where no prompt has been
+            rated on all of it yet.
+        leads: in a search by duels, who had the most net wins from when on.
+        best: the final answer, or the best rated so far, or who leads the duels.
+        verdict: the held-out comparison, if it was made.
+        transfers: the same comparison with other targets, by name.
+        belief: how sure an optimizer that gets no ratings was of the best prompt.
+        status: why the run stopped, or that it did not.
+        events: the ledger's events.
+    """
+
+    manifest: dict[str, Any]
+    ratings: list[tuple[str, Rating]]
+    leads: list[Lead]
+    best: str
+    verdict: Verdict | None
+    transfers: dict[str, Verdict]
+    belief: Belief | None
+    status: str
+    events: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Story:
+        """Read a run folder.
+
+        Raises:
+            UserError: there is no run in it.
+        """
+        events = read(folder / "ledger.jsonl")
+        if not events or events[0]["event"] != "start":
+            raise UserError(f"there is no run in {str(folder)!r}: it has no ledger.jsonl, or one without a beginning.")
+        last = next(event for event in reversed(events) if event["event"] in ("start", "resume", "stop", "failed"))
+        ratings = [(one.prompt, one.rating) for one in counted(rated(events))]
+        led = leads(contests(events))
+        best = last.get("best") or _best(ratings) or (led[-1].prompt if led else events[0]["start"][0])
+        verdicts = {
+            event.get("stage", TEST): Verdict.from_json(event["verdict"])
+            for event in events
+            if event["event"] == "verdict" and event["best_prompt"] == best
+        }
+        verdict = verdicts.pop(TEST, None)
+        transfers = {stage.removeprefix(TRANSFER): found for stage, found in verdicts.items()}
+        belief = Belief(**last["belief"]) if "belief" in last else None
+        return cls(events[0], ratings, led, best, verdict, transfers, belief, _status(last), events)
+
+    @property
+    def leading(self) -> bool:
+        """Whether the best prompt is only who leads the duels: no ledger says what an optimizer thinks on its way."""
+        return bool(self.leads) and not self.ratings and self.status.startswith((UNFINISHED, "failed"))
+
+    @property
+    def start(self) -> str:
+        start: str = self.manifest["start"][0]
+        return start
+
+
+def _best(ratings: Sequence[tuple[str, Rating]]) -> str | None:
+    return max(ratings, key=lambda pair: pair[1].rank)[0] if ratings else None
+
+
+def _status(last: dict[str, Any]) -> str:
+    if last["event"] in ("start", "resume"):
+        return f"{UNFINISHED}: it is still running, or it was killed; promptopt resume takes it up again"
+    return f"failed: {last['error']}" if last["event"] == "failed" else f"stopped: {last['reason']}"
+
+
+# ── On a terminal ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def show(folder: Path, console: Console, *, top: int = 5) -> None:
+    """Print a run folder.
+
+    Args:
+        top: how many of the best prompts to print.
+    """
+    story = Story.read(folder)
+    scores = dict(story.ratings)
+    console.print(Text(str(folder), "bold").append(f"  seed {story.manifest['seed']}, {story.status}", "not bold"))
+    for where, record in story.manifest.get("targets", {}).items():
+        console.print(Text(f"{where}: {told(record)}", "dim"))
+    print_prompt(console, f"Start{_rated(scores.get(story.start))}", story.start)
+    best = "Most duels won so far" if story.leading else "Best"
+    print_prompt(console, f"{best}{_rated(scores.get(story.best))}", story.best)
+    print_changes(console, story.start, story.best)
+    _others(story, scores, console, top=top)
+    _curve(story, console)
+    console.print(verdict_line(story.verdict, console), highlight=False)
+    for name, verdict in story.transfers.items():
+        console.print(verdict_line(verdict, console, title=f"On {name}"), highlight=False)
+    if story.belief:
+        console.print(belief_line(story.belief), highlight=False)
+    console.print(_costs(story), highlight=False)
+
+
+def told(record: dict[str, Any]) -> str:
+    """What a target says of itself, in one line."""
+    shown = {key: value for key, value in record.items() if isinstance(value, str)}
+    return ", ".join(f"{key} {plain(value)}" for key, value in shown.items())
+
+
+def verdict_line(verdict: Verdict | None, console: Console, *, title: str = "Verdict") -> str:
+    """A verdict in words, for a console."""
+    said = verdict.sentence().replace("→", arrow(console)) if verdict else "none was measured"
+    return f"[bold]{escape(title)}:[/bold] {said}"
+
+
+def belief_line(belief: Belief) -> str:
+    """How sure the optimizer is, in words."""
+    more = "" if belief.questions is None else f"; about {belief.questions} more answers are likely to matter"
+    return f"[bold]Belief:[/bold] no other prompt is better with probability {belief.confidence:.2f}{more}"
+
+
+def score(rating: Rating | None) -> str:
+    """A rating's value and what it rests on: ``0.800 (45 of 50 examples, 3 failed)``."""
+    if rating is None:
+        return "–"
+    value = f"{rating.value:.3f}" if rating.value == rating.value else "–"
+    covered = rating.coverage
+    if covered is None:
+        return value
+    failed = f", {covered.failed} failed" if covered.failed else ""
+    part = "" if covered.scored == covered.examples else f"{covered.scored} of "
+    return f"{value} ({part}{covered.examples} examples{failed})"
+
+
+def _rated(rating: Rating | None) -> str:
+    return f", rated {score(rating)}" if rating else ""
+
+
+def _others(story: Story, scores: dict[str, Rating], console: Console, *, top: int) -> None:
+    """The best prompts after the best, a line each, as they are but for line breaks."""
+    ranked = sorted(scores, key=lambda prompt: scores[prompt].rank, reverse=True)
+    others = [prompt for prompt in ranked if prompt != story.best][: top - 1]
+    if others:
+        console.print(Text("Next:", "bold"))
+    for prompt in others:
+        console.print(Text(f"{score(scores[prompt])}  {plain(prompt)}".replace("\n", "\n       ")))
+    reasons = sum((Counter(dict(r.coverage.reasons)) for r in scores.values() if r.coverage), Counter[str]())
+    for reason, count in reasons.most_common(3):
+        console.print(Text(f"{count} outputs over all prompts: {plain(reason)}", "dim"))
+
+
+def best_so_far(ratings: Sequence[tuple[str, Rating]]) -> list[float]:
+    """The best value after each rating; NaN until something could be scored."""
+    curve: list[float] = []
+    best = float("nan")
+    for _, rating in ratings:
+        if rating.value == rating.value and not rating.value <= best:
+            best = rating.value
+        curve.append(best)
+    return curve
+
+
+def _curve(story: Story, console: Console, *, width: int = 60) -> None:
+    """The best score so far as a line of blocks."""
+    curve = [value for value in best_so_far(story.ratings) if value == value]
+    if len(curve) < 2 or curve[0] == curve[-1]:
+        return
+    points = [curve[i * (len(curve) - 1) // (width - 1)] for i in range(width)]
+    low, high, marks = curve[0], curve[-1], blocks(console)
+    line = "".join(marks[round((point - low) / (high - low) * (len(marks) - 1))] for point in points)
+    console.print(Text(f"{low:.3f} {line} {high:.3f} after {len(curve)} ratings", style="cyan"))
+
+
+def _costs(story: Story) -> str:
+    replay = Replay(story.events)
+    calls = [event["usage"] for event in story.events if event["event"] == "call"]
+    text = f"[bold]Costs:[/bold] {replay.questions} questions, {replay.seconds:.1f} s"
+    if calls:
+        count, tokens_in, tokens_out, dollars = (sum(column) for column in zip(*calls, strict=True))
+        text += f", {count} LLM calls, {tokens_in} + {tokens_out} tokens, ${dollars:.4f}"
+    return text
+
+
+# ── Replies beside their examples ─────────────────────────────────────────────────────────────────────────────────
+
+
+def show_cases(folder: Path, console: Console, *, stage: str = TEST) -> None:
+    """Print what the starting and the best prompt brought about on each example of the verdict.
+
+    Examples on which they differ come first.
+
+    Args:
+        stage: ``test``, or ``transfer:`` and the name of another target.
+
+    Raises:
+        UserError: the run's record holds no cases.
+    """
+    story = Story.read(folder)
+    start, best = (_cases(story, prompt, stage) for prompt in (story.start, story.best))
+    if not (start or best):
+        raise UserError(
+            f"{folder} holds no outputs of its prompts: it has no verdict, its scorer gives no outputs, or it was "
+            "recorded by an earlier version."
+        )
+    for example in sorted({**best, **start}, key=lambda one: _gain(start.get(one), best.get(one))):
+        console.print(Text(plain(example), "bold"))
+        for name, case in (("start", start.get(example)), ("best ", best.get(example))):
+            if case is not None and not (name == "best " and story.start == story.best):
+                console.print(Text(f"  {name}  {_told_case(case)}"))
+
+
+def _cases(story: Story, prompt: str, stage: str) -> dict[str, Case]:
+    """The cases of a prompt by example; of several answers the last counts."""
+    found: dict[str, Case] = {}
+    for event in story.events:
+        if event["event"] == "answer" and event["stage"] == stage and event.get("prompt") == prompt:
+            answer = decode_answer(event)
+            found |= {case.example: case for case in answer.cases} if isinstance(answer, Rating) else {}
+    return found
+
+
+def _gain(start: Case | None, best: Case | None) -> tuple[int, float]:
+    """What to sort by: lost, won, unknown, the same; each by how much."""
+    values = [case.value if case is not None else float("nan") for case in (start, best)]
+    difference = values[1] - values[0]
+    if difference != difference:
+        return (2, 0.0)
+    return (3, values[1]) if difference == 0 else (int(difference > 0), -abs(difference))
+
+
+def _told_case(case: Case) -> str:
+    value = f"{case.value:g}" if case.value == case.value else "unscored"
+    output = "(no output)" if case.output is None else " / ".join(plain(case.output).split("\n"))
+    output = output if len(output) <= LONG else output[:LONG] + "…"
+    return f"{value:<8}  {output}" + (f"  [{plain(case.reason)}]" if case.reason else "")
+
+
+# ── As a picture ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def plot(folder: Path, file: Path) -> None:
+    """Draw every rating and the best so far, or of duels the net wins of who led; the ending of ``file`` is the format.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+        UserError: the format is unknown, or nothing was answered.
+    """
+    require("matplotlib", extra="plot")
+    from matplotlib.figure import Figure
+
+    story = Story.read(folder)
+    if not story.ratings and not story.leads:
+        raise UserError(f"{folder} holds no ratings to draw, and no duels.")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    if story.ratings:
+        values = [rating.value for _, rating in story.ratings]
+        axes.plot(range(1, len(values) + 1), values, ".", alpha=0.35, label="rated")
+        axes.step(range(1, len(values) + 1), best_so_far(story.ratings), where="post", label="best so far")
+        axes.set(xlabel="question", ylabel="score on the training examples")
+    else:
+        net = [lead.net for lead in story.leads]
+        axes.step([lead.n for lead in story.leads], net, where="post", label="who leads")
+        axes.set(xlabel="duel", ylabel="duels won net of those lost")
+    axes.set_title(story.best.replace("\n", " / "), parse_math=False, wrap=True)
+    axes.legend()
+    try:
+        figure.savefig(file)
+    except (ValueError, OSError) as error:
+        raise UserError(f"cannot write {file}: {error}") from None

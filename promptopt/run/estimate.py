@@ -1,0 +1,330 @@
+"""What a run's LLM calls will cost, before anything is spent.
+
+The run is rehearsed: the real optimizer searches, with made-up ratings, and the real scorers answer one question each,
+with chat models that send nothing and make up their replies. What is counted and what is guessed:
+
+========= ==============================================================================================
+calls     counted; the run makes others where replies cannot be read or the search ends sooner
+tokens in guessed from the texts that would be sent: four characters a token
+tokens out guessed: 100 a reply, or the model's limit if that is lower
+dollars   the guessed tokens at the model's own prices
+at most   the sum of the models' own upper bounds over the calls counted; the budget is a bound on any run
+========= ==============================================================================================
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .budget import Budget
+from ..core import (
+    Begins,
+    Calibrates,
+    ChatModel,
+    Choice,
+    Chooses,
+    Completion,
+    Duel,
+    Message,
+    Preference,
+    Prompt,
+    Rate,
+    Rating,
+    Reply,
+    Scorer,
+    Streams,
+    Usage,
+)
+from ..errors import PromptoptError
+from ..record.ledger import Answer, Question
+from .loop import Run, RunSetup
+from ..recipe.plan import Plan
+
+__all__ = ["Estimate", "Share", "estimate"]
+
+CHARACTERS_PER_TOKEN = 4
+TOKENS_PER_MESSAGE = 8
+TOKENS_PER_PICTURE = 1_000
+TOKENS_PER_REPLY = 100
+MOST_QUESTIONS = 10_000
+"""Where the budget does not limit them."""
+NOTHING = Usage()
+PROPOSALS = 10
+"""Made-up prompts in a made-up reply."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the calls of one role come to. ``expected`` is guessed, ``at_most`` a bound for so many calls."""
+
+    expected: Usage = NOTHING
+    at_most: Usage = NOTHING
+
+    def __add__(self, other: Share) -> Share:
+        return Share(self.expected + other.expected, self.at_most + other.at_most)
+
+    def times(self, factor: float) -> Share:
+        """The same, so many times over."""
+        return Share(_times(self.expected, factor), _times(self.at_most, factor))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is expected of a run.
+
+    Attributes:
+        questions: ratings or duels in the search.
+        shares: by role: proposer, target, judge, reference.
+        budget: what the run may not exceed whatever it does.
+        notes: what the figures leave out.
+    """
+
+    questions: int
+    shares: Mapping[str, Share]
+    budget: Budget
+    notes: tuple[str, ...]
+
+    @property
+    def total(self) -> Share:
+        """All roles together."""
+        return sum(self.shares.values(), Share())
+
+    def lines(self) -> Iterator[str]:
+        """The estimate as a table and remarks, line by line."""
+        if not self.shares:
+            yield f"No chat model: {self.questions:,} questions, no LLM calls, no dollars."
+            return
+        yield f"Expected, for {self.questions:,} questions in the search and the verdict (nothing was sent or spent):"
+        yield f"{'':<10}{'calls':>10}{'tokens in':>14}{'tokens out':>14}{'dollars':>11}{'at most':>11}"
+        for role, share in {**self.shares, "together": self.total}.items():
+            usage = share.expected
+            yield (
+                f"{role:<10}{usage.calls:>10,}{usage.input_tokens:>14,}{usage.output_tokens:>14,}"
+                f"{usage.dollars:>11.2f}{share.at_most.dollars:>11.2f}"
+            )
+        yield "Calls are counted in a rehearsal with made-up replies and ratings. Tokens and dollars are guesses, at"
+        yield f"{CHARACTERS_PER_TOKEN} characters a token and {TOKENS_PER_REPLY} tokens a reply; the last column bounds"
+        yield "the dollars of these calls, but not their number. No reply is assumed to be in the cache."
+        limits = ", ".join(f"{name} {limit:,}" for name, limit in asdict(self.budget).items() if limit is not None)
+        yield f"A run stops before it exceeds its budget: {limits or 'none is set'}."
+        yield from self.notes
+
+
+def estimate(plan: Plan, *, seconds: float = 10.0) -> Estimate:
+    """Rehearse a run. Nothing is sent; parts that compute on this machine do compute.
+
+    Args:
+        plan: the run, as :func:`promptopt.api.prepare` gives it; not to be run afterwards.
+        seconds: for the rehearsal of the search; if it takes longer, the rest is extrapolated.
+
+    Raises:
+        UserError: a part cannot begin, as in the run itself.
+    """
+    rehearsal = _Rehearsal(plan, seconds=seconds)
+    search, questions, weight = rehearsal.search()
+    shares = _add(search, _scale(rehearsal.one_answer(plan.scorer), weight))
+    if isinstance(plan.scorer, Calibrates):
+        rated = plan.scorer.calibration([Prompt(str(number)) for number in range(MOST_QUESTIONS)])
+        shares = _add(shares, _scale(rehearsal.one_answer(plan.scorer.scorer), len(rated)))
+    if plan.reserved:
+        shares = _add(shares, _scale(rehearsal.one_answer(plan.dev or plan.scorer), plan.reserved))
+    if plan.test:
+        shares = _add(shares, _scale(rehearsal.one_answer(plan.test), 2))
+    for scorer in plan.transfer.values():
+        shares = _add(shares, _scale(rehearsal.one_answer(scorer), 2))
+    return Estimate(questions, shares, plan.budget, tuple(dict.fromkeys(rehearsal.notes)))
+
+
+class _Rehearsal:
+    """A plan whose parts are tried out apart from each other."""
+
+    def __init__(self, plan: Plan, *, seconds: float) -> None:
+        self._plan = plan
+        self._seconds = seconds
+        self.notes: list[str] = []
+
+    def search(self) -> tuple[dict[str, Share], int, float]:
+        """What the optimizer's own calls come to, the questions it asks, and how many whole ratings they make.
+
+        An optimizer without a chat model under a budget of questions is not rehearsed: it is taken to use them up.
+        """
+        limit = self._plan.budget.questions
+        trial = self._run(_MadeUp(self._plan), MOST_QUESTIONS)
+        self._plan.optimizer.begin(trial.setup("optimizer"))
+        if limit is not None and not trial.tally.asked_for:
+            return {}, limit - self._plan.reserved, float(limit - self._plan.reserved)
+        scorer = _MadeUp(self._plan)
+        run = self._run(scorer, limit or MOST_QUESTIONS)
+        try:
+            reason = run.search()
+        except PromptoptError as error:
+            reason = f"error: {error}"
+            self.notes.append(f"The rehearsal of the search broke off, so its share is a guess at best: {error}")
+        asked, factor = len(run.steps), 1.0
+        if reason == "budget: seconds" and limit is not None and asked:
+            factor = (limit - self._plan.reserved) / asked
+            self.notes.append(f"The search was rehearsed for {asked:,} questions only, and extrapolated from there.")
+        if limit is None:
+            self.notes.append(f"The budget does not limit questions; {asked:,} were asked in the rehearsal.")
+        self.notes += run.notes
+        return _scale(run.tally.shares, factor), round(asked * factor), scorer.ratings * factor
+
+    def one_answer(self, scorer: Scorer[Any, Any]) -> dict[str, Share]:
+        """What one answer costs; nothing is answered by a scorer that asks for no chat model."""
+        run = self._run(scorer, 1)
+        if isinstance(scorer, Begins):
+            scorer.begin(run.setup("scorer"))
+        if run.tally.asked_for and not isinstance(scorer, Streams):  # people are not asked about stand-ins
+            start = self._plan.start[0]
+            other = Prompt(f"{start.text} 2")
+            list(scorer.answer([Rate(start, number=0) if scorer.question is Rate else Duel(start, other, number=0)]))
+        self.notes += run.notes
+        return run.tally.shares
+
+    def _run(self, scorer: Scorer[Any, Any], questions: int) -> _DryRun:
+        plan = self._plan
+        return _DryRun(
+            plan.optimizer,
+            scorer,
+            start=plan.start,
+            seed=plan.seed,
+            budget=Budget(questions=questions, seconds=self._seconds),
+            reserved=plan.reserved if questions > plan.reserved else 0,
+            problem_with=plan.problem_with,
+            cache=plan.cache,
+        )
+
+
+class _DryRun(Run):
+    """A run whose chat models are stand-ins."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.tally = _Tally()
+
+    def setup(self, part: str) -> RunSetup:
+        return _DrySetup(self, part)
+
+
+class _DrySetup(RunSetup):
+    _run: _DryRun
+
+    def model(self, model: ChatModel, *, role: str) -> ChatModel:
+        self.note_what_it_says(model)
+        self._run.tally.asked_for = True
+        return _StandIn(model, role, self._run.tally, self.start[0].text)
+
+
+class _Tally:
+    """What the calls of a rehearsal come to."""
+
+    def __init__(self) -> None:
+        self.asked_for = False
+        self.shares: dict[str, Share] = {}
+        self.replies = 0
+        self._lock = threading.Lock()
+
+    def add(self, role: str, share: Share, *, replies: int) -> int:
+        """Count a call; the number of replies before it."""
+        with self._lock:
+            self.shares[role] = self.shares.get(role, Share()) + share
+            self.replies += replies
+            return self.replies - replies
+
+
+class _StandIn:
+    """A chat model that sends nothing. Its replies are lists of variants of the first starting prompt."""
+
+    def __init__(self, model: ChatModel, role: str, tally: _Tally, start: str) -> None:
+        self._model, self._role, self._tally = model, role, tally
+        self._start = " ".join(start.split())
+        self._price = _price(model)
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+        return self._model.at_most(messages, n=n, schema=schema)
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int = 1,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        at_most = self._model.at_most(messages, n=n, schema=schema)
+        read = sum(TOKENS_PER_MESSAGE + len(m.text) // CHARACTERS_PER_TOKEN for m in messages)
+        read += TOKENS_PER_PICTURE * sum(len(m.pictures) for m in messages)
+        written = min(n * TOKENS_PER_REPLY, at_most.output_tokens)
+        expected = Usage(1, read, written, read * self._price[0] + written * self._price[1])
+        first = self._tally.add(self._role, Share(expected, at_most), replies=n)
+        replies = (Reply(self._made_up(PROPOSALS * number)) for number in range(first, first + n))
+        return Completion(tuple(replies), Usage())
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        at_most = self.at_most_to_choose(messages, options)
+        self._tally.add(self._role, Share(at_most, at_most), replies=0)
+        return Choice((0.0,) * len(options), Usage())
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        assert isinstance(self._model, Chooses)
+        return self._model.at_most_to_choose(messages, options)
+
+    def _made_up(self, first: int) -> str:
+        return "\n".join(f"- {self._start} {number}" for number in range(first, first + PROPOSALS))
+
+
+class _MadeUp:
+    """A scorer that answers at random. ``ratings`` is how many whole ratings its answers would have been."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.question = plan.scorer.question
+        self.ratings = 0.0
+        self._examples = len(plan.data.train) if plan.data else 0
+        self._rng = np.random.default_rng(plan.seed)
+
+    def answer(self, questions: Sequence[Question], /) -> Iterator[Answer]:
+        for question in questions:
+            draw = float(self._rng.random())
+            if isinstance(question, Rate):
+                self.ratings += len(question.on) / self._examples if question.on and self._examples else 1.0
+                yield Rating(draw)
+            else:
+                self.ratings += 1.0
+                yield Preference("a" if draw < 0.5 else "b")
+
+
+def _price(model: ChatModel) -> tuple[float, float]:
+    """US dollars a token, in and out, read off the bounds that the model gives for a short and a long text."""
+    short, long = (model.at_most([Message("user", "x" * length)]) for length in (1, 1_000))
+    tokens = long.input_tokens - short.input_tokens
+    price_in = (long.dollars - short.dollars) / tokens if tokens else 0.0
+    rest = short.dollars - short.input_tokens * price_in
+    return price_in, max(0.0, rest) / short.output_tokens if short.output_tokens else 0.0
+
+
+def _scale(shares: Mapping[str, Share], factor: float) -> dict[str, Share]:
+    return {role: share.times(factor) for role, share in shares.items()}
+
+
+def _add(one: Mapping[str, Share], other: Mapping[str, Share]) -> dict[str, Share]:
+    return {role: one.get(role, Share()) + other.get(role, Share()) for role in [*one, *other]}
+
+
+def _times(usage: Usage, factor: float) -> Usage:
+    return replace(
+        usage,
+        calls=round(usage.calls * factor),
+        input_tokens=round(usage.input_tokens * factor),
+        output_tokens=round(usage.output_tokens * factor),
+        dollars=usage.dollars * factor,
+    )

@@ -1,0 +1,52 @@
+"""A guard against training examples in the best prompt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..core import Dataset
+
+SHARED_WORDS = 5  # a run of this many words shared with an example is no coincidence
+
+
+def leaks(prompt: str, data: Dataset) -> list[str]:
+    """Warnings about training text in a prompt: class names, and five words in a row of an example's text.
+
+    Class names are a leak where the target puts them into the prompt itself, as CLIP does. A prompt for a task whose
+    inputs are texts has to name the answers.
+    """
+    words = _words(prompt)
+    texts = {example.id: _words(" ".join(_texts(example.input))) for example in data.train}
+    named = [name for name in data.classes if not any(texts.values()) and _holds(words, _words(name))]
+    runs = set(_runs(words))
+    quoted = [e.id for e in data.train if not runs.isdisjoint(_runs(texts[e.id] + _words(" ".join(_texts(e.label)))))]
+    warnings = []
+    if named:
+        warnings.append(f"The best prompt names classes of the task: {', '.join(named)}.")
+    if quoted:
+        warnings.append(
+            f"The best prompt shares {SHARED_WORDS} words in a row with training examples: {', '.join(quoted[:5])}."
+        )
+    return warnings
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in an input or label, whatever fields or lists it lies in."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
+
+
+def _runs(words: Sequence[str]) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + SHARED_WORDS]) for i in range(len(words) - SHARED_WORDS + 1)]
+
+
+def _holds(words: Sequence[str], name: Sequence[str]) -> bool:
+    return bool(name) and any(list(name) == list(words[i : i + len(name)]) for i in range(len(words) - len(name) + 1))

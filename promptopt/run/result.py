@@ -1,0 +1,137 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .budget import Costs
+from ..core import Belief, Coverage, Prompt, Rating
+from ..record.ledger import encode
+from .loop import Step
+from ..record.verdict import Verdict
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A prompt that was rated on the whole training split, and the texts that it was made from."""
+
+    prompt: Prompt
+    rating: Rating
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        return tuple(self.prompt.origin.get("parents", ()))
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a run.
+
+    Attributes:
+        best: the best prompt's text.
+        start: the starting prompt's text.
+        candidates: everything rated, best first.
+        verdict: the held-out comparison of best with start; None where there is no test data or the run was
+            interrupted.
+        transfers: the same comparison with the recipe's other targets, by name.
+        belief: how sure an optimizer that gets no ratings is of the best prompt; None from others.
+        stop_reason: why the search ended.
+        costs: what was spent.
+        counts: how often something went wrong that is worth knowing, for example unparsable replies.
+        notes: what the parts had to say.
+        warnings: reasons for care with the result, for example training text in the best prompt.
+        seed: the run's seed.
+        run: the run's folder, with the ledger; None if nothing was written.
+        steps: every answered question, in order.
+    """
+
+    best: str
+    start: str
+    candidates: tuple[Candidate, ...]
+    verdict: Verdict | None
+    transfers: Mapping[str, Verdict]
+    belief: Belief | None
+    stop_reason: str
+    costs: Costs
+    counts: Mapping[str, int]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    seed: int
+    run: Path | None
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return self.best
+
+    def score(self, prompt: str) -> float | None:
+        """A prompt's rating on the training split, or None if it has none."""
+        found = (c.rating.value for c in self.candidates if c.prompt.text == prompt)
+        return next((value for value in found if value == value), None)
+
+    def coverage(self, prompt: str) -> Coverage | None:
+        """On how many training examples a prompt's rating rests, how many outputs failed and why; None if unknown."""
+        return next((c.rating.coverage for c in self.candidates if c.prompt.text == prompt), None)
+
+    def history(self) -> list[dict[str, Any]]:
+        """One row per answered question: ``n``, ``stage``, the question and the answer, as in the ledger."""
+        return [{"n": step.n, "stage": step.stage, **encode(step.question, step.answer)} for step in self.steps]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The history as a data frame.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        from ..errors import require
+
+        frame: pandas.DataFrame = require("pandas", extra="pandas").DataFrame(self.history())
+        return frame
+
+    def summary(self) -> dict[str, Any]:
+        """The result as JSON values, scores as fractions of 1; what ``--json`` prints."""
+        v = self.verdict
+        return {
+            "start": self._told(self.start, v.start if v else None),
+            "best": self._told(self.best, v.best if v else None),
+            "verdict": v and {**asdict(v), "significant": v.significant},
+            "transfers": {name: {**asdict(v), "significant": v.significant} for name, v in self.transfers.items()},
+            "belief": self.belief and asdict(self.belief),
+            "stop_reason": self.stop_reason,
+            "questions": self.costs.questions,
+            "seconds": round(self.costs.seconds, 3),
+            "costs": asdict(self.costs),
+            "counts": dict(self.counts),
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+            "seed": self.seed,
+            "run": str(self.run) if self.run else None,
+        }
+
+    def _told(self, prompt: str, test: float | None) -> dict[str, Any]:
+        """A prompt, its scores and, where it is known, on how many training examples the first of them rests."""
+        covered = self.coverage(prompt)
+        return {
+            "prompt": prompt,
+            "train": self.score(prompt),
+            "test": test,
+            "coverage": covered and {**asdict(covered), "reasons": dict(covered.reasons)},
+        }
+
+    def to_json(self) -> str:
+        """:meth:`summary` as one line of JSON; NaN becomes null."""
+        return json.dumps(_finite(self.summary()), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and value != value else value

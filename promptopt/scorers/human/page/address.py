@@ -1,0 +1,77 @@
+"""Where the page is served, and who gets in."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import socket
+
+from ....errors import UserError
+
+__all__ = ["Address"]
+
+EVERY = ("0.0.0.0", "::", "")  # all addresses of this machine
+
+
+class Address:
+    """Where the page is served.
+
+    Raises:
+        UserError: other machines could reach it, and ``public`` does not say that they may; or the token is too short.
+    """
+
+    def __init__(self, host: str, port: int, *, public: bool, token: str | None) -> None:
+        self.local = _is_local(host)
+        if not (self.local or public):
+            raise UserError(
+                f"host is {host!r}, which other machines can reach: whoever has the link could answer, unencrypted. "
+                "Say public = true (--public) if that is what you want, or leave host out."
+            )
+        if token is not None and not (len(token) >= 16 and token.isascii() and token.isalnum()):
+            raise UserError("token must be 16 or more letters and digits; leave it out to have one drawn.")
+        self.host = host
+        self.port = port
+        self.token = token or secrets.token_hex(16)
+
+    def open(self) -> socket.socket:
+        """A socket that listens; ``port`` is then the one it has.
+
+        Raises:
+            UserError: the address cannot be had.
+        """
+        try:
+            listening = socket.create_server((self.host, self.port))
+        except (OSError, OverflowError) as error:
+            raise UserError(f"cannot serve the page at {self.host}:{self.port}: {error}. Give another port.") from None
+        self.port = listening.getsockname()[1]
+        return listening
+
+    @property
+    def link(self) -> str:
+        """What annotators open."""
+        host = socket.gethostname() if self.host in EVERY else self.host
+        return f"http://{host}:{self.port}/?token={self.token}"
+
+    @property
+    def hosts(self) -> list[str]:
+        """The Host headers that are served; others are names that somebody made point here."""
+        if self.local:
+            return ["127.0.0.1", "localhost", self.host]
+        return ["*"] if self.host in EVERY else [self.host]
+
+    @property
+    def cookie(self) -> tuple[str, str]:
+        """Name and value of the cookie that the token is exchanged for; the same after a restart with that token."""
+        value = hmac.new(self.token.encode(), b"annotator", hashlib.sha256).hexdigest()
+        return f"promptopt-{self.port}", value
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,251 @@
+"""An HTTP endpoint in the shape of a chat model, so that a run bills, records and replays its calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ...core import Completion, Message, Reply, Usage
+from ...errors import ModelError, Unanswered, UserError, require
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from httpx2 import Client, Response
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds
+SHOWN = 300  # characters of a server's message
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+BLAMES_REQUEST = (400, 413, 414, 422)
+"""Statuses that blame what was sent, and with it the prompt; others blame the address, the key or the server."""
+SECRET_HEADERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
+
+
+class Endpoint:
+    """Sends requests and takes the output from the answers. Safe to use from several threads.
+
+    A message is a request, ``[url, body]`` as JSON. A reply is the output as JSON, or empty where there was none; where
+    the server refused this one request, it is a refusal with the server's words.
+
+    Args:
+        url: of the endpoint, maybe with placeholders; each request brings its own.
+        method, headers, output, timeout, retries, price: as in :class:`promptopt.targets.http.Http`.
+
+    Attributes:
+        problem: why the last answer without an output had none.
+
+    Raises:
+        UserError: the url is none, or a key stands in the url or the headers.
+        MissingExtra: httpx2 is not installed.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        method: str,
+        headers: Mapping[str, str],
+        output: str | None,
+        timeout: float,
+        retries: int,
+        price: float = 0.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UserError(f"url is {url!r}; allowed is an http:// or https:// address.")
+        if "@" in parts.netloc:
+            raise UserError("the url holds a user's name or password; send it in a header, from ${NAME}.")
+        for name, value in headers.items():
+            if not (_is_plain(name) and _is_plain(value)):
+                raise UserError(f"the header {name!r} holds something else than printable ASCII.")
+            if name.lower() in SECRET_HEADERS and not VARIABLE.search(value):
+                raise UserError(
+                    f"the header {name!r} must not hold a key itself, since recipes are recorded. Put the key into an "
+                    "environment variable and write ${NAME} in its place."
+                )
+        self._name = f"http:{parts.netloc}{parts.path}"
+        self._method, self._headers, self._output = method, dict(headers), output
+        self._http = require("httpx2", extra="http")
+        self._timeout, self._retries, self._price = timeout, retries, price
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        self._tls: SSLContext | None = None
+        self._users = 0
+        self.problem = ""
+
+    @property
+    def name(self) -> str:
+        """``http:`` and the address, without its query."""
+        return self._name
+
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+        """One call at its price."""
+        return Usage(calls=n, dollars=n * self._price)
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int = 1,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        """Send the request in the last message, within :meth:`open`; the other arguments say nothing to an endpoint.
+
+        Raises:
+            Unanswered: a transient error outlasted the retries.
+            ModelError: the server refuses whatever it is sent.
+            UserError: an environment variable is not set.
+        """
+        url, body = json.loads(messages[-1].text)
+        response = self._send(url, body)
+        reply = Reply(self._read(response)) if response.is_success else Reply(self._said(response), "refusal")
+        return Completion((reply,), self.at_most(messages))
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Keep connections open for the requests within the block; whoever leaves last closes them."""
+        with self._lock:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._client is not None and not self._users:
+                    self._client.close()
+                    self._client = None
+
+    # ── Sending ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _send(self, url: str, body: Any) -> Response:
+        """The answer to a request, or what is said against it, tried again after transient errors."""
+        http, client, headers = self._http, self._connect(), self._resolved()
+        content = None if body is None else json.dumps(body).encode()
+        for attempt in range(self._retries + 1):
+            wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
+            try:
+                response: Response = client.request(self._method, url, headers=headers, content=content)
+            except (http.LocalProtocolError, http.InvalidURL, http.UnsupportedProtocol) as error:
+                raise self._error(f"the request cannot be sent: {error}") from None
+            except http.RequestError as error:
+                failure = f"{type(error).__name__}: {error}"
+            else:
+                if response.is_success or response.status_code in BLAMES_REQUEST:
+                    return response
+                failure = self._said(response)
+                if response.status_code not in (408, 429) and response.status_code < 500:
+                    raise self._error(failure)
+                wait = _retry_after(response, wait)
+            if attempt == self._retries or wait > LONGEST_WAIT:
+                asked = f"; it asks to wait {wait:.0f} s" if wait > LONGEST_WAIT else ""
+                raise Unanswered(str(self._error(f"{failure} (after {attempt} retries{asked})")))
+            time.sleep(wait)
+        raise AssertionError("unreachable")
+
+    def _connect(self) -> Client:
+        """The client, made for the first request since the last :meth:`open`."""
+        with self._lock:
+            if self._client is None:
+                self._tls = self._tls or self._http.create_ssl_context()  # the slow part of a client
+                limits = self._http.Limits(max_connections=None)  # the target's workers are the limit
+                self._client = self._http.Client(timeout=self._timeout, limits=limits, verify=self._tls)
+            return self._client
+
+    def _resolved(self) -> dict[str, str]:
+        """The headers with their environment variables filled in."""
+        headers = {name: VARIABLE.sub(_variable, value) for name, value in self._headers.items()}
+        return {"content-type": "application/json", **{name.lower(): value for name, value in headers.items()}}
+
+    def _error(self, message: str) -> ModelError:
+        return ModelError(f"{self._name}: {self._redacted(message)}")
+
+    def _redacted(self, text: str) -> str:
+        """A text in which no secret stands, whatever the server or the client put into it."""
+        for value in self._headers.values():
+            for found in VARIABLE.finditer(value):
+                if secret := os.environ.get(found[1], "").strip():
+                    text = text.replace(secret, found[0])
+        return text
+
+    def _said(self, response: Response) -> str:
+        """Status and message of a refusal, with the request's id where there is one."""
+        id = response.headers.get("x-request-id", "")
+        parts = [
+            str(response.status_code),
+            response.reason_phrase,
+            self._shown(response.text),
+            id and f"[request {id}]",
+        ]
+        return " ".join(filter(None, parts))
+
+    def _shown(self, text: str) -> str:
+        """The beginning of a server's text; secrets go before anything is cut, so that no half of one stays."""
+        line = self._redacted(" ".join(text.split()))
+        return line if len(line) <= SHOWN else line[:SHOWN] + "..."
+
+    # ── Reading ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read(self, response: Response) -> str:
+        """The output as JSON; empty where there is none."""
+        if self._output is None:
+            return json.dumps(response.text)
+        try:
+            found = json.loads(response.content)
+        except ValueError:
+            self.problem = f"the answer is not JSON: {self._shown(response.text)}"
+            return ""
+        for step in _steps(self._output):
+            try:
+                found = found[int(step)] if isinstance(found, list) else found[step]
+            except (LookupError, TypeError, ValueError):
+                there = self._shown(json.dumps(found, ensure_ascii=False))
+                self.problem = f"output is {self._output!r}, but there is no {step!r} in {there}"
+                return ""
+        if found is None:
+            self.problem = f"output is {self._output!r}, which is null"
+            return ""
+        return json.dumps(found)
+
+
+def _steps(path: str) -> list[str]:
+    """The steps of a JSON pointer (RFC 6901) or of a dotted path."""
+    if path.startswith("/"):
+        return [step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/")]
+    return path.split(".") if path else []
+
+
+def _variable(found: re.Match[str]) -> str:
+    value = os.environ.get(found[1], "").strip()
+    if not value:
+        raise UserError(f"a header needs the environment variable {found[1]}, which is not set.")
+    if not _is_plain(value):  # clients quote what they refuse to send, and with it the key
+        raise UserError(f"the environment variable {found[1]} holds something else than printable ASCII.")
+    return value
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _retry_after(response: Response, otherwise: float) -> float:
+    """Seconds that the server asks to wait; the header holds seconds or a date."""
+    given = response.headers.get("retry-after", "")
+    try:
+        return max(0.0, float(given))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return otherwise

@@ -1,0 +1,505 @@
+"""A causal LM on this machine as the target, seen from outside and from inside [Das2025].
+
+What it reads for one example is a *document*::
+
+    question and prompt, in the template | reasoning | extractor | answer
+
+The reasoning is generated; then the extractor ("Therefore, the final answer is:") is put behind it, and what the
+model writes next is its answer. The cross-entropy of the true answer in that place is the task loss.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...core import Example, Prompt, Setup
+from ...errors import UserError
+from ...models.local.reader import EMBEDDED, Reader, located
+from ..oom_backoff import in_batches
+from ..placeholders import names
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .generate import Job, Outcome, Writer
+    from .gradient import Page, Step, Terms
+    from .memory import Memory
+    from .kv_cache import Body
+    from .documents import Head, Pages, Tail
+
+__all__ = ["LocalLM", "Reasoned"]
+
+NUMBER_EXTRACTOR = "\nTherefore, the final answer is $"
+EXTRACTOR = "\nTherefore, the final answer is:\n"
+NUMBER = re.compile(r"[-+]?\$?[\d,]*\.?\d+%?")
+REMEMBERED = 10_000
+"""So many pieces of reasoning are kept, the latest ones."""
+
+
+class Reasoned(str):
+    """An answer, a text for metrics, with what led to it.
+
+    Attributes:
+        reasoning: what the model wrote before the extractor.
+        loss: cross-entropy of the true answer behind this reasoning and the extractor, mean nats a token.
+        mistaken: whether a token of the true answer is not the likeliest behind those before it (teacher forcing).
+        nll: of the prompt's tokens where they stand, mean nats a token.
+    """
+
+    reasoning: str = ""
+    loss: float = math.nan
+    mistaken: bool = False
+    nll: float = math.nan
+
+    @property
+    def text(self) -> str:
+        """The answer alone."""
+        return str(self)
+
+
+class LocalLM:
+    """A causal LM of transformers that reasons and answers, and says how the tokens of the prompt should change.
+
+    Weights are read from safetensors alone, frozen, and never changed, nor is the tokenizer; no code is run that comes
+    with a model. Nothing is loaded before it is needed. One object may be used from many threads, one after another.
+
+    An output is a :class:`Reasoned`: the first line that the model writes behind the extractor. Reasoning ends with one
+    of the model's end tokens, at ``max_tokens``, or where the model writes the extractor itself; questions are never
+    searched for it. Answers are greedy.
+
+    The default extractor suits the labels: where all of ``examples`` are numbers, it is that of [Das2025], which ends
+    in "$"; else it ends in a colon and a new line, since behind a "$" models write amounts of money. We differ from
+    [Das2025] in that it also begins a new line, so that it does not stick to the last word. The embedded LM was trained
+    with "$", and always gets it.
+
+    At temperature 0 the likeliest token is taken; else each reasoning is drawn with a random stream of its own, from
+    the seed, the prompt and the example. An output does not depend on what else is in a batch, nor on the switches
+    below, but for the rounding of padded attention (about 1e-6 of a logit in fp32, far more in bf16), which can decide
+    between two tokens that are as good as equally likely.
+
+    Args:
+        model: a folder, or a name on the Hugging Face Hub.
+        template: how prompt and input are put: ``{prompt}`` once, ``{input}``, or ``{name}`` for a field of an input
+            that is a dict. Replaced as data.
+        extractor: what is put behind the reasoning; may be made of special tokens. By default it suits ``examples``.
+        chat_template: whether that is the user's turn in the model's chat template; by default as there is one or not.
+        template_options: further variables of the chat template, for example ``enable_thinking = false``.
+        max_tokens: the longest reasoning; 0 for none.
+        answer_tokens: the longest answer.
+        temperature: of the reasoning.
+        seed: of its random streams; the run's seed.
+        device: ``cpu``, ``cuda``, ``cuda:1`` and so on; ``auto`` is the first GPU where there is one.
+        device_map: instead, how accelerate spreads the weights over several devices, for example ``balanced``.
+        dtype: of the weights; ``auto`` is as they were saved.
+        batch_size: documents at a time; halved for good where memory does not suffice.
+        reuse_prefix: read what documents begin with alike once.
+        use_drafts: check earlier reasoning, and true answers, instead of writing them anew.
+        keep_reasoning: take the gradient with the reasoning that was written when the prompt was rated.
+        one_pass: take proposals and gradient from one forward pass.
+        examples: training examples, whose labels choose the default extractor; those of the run.
+
+    Raises:
+        UserError: an argument is out of range, or there is no such folder; on first use, the model cannot be loaded, is
+            built otherwise, or has no fast tokenizer or no chat template where one is asked for.
+    """
+
+    metric = "match"
+
+    def __init__(
+        self,
+        *,
+        model: str | Path,
+        template: str = "{input}\n{prompt}",
+        extractor: str | None = None,
+        chat_template: bool | None = None,
+        template_options: Mapping[str, Any] | None = None,
+        max_tokens: int = 256,
+        answer_tokens: int = 16,
+        temperature: float = 0.0,
+        seed: int = 0,
+        device: str = "auto",
+        device_map: str | None = None,
+        dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        batch_size: int = 128,
+        reuse_prefix: bool = True,
+        use_drafts: bool = True,
+        keep_reasoning: bool = True,
+        one_pass: bool = True,
+        examples: Sequence[Example] = (),
+    ) -> None:
+        least = {"max_tokens": (max_tokens, 0), "answer_tokens": (answer_tokens, 1), "batch_size": (batch_size, 1)}
+        for argument, (value, smallest) in least.items():
+            if value < smallest:
+                raise UserError(f"{argument} is {value}; allowed is {smallest} or more.")
+        if not (math.isfinite(temperature) and temperature >= 0):
+            raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
+        if template.count("{prompt}") != 1 or not names(template) - {"prompt"}:
+            raise UserError(f"the template is {template!r}; write {{prompt}} once and {{input}} where they go.")
+        self._model, called = located(model)
+        self.name = f"local:{called}"
+        self._template = template
+        self._extractor = _suited(self._model, examples) if extractor is None else extractor
+        self._chat_template, self._template_options = chat_template, dict(template_options or {})
+        self._max_tokens, self._answer_tokens, self._temperature = max_tokens, answer_tokens, temperature
+        self._seed = seed
+        self._device, self._device_map, self._dtype = device, device_map, dtype
+        self._batch_size = self._step_size = batch_size
+        self._reuse_prefix, self._use_drafts = reuse_prefix, use_drafts
+        self._keep_reasoning, self._one_pass = keep_reasoning, one_pass
+        self._lock = threading.RLock()
+        self._loaded_pages: Pages | None = None
+        self._loaded_memory: Memory | None = None
+        self._loaded: tuple[Body, Writer] | None = None
+        self._setup: Setup | None = None
+
+    def begin(self, setup: Setup, /) -> None:
+        """Take the run's counters."""
+        self._setup = setup
+
+    # ── As a target ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def problem_with(self, prompt: Prompt, /) -> str | None:
+        """Why this prompt cannot be run: it is empty, or holds a special token of the model. Free."""
+        if not prompt.text.strip():
+            return "the prompt is empty; write an instruction."
+        with self._lock:
+            special = self._pages.special_in(prompt.text)
+        return special and f"it contains {special!r}, which this model reads as a special token."
+
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Reasoned]:
+        """An answer for each example, in order.
+
+        Raises:
+            UserError: an input or a label is no text, the input lacks a field that the template names, or a document
+                may grow longer than the model can hold.
+            ModelError: the chat template refuses the document.
+        """
+        (outputs,) = self.run_batch([prompt], examples)
+        return outputs
+
+    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[Reasoned]]:
+        """What ``run`` returns, prompt by prompt; prompts x examples share batches.
+
+        The draft of a document is the reasoning for the same example of the prompt's parent (``origin["parents"]``), or
+        else of the last prompt.
+
+        Raises:
+            UserError, ModelError: as ``run``.
+        """
+        together = math.ceil(self._batch_size / max(1, len(examples)))
+        for start in range(0, len(prompts), together):
+            block = prompts[start : start + together]
+            with self._lock:
+                outcomes = iter(self._outcomes(block, examples))
+                outputs = [[self._output(next(outcomes)) for _ in examples] for _ in block]
+            yield from outputs
+
+    def _output(self, outcome: Outcome) -> Reasoned:
+        lines = self._pages.text(outcome.answer).strip().splitlines()
+        output = Reasoned(lines[0].strip() if lines else "")
+        output.reasoning = self._pages.text(outcome.written.tokens)
+        output.loss, output.mistaken, output.nll = outcome.loss, outcome.mistaken, outcome.nll
+        if self._setup and not outcome.written.ended and self._max_tokens:
+            self._setup.count("reasonings cut at max_tokens")
+        return output
+
+    def _outcomes(self, prompts: Sequence[Prompt], examples: Sequence[Example]) -> list[Outcome]:
+        """Of each prompt and example, prompt by prompt."""
+        pairs = [(prompt, example) for prompt in prompts for example in examples]
+        heads = self._pages.heads([(prompt.text, example) for prompt, example in pairs])
+        jobs = [self._job(*pair, head) for pair, head in zip(pairs, heads, strict=True)]
+        _, writer = self._weights
+        outcomes: dict[int, Outcome] = {}
+        even = math.ceil(len(jobs) / math.ceil(len(jobs) / self._batch_size)) if jobs else 1  # no small last batch
+        batches = in_batches(self._order(jobs), lambda part: self._complete(writer, jobs, part), batch_size=even)
+        for done, size in batches:
+            self._batch_size = size if size < even else self._batch_size
+            outcomes |= done
+        for i, (prompt, example) in enumerate(pairs):
+            self._memory.keep(prompt.text, example.id, heads[i].ids, outcomes[i].written)
+        return [outcomes[i] for i in range(len(pairs))]
+
+    @staticmethod
+    def _complete(writer: Writer, jobs: Sequence[Job], part: Sequence[int]) -> dict[int, Outcome]:
+        return dict(zip(part, writer.complete([jobs[i] for i in part]), strict=True))
+
+    @staticmethod
+    def _order(jobs: Sequence[Job]) -> list[int]:
+        """Neighbours are of like length, and documents of one example stay together."""
+        longest: dict[Any, int] = {}
+        for job in jobs:
+            longest[job.group] = max(longest.get(job.group, 0), len(job.head.ids))
+        return sorted(range(len(jobs)), key=lambda i: (longest[jobs[i].group], str(jobs[i].group), i))
+
+    def _job(self, prompt: Prompt, example: Example, head: Head) -> Job:
+        from .generate import Job
+
+        key = (_number(prompt.text), _number(example.id))
+        return Job(
+            head=head,
+            tail=self._tail(example, head),
+            group=example.id,
+            draft=self._draft(prompt, example),
+            seed=_stream(self._seed, key) if self._temperature else None,
+        )
+
+    def _draft(self, prompt: Prompt, example: Example) -> tuple[int, ...]:
+        parents = (one for one in prompt.origin.get("parents", ()) if isinstance(one, str))
+        return self._memory.draft((prompt.text, *parents), example.id)
+
+    def _tail(self, example: Example, head: Head) -> Tail:
+        """Extractor and true answer of an example, if its document cannot grow longer than the model can hold."""
+        tail = self._pages.tail(self._pages.answer(example))
+        rest = len(tail.ids) + self._answer_tokens
+        if self._context is not None and len(head.ids) + self._max_tokens + rest > self._context:
+            raise UserError(
+                f"example {example.id!r}: a document of {len(head.ids)} tokens, up to {self._max_tokens} of reasoning "
+                f"(max_tokens) and {rest} for the answer are more than the {self._context} tokens that {self.name} can "
+                "hold."
+            )
+        return tail
+
+    def _reasoning(self, text: str, examples: Sequence[Example], heads: Sequence[Head]) -> list[tuple[int, ...]]:
+        """The tokens of the reasoning for a prompt, kept or written now."""
+        pairs = zip(examples, heads, strict=True)
+        kept = [self._memory.of(text, example.id, head.ids) for example, head in pairs if self._keep_reasoning]
+        found = [one for one in kept if one is not None]
+        if len(found) < len(heads):
+            found = [outcome.written for outcome in self._outcomes([Prompt(text)], examples)]
+        return [one.tokens for one in found]
+
+    # ── From inside ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def tokens(self, text: str) -> list[int]:
+        """The ids of a prompt's tokens ``(n_tokens,)`` where it stands, in a document that ends with it.
+
+        A *position* is an index into this list. The number of tokens may change from prompt to prompt.
+
+        Raises:
+            UserError: no token is left of the prompt.
+        """
+        with self._lock:
+            head = self._pages.cut(text)
+            return list(head.ids[head.first : head.stop])
+
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        """``(n_vocabulary,)`` what each token id adds to a text in mid-sentence, with the space in front.
+
+        Empty for special tokens and for parts of characters.
+        """
+        with self._lock:
+            return self._pages.vocabulary
+
+    def replace(self, text: str, position: int, token: int) -> str | None:
+        """The prompt with one token replaced, as text, or None if that does not survive; see :meth:`replaced`."""
+        return self.replaced(text, position, [token])[0]
+
+    def replaced(self, text: str, position: int, tokens: Sequence[int]) -> list[str | None]:
+        """The prompts with the token at a position replaced by each of these, as texts: ``(n_tokens,)``.
+
+        A position behind the last token appends. A token survives if the new text, tokenised in its place, has the old
+        tokens and this one; it is None else, and for special tokens. What the new text's last token is merged with by
+        what follows it in a document does not count.
+
+        Raises:
+            ValueError: there is no such position.
+        """
+        with self._lock:
+            return self._pages.replaced(text, position, tokens)
+
+    def step(
+        self,
+        text: str,
+        position: int,
+        examples: Sequence[Example],
+        *,
+        with_reasoning: bool = True,
+        perplexity_weight: float = 0.0,
+        answer_temperature: float = 1.0,
+    ) -> Step:
+        """Proposals and gradient for one position of a prompt, from one forward and one backward pass.
+
+        What is differentiated is each example's loss plus ``perplexity_weight`` times the mean NLL of the prompt. The
+        reasoning is the one that was written when this prompt was last run, where there is one, else it is written now.
+        An example where the tokenizer merges the position's token with what stands around the prompt is NaN; so may
+        be all of them.
+
+        Args:
+            text: the prompt.
+            position: an index into ``tokens(text)``.
+            with_reasoning: False leaves the reasoning out of the document: [Das2025]'s ablation.
+            answer_temperature: the answer's logits are divided by it in what is differentiated, though not in the
+                step's ``loss``. Below 1, examples that are nearly right or wholly wrong count for less.
+
+        Raises:
+            ValueError: there is no such position.
+            UserError: as ``run``; or the position is the first of the whole document, so that nothing proposes it.
+        """
+        from .gradient import Step, Terms
+
+        with self._lock:
+            pages = self._whole(text, position, examples, with_reasoning=with_reasoning)
+            body, _ = self._weights
+            terms = Terms(perplexity_weight, answer_temperature)
+            return Step(body, len(self._pages.vocabulary), *self._steps(pages, len(examples), terms))
+
+    def _whole(self, text: str, position: int, examples: Sequence[Example], *, with_reasoning: bool) -> dict[int, Page]:
+        """Whole documents, by the number of their example, of those that have such a position."""
+        from .gradient import Page
+
+        cut = self._pages.cut(text)
+        if not 0 <= position < len(cut.spans):
+            raise ValueError(f"position {position} in a prompt of {len(cut.spans)} tokens")
+        heads = self._pages.heads([(text, example) for example in examples])
+        tails = [self._tail(example, head) for example, head in zip(examples, heads, strict=True)]
+        reasoning = self._reasoning(text, examples, heads) if with_reasoning else [()] * len(heads)
+        places = [head.place(position, cut) for head in heads]
+        if 0 in places:
+            raise UserError(
+                "the prompt's first token is the first of the whole document, so that nothing proposes it. Put "
+                "something before {prompt} in the template."
+            )
+        pages = {}
+        for i, (head, tail, place) in enumerate(zip(heads, tails, places, strict=True)):
+            if place is not None:
+                front = (*head.ids, *reasoning[i])
+                size = head.stop - head.first
+                pages[i] = Page((*front, *tail.ids), place, head.stop, size, len(front) + tail.first)
+        return pages
+
+    def _steps(self, pages: Mapping[int, Page], n: int, terms: Terms) -> tuple[Any, Any, Any]:
+        """Losses ``(n,)``, logits and slopes ``(n, ...)``, NaN where there is no page."""
+        import torch
+
+        from .gradient import steps
+
+        body, _ = self._weights
+
+        def take(part: Sequence[int]) -> tuple[Any, Any, Any]:
+            chosen = [pages[i] for i in part]
+            return steps(body, chosen, terms, reuse_prefix=self._reuse_prefix, one_pass=self._one_pass)
+
+        order = sorted(pages, key=lambda i: len(pages[i].ids))
+        parts = []
+        for part, size in in_batches(order, take, batch_size=self._step_size):
+            self._step_size = min(size, self._step_size)
+            parts.append(part)
+        if not parts:
+            return self._no_steps(n)
+        found = [torch.cat(one) for one in zip(*parts, strict=True)]
+        whole = [one.new_full((n, *one.shape[1:]), math.nan) for one in found]
+        for all_rows, rows in zip(whole, found, strict=True):
+            all_rows[torch.tensor(order)] = rows
+        return whole[0].double().numpy(), whole[1], whole[2]
+
+    def _no_steps(self, n: int) -> tuple[Any, Any, Any]:
+        """What :meth:`_steps` gives where no example has a page: NaN, in the same shapes."""
+        import torch
+
+        body, _ = self._weights
+        width = body.embed(torch.tensor([0])).shape[-1]
+        logits, slopes = (torch.full((n, size), math.nan) for size in (len(self._pages.vocabulary), width))
+        return torch.full((n,), math.nan, dtype=torch.float64).numpy(), logits, slopes
+
+    def losses(self, texts: Sequence[str], examples: Sequence[Example]) -> NDArray[np.float64]:
+        """``(n_prompts, n_examples)`` the ``loss`` of each output of :meth:`run_batch`."""
+        import numpy as np
+
+        outputs = self.run_batch([Prompt(text) for text in texts], examples)
+        return np.array([[output.loss for output in row] for row in outputs], dtype=np.float64)
+
+    def nll(self, text: str, examples: Sequence[Example]) -> NDArray[np.float64]:
+        """``(n_examples,)`` mean negative log-likelihood of the prompt's tokens in each document, nats a token.
+
+        A token that nothing stands before is left out.
+        """
+        import numpy as np
+        import torch
+
+        from .generate import prompt_losses
+
+        with self._lock, torch.no_grad():
+            heads = self._pages.heads([(text, example) for example in examples])
+            body, _ = self._weights
+            batches = in_batches(heads, lambda part: prompt_losses(body, part), batch_size=self._batch_size)
+            return np.array([value for part, _ in batches for value in part], dtype=np.float64)
+
+    @property
+    def work(self) -> Mapping[str, int]:
+        """What the model was made to do so far: ``forwards``, ``backwards``, and ``tokens`` fed, padding included."""
+        return dict(self._loaded[0].work) if self._loaded else {}
+
+    # ── Loading ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _pages(self) -> Pages:
+        """The tokenizer's side, loaded once and without the weights."""
+        if self._loaded_pages is None:
+            reader = Reader(self._model, chat_template=self._chat_template, template_options=self._template_options)
+            from .documents import Pages
+
+            self._context = reader.context
+            self._reader = reader
+            self._loaded_pages = Pages(reader, template=self._template, extractor=self._extractor)
+        return self._loaded_pages
+
+    @property
+    def _memory(self) -> Memory:
+        if self._loaded_memory is None:
+            from .memory import Memory
+
+            self._loaded_memory = Memory(REMEMBERED)
+        return self._loaded_memory
+
+    @property
+    def _weights(self) -> tuple[Body, Writer]:
+        """The weights' side, loaded once."""
+        if self._loaded is None:
+            pages = self._pages
+            weights = self._reader.load_weights(dtype=self._dtype, device=self._device, device_map=self._device_map)
+            from .generate import Settings, Writer
+            from .kv_cache import Body
+
+            body = Body(weights)
+            settings = Settings(
+                max_tokens=self._max_tokens,
+                answer_tokens=self._answer_tokens,
+                temperature=self._temperature,
+                reuse_prefix=self._reuse_prefix,
+                use_drafts=self._use_drafts,
+            )
+            self._loaded = body, Writer(body, pages, ends=_ends(weights, pages.tokenizer), settings=settings)
+        return self._loaded
+
+
+def _suited(model: str, examples: Sequence[Example]) -> str:
+    """The extractor that asks a model for answers like those of the examples."""
+    labels = [one.label[0] if isinstance(one.label, list | tuple) and one.label else one.label for one in examples]
+    numbers = bool(labels) and all(NUMBER.fullmatch(str(label).strip()) for label in labels)
+    return NUMBER_EXTRACTOR if numbers or Path(model).resolve() == EMBEDDED.resolve() else EXTRACTOR
+
+
+def _ends(model: Any, tokenizer: Any) -> set[int]:
+    """The tokens with which a model ends what it writes."""
+    configured = model.generation_config.eos_token_id
+    ends = [configured] if isinstance(configured, int) else [*(configured or ())]
+    return {one for one in (*ends, tokenizer.eos_token_id) if one is not None}
+
+
+def _number(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def _stream(seed: int, key: tuple[int, ...]) -> int:
+    """The seed of a random stream of its own."""
+    import numpy as np
+
+    return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]) >> 1

@@ -1,0 +1,165 @@
+"""Proposals and gradients for one token of a prompt [Das2025].
+
+Let the token at a position be relaxed to a mixture with weights ``e`` over the vocabulary, which enters the model as
+``h = sum_c e_c * embedding(c)``. The gradient of the loss is ``dL/de_c = <dL/dh, embedding(c)>``: one backward pass
+gives it for every candidate ``c``. The hidden state before the position, which the same forward pass goes through,
+gives the model's own proposals.
+
+The prompt's NLL is differentiated through what the token does to the tokens after it; that it is itself predicted,
+more or less well, is not part of the gradient, as in [Das2025].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .loss import Read
+from .kv_cache import Body, Rows, padded
+from .documents import Ids
+
+__all__ = ["Page", "Step", "Terms", "steps"]
+
+EMBEDDED = 1 << 14
+"""So many tokens' embeddings are taken at a time."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole document, reasoning and true answer included.
+
+    Attributes:
+        ids: its tokens.
+        place: the token that is to be replaced.
+        stop: where the prompt ends.
+        size: tokens of the prompt.
+        first: where the answer begins.
+    """
+
+    ids: Ids
+    place: int
+    stop: int
+    size: int
+    first: int
+
+
+class Step:
+    """What the model says about one position of a prompt. Arrays are on the CPU.
+
+    Attributes:
+        loss: ``(n_examples,)`` cross-entropy of the true answer, mean nats a token; NaN as for the whole example.
+    """
+
+    def __init__(self, body: Body, size: int, loss: NDArray[np.float64], logits: Tensor, slopes: Tensor) -> None:
+        self.loss = loss
+        self._body, self._size = body, size
+        self._logits = logits[:, :size]  # (n_examples, n_vocabulary), fp32
+        self._slopes = slopes  # (n_examples, width)
+
+    def top(self, k: int) -> NDArray[np.int64]:
+        """``(n_examples, k)`` the model's likeliest tokens at the position, given what stands before, likeliest first.
+
+        Equally likely ones come in the order of their ids. -1 for an example that has no such position.
+        """
+        values, ids = (one.numpy() for one in self._logits.topk(min(k, self._size), dim=-1))
+        order = np.lexsort((ids, -values), axis=-1)
+        return np.where(np.isnan(self.loss)[:, None], -1, np.take_along_axis(ids, order, axis=-1))
+
+    def log_probabilities(self, tokens: Sequence[int]) -> NDArray[np.float64]:
+        """``(n_examples, n_tokens)`` of tokens at the position, given what stands before, in nats."""
+        wanted = torch.tensor(list(tokens), dtype=torch.long)
+        rows = self._logits.log_softmax(dim=-1)[:, wanted].double().numpy()
+        return np.where(np.isnan(self.loss)[:, None], np.nan, rows)
+
+    def gradient(self, tokens: Sequence[int] | None = None) -> NDArray[np.float64]:
+        """``(n_examples, n_tokens)`` d loss / d weight of a token, each example's own; all tokens by default."""
+        wanted = torch.tensor(list(range(self._size) if tokens is None else tokens), dtype=torch.long)
+        slopes = self._slopes.to(self._body.device)
+        with torch.no_grad():
+            parts = [(slopes @ self._body.embed(part).float().T).cpu() for part in torch.split(wanted, EMBEDDED)]
+        rows = torch.cat(parts, dim=1).double().numpy()
+        return np.where(np.isnan(self.loss)[:, None], np.nan, rows)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The loss that slopes belong to: the answer's, and what is added.
+
+    Attributes:
+        perplexity_weight: of the mean NLL of the prompt's tokens.
+        answer_temperature: what the answer's logits are divided by.
+    """
+
+    perplexity_weight: float
+    answer_temperature: float
+
+
+def steps(
+    body: Body, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool, one_pass: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The answers' losses ``(n,)``, the logits at the places ``(n, n_vocabulary)``, the slopes ``(n, width)``; fp32.
+
+    Args:
+        reuse_prefix: read what stands before the place without a gradient.
+        one_pass: take logits and slopes from one forward pass, not from one each.
+    """
+    losses, logits, slopes = _pass(body, pages, terms, reuse_prefix=reuse_prefix)
+    if one_pass:
+        return losses, logits, slopes
+    with torch.no_grad():
+        states = Rows.empty(body, len(pages)).feed([page.ids[: page.place] for page in pages])
+        hidden = Read(states, [0] * len(pages)).at([(i, page.place - 1) for i, page in enumerate(pages)])
+        return losses, body.logits(hidden).cpu(), slopes
+
+
+def _pass(body: Body, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool) -> tuple[Tensor, Tensor, Tensor]:
+    n = len(pages)
+    cuts = [page.place - 1 if reuse_prefix else 0 for page in pages]  # the token before is read again: it proposes
+    rows = Rows.empty(body, n)
+    with torch.no_grad():
+        if max(cuts):
+            rows.feed([page.ids[:cut] for page, cut in zip(pages, cuts, strict=True)])
+        ids = [page.ids[cut:] for page, cut in zip(pages, cuts, strict=True)]
+        embeds = body.embed(padded(ids))
+        index = torch.tensor([[i, page.place - cut] for i, (page, cut) in enumerate(zip(pages, cuts, strict=True))])
+        row, column = index.to(embeds.device).unbind(dim=1)
+    with torch.enable_grad():
+        leaf = embeds[row, column].clone().requires_grad_()
+        read = Read(rows.feed(ids, embeds=embeds.index_put((row, column), leaf)), cuts)
+        losses, answers = _losses(body, read, pages, terms)
+        (slopes,) = torch.autograd.grad(losses.sum(), leaf)
+    body.work["backwards"] += 1
+    with torch.no_grad():
+        logits = body.logits(read.at([(i, page.place - 1) for i, page in enumerate(pages)]))
+    return answers.detach().float().cpu(), logits.cpu(), slopes.float().cpu()
+
+
+def _losses(body: Body, read: Read, pages: Sequence[Page], terms: Terms) -> tuple[Tensor, Tensor]:
+    """What is differentiated, but for what no gradient reaches, and the answers' own losses; both ``(n,)``.
+
+    Each term: a page, one of its tokens, its weight in the one and in the other, and its temperature.
+    """
+    found: list[tuple[int, int, float, float, float]] = []
+    for i, page in enumerate(pages):
+        answer, after = range(page.first, len(page.ids)), range(page.place + 1, page.stop)
+        share = 1 / len(answer)
+        if terms.answer_temperature == 1:
+            found += [(i, t, share, share, 1.0) for t in answer]
+        else:
+            found += [(i, t, share, 0.0, terms.answer_temperature) for t in answer]
+            found += [(i, t, 0.0, share, 1.0) for t in answer]
+        if terms.perplexity_weight:
+            found += [(i, t, terms.perplexity_weight / page.size, 0.0, 1.0) for t in after]
+    row, place, whole, part, temperatures = zip(*found, strict=True)
+    states = read.at([(i, t - 1) for i, t in zip(row, place, strict=True)])
+    targets = [pages[i].ids[t] for i, t in zip(row, place, strict=True)]
+    each = body.losses(states, targets, temperatures=() if terms.answer_temperature == 1 else temperatures)
+    index = torch.tensor(row, device=each.device)
+    nothing = torch.zeros(len(pages), device=each.device, dtype=each.dtype)
+    one, other = (nothing.index_add(0, index, each.new_tensor(weights) * each) for weights in (whole, part))
+    return one, other

@@ -1,0 +1,261 @@
+"""A causal LM taken apart, and rows of tokens with their keys and values.
+
+Whatever is fed to :class:`Rows` is padded on the right; what is kept is then moved to the right end, so that a row's
+tokens always lie side by side, behind padding on the left. So distances between slots are distances between tokens, as
+sliding windows need it, and every position is given explicitly.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache
+
+from ...errors import UserError
+
+__all__ = ["Body", "Rows", "common", "padded"]
+
+Indices: TypeAlias = NDArray[np.int64]
+
+LOGITS = 1 << 26
+"""So many logits are computed at a time: 256 MB in fp32."""
+
+
+class Body:
+    """A causal LM of transformers as a body, which gives hidden states, and a head, which makes logits of them.
+
+    So logits are computed only where they are needed. The weights are frozen.
+
+    Args:
+        model: a causal LM in eval mode.
+
+    Attributes:
+        context: tokens that the model can hold.
+        work: what was done: ``forwards`` (calls of the body), ``tokens`` (fed, padding included), ``backwards``.
+
+    Raises:
+        UserError: the model's logits are not made of its hidden states as it is assumed here.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model.requires_grad_(False)
+        self.work: Counter[str] = Counter()
+        self._body = model.base_model
+        self._head = model.get_output_embeddings()
+        self._embeddings = model.get_input_embeddings()
+        config = model.config.get_text_config()
+        self.context: int = getattr(config, "max_position_embeddings", None) or sys.maxsize
+        self._cap: float | None = getattr(config, "final_logit_softcapping", None)
+        self.device: torch.device = self._embeddings.weight.device
+        self._check()
+
+    def _check(self) -> None:
+        ids = torch.arange(3, device=self.device)[None]
+        try:
+            with torch.no_grad():
+                wanted = self.model(input_ids=ids, use_cache=False).logits[0]
+                got = self.logits(self._body(input_ids=ids, use_cache=False).last_hidden_state[0])
+            same = wanted.shape == got.shape and torch.allclose(got, wanted.float(), rtol=1e-3, atol=1e-3)
+        except (TypeError, AttributeError):
+            same = False
+        if not same:
+            raise UserError(
+                f"{type(self.model).__name__} is not built like the causal LMs that this target takes (Llama, Gemma, "
+                "Qwen, Mistral, Phi, GPT-2 and their like): a body whose last hidden state an output layer turns into "
+                "logits."
+            )
+
+    def hidden(self, *, embeds: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
+        """The last hidden states ``(n_rows, n, width)`` of new tokens; their keys and values go into the cache.
+
+        Args:
+            embeds: ``(n_rows, n, width)`` embeddings of the tokens.
+            mask: ``(n_rows, n_cached + n)`` what may be attended to.
+            positions: ``(n_rows, n)``.
+        """
+        self.work["forwards"] += 1
+        self.work["tokens"] += embeds.shape[0] * embeds.shape[1]
+        out = self._body(
+            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        states: Tensor = out.last_hidden_state
+        return states
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """What the tokens enter the body as: ``ids.shape + (width,)``."""
+        embedded: Tensor = self._embeddings(ids.to(self.device))
+        return embedded
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """``(n, n_vocabulary)`` fp32, of hidden states ``(n, width)``."""
+        logits: Tensor = self._head(hidden).float()
+        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
+
+    def losses(self, hidden: Tensor, targets: Sequence[int], *, temperatures: Sequence[float] = ()) -> Tensor:
+        """Negative log-likelihood of the token that follows each hidden state, nats: ``(n,)``, fp32.
+
+        Args:
+            temperatures: ``(n,)`` what each state's logits are divided by; 1 by default.
+        """
+        return torch.cat([loss for loss, _ in self._scored(hidden, targets, temperatures)])
+
+    def scored(self, hidden: Tensor, targets: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """:meth:`losses`, and whether each token is the likeliest one: ``(n,)`` both."""
+        losses, logits = zip(
+            *[(loss, logits.argmax(dim=-1)) for loss, logits in self._scored(hidden, targets, ())], strict=True
+        )
+        likeliest = torch.cat(logits)
+        return torch.cat(losses), likeliest == torch.tensor(targets, device=likeliest.device)
+
+    def _scored(
+        self, hidden: Tensor, targets: Sequence[int], temperatures: Sequence[float]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Losses and logits, part by part."""
+        parts = self._in_parts(hidden)
+        sizes = [len(part) for part in parts]
+        wanted = torch.split(torch.tensor(targets, dtype=torch.long), sizes)
+        divisors = torch.split(torch.tensor(temperatures or [1.0] * len(targets)), sizes)
+        for part, target, divisor in zip(parts, wanted, divisors, strict=True):
+            logits = self.logits(part)
+            if temperatures:
+                logits = logits / divisor.to(logits.device)[:, None]
+            yield F.cross_entropy(logits, target.to(logits.device), reduction="none"), logits
+
+    def likeliest(self, hidden: Tensor) -> list[int]:
+        """The likeliest next token behind each hidden state: ``(n,)``."""
+        return [token for part in self._in_parts(hidden) for token in self.logits(part).argmax(dim=-1).tolist()]
+
+    def _in_parts(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        return torch.split(hidden, max(1, LOGITS // self._head.weight.shape[0]))
+
+
+class Rows:
+    """Rows of tokens that a model has read, with their keys and values.
+
+    Attributes:
+        lengths: ``(n_rows,)`` tokens in each row.
+    """
+
+    def __init__(self, body: Body, cache: DynamicCache, first: Indices, lengths: Indices) -> None:
+        self._body = body
+        self._cache = cache
+        self._first = first  # (n_rows,) the slot where each row begins
+        self.lengths = lengths
+
+    @classmethod
+    def empty(cls, body: Body, n: int) -> Rows:
+        """``n`` rows without tokens."""
+        nothing = np.zeros(n, dtype=np.int64)
+        return cls(body, DynamicCache(), nothing, nothing)
+
+    @property
+    def _width(self) -> int:
+        return int(self._cache.get_seq_length())
+
+    def feed(self, ids: Sequence[Sequence[int]], *, embeds: Tensor | None = None) -> Tensor:
+        """Append tokens to each row; their hidden states ``(n_rows, n_longest, width)``, rubbish behind a row's own.
+
+        Args:
+            embeds: ``(n_rows, n_longest, width)`` what the tokens are to enter as, where not as their embeddings.
+        """
+        self._settle()
+        counts = np.array([len(row) for row in ids], dtype=np.int64)
+        longest = int(counts.max())
+        if embeds is None:
+            embeds = self._body.embed(padded(ids))
+        new = np.arange(longest)
+        slots = np.arange(self._width) >= self._first[:, None]
+        mask = np.concatenate([slots, new < counts[:, None]], axis=1)
+        positions = self.lengths[:, None] + np.minimum(new, np.maximum(counts, 1)[:, None] - 1)
+        positions = np.minimum(positions, self._body.context - 1)  # rows that are done may grow on beyond it
+        states = self._body.hidden(
+            embeds=embeds,
+            mask=torch.from_numpy(mask.astype(np.int64)).to(embeds.device),
+            positions=torch.from_numpy(positions).to(embeds.device),
+            cache=self._cache,
+        )
+        self.lengths = self.lengths + counts
+        return states
+
+    def truncate(self, lengths: Sequence[int] | Indices) -> None:
+        """Forget the tokens of each row behind the first so many."""
+        self.lengths = np.minimum(self.lengths, np.asarray(lengths, dtype=np.int64))
+
+    def select(self, rows: Sequence[int] | Indices) -> Rows:
+        """Some of the rows, in a new order; a row may come several times."""
+        wanted = np.asarray(rows, dtype=np.int64)
+        index = torch.from_numpy(wanted)
+        pairs = [(k.index_select(0, index.to(k.device)), v.index_select(0, index.to(v.device))) for k, v in self._pairs]
+        return Rows(self._body, _cache(pairs), self._first[wanted], self.lengths[wanted])
+
+    @staticmethod
+    def together(parts: Sequence[Rows]) -> Rows:
+        """The rows of all the parts, one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        for part in parts:
+            part._settle()
+        width = max(part._width for part in parts)
+        padded_pairs = [
+            [(F.pad(k, (0, 0, width - k.shape[2], 0)), F.pad(v, (0, 0, width - v.shape[2], 0))) for k, v in part._pairs]
+            for part in parts
+            if part._width
+        ]
+        if len(padded_pairs) < len(parts):
+            raise ValueError("rows without any tokens cannot be put together with others")
+        pairs = [
+            (torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer]))
+            for layer in zip(*padded_pairs, strict=True)
+        ]
+        first = np.concatenate([part._first + width - part._width for part in parts])
+        return Rows(parts[0]._body, _cache(pairs), first, np.concatenate([part.lengths for part in parts]))
+
+    @property
+    def _pairs(self) -> list[tuple[Tensor, Tensor]]:
+        return [(layer.keys, layer.values) for layer in self._cache.layers]
+
+    def _settle(self) -> None:
+        """Move each row's tokens to the right end, over what was forgotten or never belonged to it."""
+        behind = self._width - self._first - self.lengths
+        if not behind.any():
+            return
+        width = int(self.lengths.max())
+        if not width:
+            self._cache, self._first = DynamicCache(), np.zeros_like(self._first)
+            return
+        slots = np.maximum(self._first[:, None] + self.lengths[:, None] - width + np.arange(width), 0)
+        index = torch.from_numpy(slots)[:, None, :, None]
+        self._cache = _cache([(_gather(k, index), _gather(v, index)) for k, v in self._pairs])
+        self._first = width - self.lengths
+
+
+def _gather(states: Tensor, index: Tensor) -> Tensor:
+    """States ``(n, heads, n_slots, width)`` at other slots, ``(n, 1, n_new, 1)``."""
+    return states.gather(2, index.to(states.device).expand(-1, states.shape[1], -1, states.shape[3]))
+
+
+def _cache(pairs: Sequence[tuple[Tensor, Tensor]]) -> DynamicCache:
+    cache = DynamicCache()
+    for layer, (keys, values) in enumerate(pairs):
+        cache.update(keys, values, layer)
+    return cache
+
+
+def padded(ids: Sequence[Sequence[int]]) -> Tensor:
+    """Token rows ``(n_rows, n_longest)``, filled up on the right with a token that nothing looks at."""
+    longest = max(map(len, ids))
+    return torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids], dtype=torch.long)
+
+
+def common(rows: Sequence[tuple[int, ...]]) -> int:
+    """How many tokens all rows begin with alike."""
+    low, high = min(rows), max(rows)  # in the order of their tokens, all others lie between them
+    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))

@@ -1,0 +1,76 @@
+"""What a model thinks of tokens that it has read: hidden states by place, mean losses, and drafts checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .kv_cache import Body
+from .documents import Ids
+
+__all__ = ["Read", "agreeing", "means"]
+
+
+class Read:
+    """Hidden states of documents, found by row and position.
+
+    Args:
+        states: ``(n_rows, n, width)`` of the tokens from ``firsts[row]`` on.
+        before: ``(n_groups, n, width)`` of what stands before, for the row's group.
+    """
+
+    def __init__(
+        self, states: Tensor, firsts: Sequence[int], before: Tensor | None = None, group: Sequence[int] = ()
+    ) -> None:
+        self._states, self._firsts, self._before, self._group = states, firsts, before, group
+
+    def at(self, places: Sequence[tuple[int, int]]) -> Tensor:
+        """``(n_places, width)``, of pairs of row and position in the document."""
+        late = [(k, i, t - self._firsts[i]) for k, (i, t) in enumerate(places) if t >= self._firsts[i]]
+        early = [(k, self._group[i], t) for k, (i, t) in enumerate(places) if t < self._firsts[i]]
+        found = _pick(self._states, late)
+        if not early:
+            return found
+        assert self._before is not None
+        order = np.argsort([k for k, _, _ in [*late, *early]])
+        return torch.cat([found, _pick(self._before, early)])[torch.from_numpy(order).to(found.device)]
+
+
+def _pick(states: Tensor, places: Sequence[tuple[int, int, int]]) -> Tensor:
+    rows, columns = ([place[k] for place in places] for k in (1, 2))
+    index = torch.tensor([rows, columns], dtype=torch.long, device=states.device)
+    return states[index[0], index[1]]
+
+
+def agreeing(
+    body: Body, read: Read, starts: Sequence[int], drafts: Sequence[Ids], *, rows: Sequence[int] | None = None
+) -> list[int]:
+    """How many tokens of each draft, which was read from ``starts`` on, the model would have written itself."""
+    numbers = range(len(drafts)) if rows is None else rows
+    places = [
+        (i, start + t - 1) for i, start, draft in zip(numbers, starts, drafts, strict=True) for t in range(len(draft))
+    ]
+    chosen = iter(body.likeliest(read.at(places)) if places else [])
+    accepted = []
+    for draft in drafts:
+        agrees = [next(chosen) == token for token in draft]
+        accepted.append(agrees.index(False) if False in agrees else len(draft))
+    return accepted
+
+
+def means(
+    body: Body, read: Read, places: Sequence[tuple[int, int]], targets: Sequence[int], sizes: Sequence[int]
+) -> tuple[list[float], list[bool]]:
+    """The mean loss of each row's targets, and whether each of them is the likeliest token in its place.
+
+    The places are row by row, ``sizes`` of them in each.
+    """
+    if not places:
+        return [0.0] * len(sizes), [True] * len(sizes)
+    found = body.scored(read.at(places), targets)
+    losses, right = (np.split(one.cpu().numpy(), np.cumsum(sizes)[:-1]) for one in found)
+    mean = [float(part.mean(dtype=np.float64)) if len(part) else 0.0 for part in losses]
+    return mean, [bool(part.all()) for part in right]

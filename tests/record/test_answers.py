@@ -1,0 +1,81 @@
+"""One reader of a ledger: show, plot and report say the same of racing runs and of duels."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from run_parts import CLIMB
+
+import promptopt
+from promptopt.record.answers import counted, leads, rated
+from promptopt.report.ratings import rated as reported
+from promptopt.report.show import Story, plot, show
+
+RACE: dict[str, Any] = {"start": "answer {}", "target": "run_parts:ToyTarget", "data": "run_parts:toy_data"}
+RACING = {"name": "racing", "optimizer": CLIMB, "minibatch": 4}
+
+
+def ledger(folder: Path, events: list[dict[str, Any]]) -> Path:
+    """A run's folder with these events after a beginning."""
+    start = {"event": "start", "start": ["start"], "examples": {"train": ["x", "y"]}, "recipe": {}, "seed": 0}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "ledger.jsonl").write_text("".join(json.dumps(one) + "\n" for one in [start, *events]))
+    return folder
+
+
+def rate(n: int, prompt: str, on: list[str], *values: float) -> dict[str, Any]:
+    fields = {"event": "answer", "stage": "search", "n": n, "ask": "rate", "prompt": prompt, "origin": {}, "t": 0.1}
+    return {**fields, "on": on, "value": sum(values) / len(values), "tiebreak": 0, "per_example": [*values]}
+
+
+def duel(n: int, a: str, b: str, winner: str) -> dict[str, Any]:
+    fields = {"event": "answer", "stage": "search", "n": n, "ask": "duel", "a": a, "b": b, "origin": [{}, {}]}
+    return {**fields, "winner": winner, "t": 0.1}
+
+
+def shown(folder: Path) -> str:
+    stream = io.StringIO()
+    show(folder, Console(file=stream, width=200, soft_wrap=True))
+    return stream.getvalue()
+
+
+def test_a_race_has_its_ranking_its_curve_and_its_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    result = promptopt.optimize(**RACE, optimizer=RACING, budget=120, finalists=1, run=tmp_path)
+    text = shown(tmp_path)
+    score = result.score(result.best)
+    assert score is not None
+    assert f"{score:.3f}" in text.partition("Verdict:")[0]
+    story = Story.read(tmp_path)
+    whole = [(one.prompt, one.rating.value) for one in reported(story) if one.whole]
+    assert [(prompt, rating.value) for prompt, rating in story.ratings] == whole
+    assert len(whole) > 1
+    plot(tmp_path, tmp_path / "x.svg")
+    assert (tmp_path / "x.svg").stat().st_size > 1000
+
+
+def test_an_unfinished_race_is_led_by_the_best_rated(tmp_path: Path) -> None:
+    parts = [rate(0, "start", ["x"], 0.2), rate(1, "b", ["y"], 0.9)]
+    assert Story.read(ledger(tmp_path / "parts", parts)).best == "b"  # none is rated on all yet
+    story = Story.read(ledger(tmp_path / "one", [*parts, rate(2, "start", ["y"], 0.4)]))
+    assert story.best == "start"  # the only one that can be told
+    assert [(prompt, rating.value) for prompt, rating in story.ratings] == [("start", pytest.approx(0.3))]
+    assert [one.prompt for one in counted(rated(story.events))] == ["start"]
+
+
+def test_unfinished_duels_are_led_by_who_has_won_most_and_have_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    won = [duel(0, "start", "b", "b"), duel(1, "b", "c", "tie"), duel(2, "c", "b", "b")]
+    story = Story.read(ledger(tmp_path, won))
+    assert story.best == "b"
+    assert [(lead.n, lead.prompt, lead.net) for lead in story.leads] == [(0, "b", 1), (2, "b", 2)]
+    assert leads([]) == []
+    assert "Most duels won so far" in shown(tmp_path)
+    assert "Best" not in shown(tmp_path)
+    plot(tmp_path, tmp_path / "x.svg")
+    assert (tmp_path / "x.svg").stat().st_size > 1000

@@ -1,0 +1,254 @@
+"""The page's server: who gets in, what is kept, and what is sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+TESTS = Path(__file__).parent.parent
+sys.path.insert(0, str(TESTS))
+
+from human_parts import RED, TOKEN, Client, Served, free_port, paints, served, speaks, until_open  # noqa: E402
+
+from promptopt.core import Example  # noqa: E402
+from promptopt.errors import UserError  # noqa: E402
+from promptopt.scorers.human.page.address import Address  # noqa: E402
+from promptopt.targets.function import Function  # noqa: E402
+
+EXAMPLES = [Example(f"e{i}", f"question {i}", None) for i in range(4)]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path, target=Function(function=speaks), examples=EXAMPLES) as one:
+        yield one
+
+
+def test_an_answer_is_on_the_disk_when_it_is_acknowledged_and_the_next_duel_comes_with_it(run: Served) -> None:
+    ada = Client(run, "ada")
+    state = ada.look()
+    for n in range(3):
+        assert len(state["duel"]["rows"]) == 3
+        state = ada.answer(state, "left")
+        assert state["kept"]
+        assert len(run.answers) == n + 1
+        assert state["mine"] == n + 1
+        state = state if state["duel"] else ada.look()
+    assert (state["answered"], state["budget"]) == (3, 50)
+
+
+def test_the_page_tells_nothing_of_what_the_search_thinks(run: Served) -> None:
+    """Whoever knows the best so far is led by it; the optimizer of this run believes 0.63, and 12 more duels."""
+    ada = Client(run, "ada")
+    state = ada.answer(ada.look(), "left")
+    assert not {"best", "confidence", "more", "belief"} & state.keys()
+    assert "0.63" not in json.dumps(state)
+    assert b"best" not in ada.request("GET", "/")[2].lower()
+
+
+def test_a_skip_is_no_answer(run: Served) -> None:
+    ada = Client(run, "ada")
+    state = ada.answer(ada.look(), "unknown")
+    assert (state["answered"], state["mine"]) == (0, 0)
+    state = ada.answer(state if state["duel"] else ada.look(), "tie")
+    assert (state["answered"], state["mine"]) == (1, 1)
+    state = ada.post("/undo", duel=1)
+    assert (ada.answer(state, "unknown")["answered"]) == 0
+    assert len(run.answers) == 3
+
+
+def test_the_page_has_an_icon(run: Served) -> None:
+    ada = Client(run, "ada")
+    page = ada.request("GET", "/")[2].decode()
+    icon = page.partition('rel="icon" href="')[2].partition('"')[0]
+    status, headers, body = ada.request("GET", f"/{icon}")
+    assert (status, headers["content-type"]) == (200, "image/svg+xml")
+    assert body.startswith(b"<svg")
+
+
+def test_a_retried_answer_counts_once(run: Served) -> None:
+    ada = Client(run, "ada")
+    state = ada.look()
+    assert [ada.answer(state, "tie")["kept"] for _ in range(3)] == [True] * 3
+    assert len(run.answers) == 1
+
+
+def test_undo_over_the_wire(run: Served) -> None:
+    ada = Client(run, "ada")
+    first = ada.look()
+    ada.answer(first, "tie")
+    undone = ada.post("/undo", duel=first["duel"]["key"])
+    assert undone["duel"] == {**first["duel"], "again": 1}
+    ada.answer(undone, "unknown")
+    assert [(a["n"], a["winner"]) for a in run.answers] == [(0, "tie"), (0, "unknown")]
+
+
+def test_two_annotators_see_different_duels_and_leaving_gives_back(run: Served) -> None:
+    ada, bob = Client(run, "ada"), Client(run, "bob")
+    one, other = ada.look(), bob.look()
+    assert one["duel"]["key"] != other["duel"]["key"]
+    ada.post("/leave")
+    cyd = Client(run, "cyd").look()
+    assert cyd["duel"]["key"] == one["duel"]["key"]
+
+
+def test_pictures_are_sent_as_pictures(tmp_path: Path) -> None:
+    with served(tmp_path, target=Function(function=paints), examples=EXAMPLES, n_examples=1) as run:
+        ada = Client(run, "ada")
+        (row,) = ada.look()["duel"]["rows"]
+        (left,) = row["left"]
+        status, headers, data = ada.request("GET", left["picture"])
+        assert (status, headers["content-type"]) == (200, "image/png")
+        assert data.startswith(RED)
+        del ada.cookie
+        assert ada.request("GET", left["picture"])[0] == 404
+
+
+# ── Who gets in ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_nobody_gets_in_without_the_token(run: Served) -> None:
+    ada = Client(run, "ada")
+    assert ada.request("GET", "/?token=0123456789abcdeX")[0] == 403
+    status, headers, _ = ada.request("GET", f"/?token={TOKEN}&as=ada%20b")
+    assert (status, headers["location"]) == (303, "/?as=ada%20b")
+    assert "HttpOnly" in headers["set-cookie"]
+    assert "samesite=strict" in headers["set-cookie"].lower()
+    assert TOKEN not in headers["set-cookie"]
+    right, ada.cookie = ada.cookie, ada.cookie[:-1] + "x"
+    for path in "/look", "/answer", "/undo", "/leave":
+        assert ada.request("POST", path, {"name": "ada"})[0] == 403
+    ada.cookie = right
+    assert ada.request("POST", "/look", {"name": "ada"})[0] == 200
+
+
+def test_other_sites_and_other_host_names_are_refused(run: Served) -> None:
+    ada = Client(run, "ada")
+    assert ada.request("POST", "/look", {"name": "ada"}, Origin="http://evil.example")[0] == 403
+    assert ada.request("POST", "/look", {"name": "ada"}, Origin=f"http://127.0.0.1:{run.port}")[0] == 200
+    assert ada.request("GET", "/", Host="evil.example")[0] == 400
+    assert ada.request("GET", "/", Host=f"localhost:{run.port}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"name": ""}, 400),
+        ({"name": "x" * 41}, 400),
+        ({"name": "ada", "duel": "0", "again": 0, "choice": "left"}, 400),
+        ({"name": "ada", "duel": 0, "again": 0, "choice": "a"}, 400),
+        ({"name": "ada", "duel": 0, "again": 0, "choice": "left", "more": 1}, 400),
+        ({"name": "x" * 20_000}, 413),
+    ],
+)
+def test_what_is_sent_is_checked(run: Served, body: dict[str, object], status: int) -> None:
+    assert Client(run, "ada").request("POST", "/answer", body)[0] == status
+    assert not run.answers
+
+
+def test_every_response_forbids_scripts_from_elsewhere(run: Served) -> None:
+    ada = Client(run, "ada")
+    for path in "/", "/page.js", "/page.css", "/nothing":
+        _, headers, _ = ada.request("GET", path)
+        assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+
+
+def test_an_address_of_other_machines_has_to_be_asked_for() -> None:
+    for host in "0.0.0.0", "192.0.2.7", "example.org", "":
+        with pytest.raises(UserError, match="--public"):
+            Address(host, 0, public=False, token=None)
+    assert Address("192.0.2.7", 80, public=True, token=None).hosts == ["192.0.2.7"]
+    assert Address("0.0.0.0", 80, public=True, token=None).hosts == ["*"]
+    one, other = (Address("127.0.0.1", 80, public=False, token=None) for _ in range(2))
+    assert one.token != other.token
+    assert len(one.token) == 32
+    assert f"token={one.token}" in one.link
+
+
+def test_a_taken_port_is_one_message(run: Served) -> None:
+    with pytest.raises(UserError, match="Give another port"):
+        Address("127.0.0.1", run.port, public=False, token=None).open()
+
+
+# ── Ends ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_everybody_learns_that_the_run_is_over(tmp_path: Path) -> None:
+    with served(tmp_path, budget=3, second_opinions=0) as run:
+        ada = Client(run, "ada")
+        state = ada.look()
+        while not state["over"]:
+            ada.answer(state, "left")
+            state = ada.look()
+        assert state["duel"] is None
+        assert len(run.answers) == 3
+
+
+def test_a_killed_run_goes_on_with_nothing_lost(tmp_path: Path) -> None:
+    run = Served(tmp_path / "run", free_port())
+    process = start(run)
+    ada, bob = Client(run, "ada"), Client(run, "bob")
+    one, other = ada.look(), bob.look()
+    one = ada.answer(one, "tie")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process = start(run)
+    try:
+        ada, bob = Client(run, "ada"), Client(run, "bob")
+        assert bob.answer(other, "tie")["kept"]  # shown before the kill, answered after it
+        state = ada.look()
+        assert (state["mine"], state["undo"]) == (1, 0)
+        assert [answer["n"] for answer in run.answers] == [0, other["duel"]["key"]]
+        assert ada.answer(state, "left")["kept"]
+    finally:
+        process.kill()
+        process.wait()
+    assert len(run.answers) == 3
+
+
+def start(run: Served) -> subprocess.Popen[str]:
+    """The run in a process of its own."""
+    code = (
+        "import promptopt; from human_parts import Rounds, Human;"
+        f"human = Human(where='browser', port={run.port}, token={TOKEN!r}, second_opinions=0);"
+        f"promptopt.optimize(start='alpha', optimizer=Rounds(), scorer=human, budget=50, run={str(run.folder)!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(TESTS)}, text=True)
+    until_open(run.port)
+    return process
+
+
+def test_twenty_at_once_lose_nothing_and_nothing_counts_twice(tmp_path: Path) -> None:
+    acknowledged: list[tuple[str, int]] = []
+    with served(tmp_path, budget=200, second_opinions=0.2) as run:
+
+        def work(name: str) -> None:
+            client = Client(run, name)
+            while not (state := client.look())["over"]:
+                if client.answer(state, "left")["kept"]:
+                    acknowledged.append((name, state["duel"]["key"]))
+
+        threads = [threading.Thread(target=work, args=(f"n{i}",)) for i in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    recorded = [(next(reversed(answer["details"]["by"])), answer["n"]) for answer in run.answers]
+    assert sorted(recorded) == sorted(acknowledged)
+    assert len(set(recorded)) == len(recorded)
+    assert {number for _, number in recorded} == set(range(200))
+    assert json.loads((run.folder / "result.json").read_text(encoding="utf-8"))["stop_reason"] == "budget: questions"
