@@ -72,7 +72,7 @@ def rounds_of(fit: str, table: Any, duels: int, rounds: int) -> list[float]:
     """Ours."""
     from promptopt.core import Preference
     from promptopt.optimizers.apohf import Apohf
-    from promptopt.optimizers.pools import ListPool
+    from promptopt.optimizers.pools.listed import ListPool
     from promptopt.testing import FakeSetup
 
     options: dict[str, Any] = {"fit": fit.removesuffix("-full"), "norm": "full" if fit.endswith("full") else None}
@@ -99,8 +99,8 @@ def rounds_of(fit: str, table: Any, duels: int, rounds: int) -> list[float]:
 
 def plain(fit: str, table: Any, duels: int, rounds: int) -> list[float]:
     """The released way: (arms, P) gradients and a (P, P) matrix."""
-    from promptopt.optimizers.duels.network import draw, gradients, train
     from promptopt.optimizers.duels.blas import alone
+    from promptopt.optimizers.duels.network import draw, gradients, train
 
     rng = np.random.default_rng(1)
     a, b = np.array([rng.choice(len(table), 2, replace=False) for _ in range(duels)]).T

@@ -32,8 +32,8 @@ import promptopt
 from promptopt.core import Example, Prompt, Rating
 from promptopt.data.reasoning import reasoning
 from promptopt.optimizers.greater import Greater
-from promptopt.targets.local_lm.generate import Writer
 from promptopt.targets.local_lm import NUMBER_EXTRACTOR, LocalLM
+from promptopt.targets.local_lm.generate import Writer
 from promptopt.testing import FakeSetup
 
 EMBEDDED = Path(promptopt.__file__).parent / "embedded" / "lm"

@@ -16,11 +16,11 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from promptopt.run.budget import Budget
 from promptopt.core import Prompt, Rate, Rating, Setup
-from promptopt.record.ledger import Ledger
-from promptopt.run.loop import Run
 from promptopt.optimizers import HillClimb, LexicalProposer
+from promptopt.record.ledger import Ledger
+from promptopt.run.budget import Budget
+from promptopt.run.loop import Run
 from promptopt.scorers import FunctionScorer
 
 SIZES = (1_000, 10_000, 30_000)

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import optimize, resume
-    from .run.budget import Budget
     from .core import Dataset, Duel, Example, Preference, Prompt, Rate, Rating
     from .errors import PromptoptError, UserError
-    from .run.result import Result
     from .record.verdict import Verdict
+    from .run.budget import Budget
+    from .run.result import Result
 
 _HOME = {
     "Budget": "run.budget",

@@ -18,7 +18,7 @@ from .errors import PromptoptError, UserError
 from .sweep.cli import command as sweep
 
 if TYPE_CHECKING:
-    from .run.loop import Watch
+    from .run.recorder import Watch
     from .run.result import Result
 
 app = typer.Typer(
@@ -96,7 +96,7 @@ def demo(
     _run(DEMOS[optimizer], overrides, json=json)
     if not json and optimizer != Demo.greater:
         from .baselines import beside
-        from .recipe.build import read_recipe
+        from .recipe.read import read_recipe
 
         typer.echo("\nBeside it, on the same held-out images:")
         for line in beside(read_recipe(DEMOS[optimizer], overrides or ())):
@@ -148,7 +148,7 @@ def duel(
 def resume(folder: Folder, overrides: Overrides = None, json: Json = False, track: Track = None) -> None:
     """Take up a run where it stopped; what was paid for is not bought again."""
     from .api import resume as take_up
-    from .report.show import Story
+    from .record.story import Story
 
     recipe = Story.read(folder).manifest["recipe"]
     _watched(recipe, lambda watch: take_up(folder, overrides or (), watch=watch), json=json, track=track)
@@ -166,8 +166,8 @@ def show(
     on: Annotated[str | None, typer.Option(metavar="NAME", help="With --cases: on this target of [transfer].")] = None,
 ) -> None:
     """Show a run: its best prompts beside the start, the score curve, the verdict and the costs."""
+    from .record.stages import TEST, TRANSFER
     from .report import show as showing
-    from .record.ledger import TEST, TRANSFER
 
     if cases:
         showing.show_cases(folder, _console(), stage=TRANSFER + on if on else TEST)
@@ -234,9 +234,10 @@ def schema() -> None:
     """Print a JSON schema of recipes, by which editors complete and check them."""
     import json
 
+    from .api import optimize
     from .recipe.options import schema as of_recipes
 
-    typer.echo(json.dumps(of_recipes(), indent=1))
+    typer.echo(json.dumps(of_recipes(optimize), indent=1))
 
 
 @cache.command("info")
@@ -264,8 +265,8 @@ def _run(recipe: Path, overrides: list[str] | None, *, json: bool, track: list[s
 
 def _read(recipe: Path, overrides: list[str] | None) -> dict[str, Any]:
     """A recipe with its overrides; what they drop of it is told on stderr."""
-    from .recipe.build import read_recipe
     from .loading import heard
+    from .recipe.read import read_recipe
 
     with heard(lambda text: typer.echo(text, err=True)):
         return read_recipe(recipe, overrides or ())
@@ -320,7 +321,8 @@ def _summarise(result: Result) -> None:
     from rich.text import Text
 
     from .report.show import belief_line, verdict_line
-    from .report.terminal import plain, print_changes, print_prompt
+    from .report.terminal import print_changes, print_prompt
+    from .text import plain
 
     console = _console()
     for note in result.notes:

@@ -451,6 +451,10 @@ class Mark:
     failed: bool = False
 
 
+FailedRule: TypeAlias = Literal["worst", "leave-out"]
+"""What failed outputs count as: the metric's worst value, or nothing."""
+
+
 class Metric(Protocol):
     """One number per output, higher is better; None where the output could not be scored, a Mark to give a reason.
 
@@ -621,7 +625,7 @@ class Streams(Protocol):
         """Called for every answer that was recorded before the run was resumed, in the order they were given."""
 
     def watch(self, progress: Any, /) -> None:
-        """Called with a :class:`promptopt.run.loop.Progress` whenever the optimizer has learnt something."""
+        """Called with a :class:`promptopt.run.recorder.Progress` whenever the optimizer has learnt something."""
 
     def close(self) -> None:
         """The search is over: nobody is asked any more."""

@@ -25,9 +25,9 @@ import promptopt
 from promptopt import Budget, Prompt, Rating, Result, UserError
 from promptopt.core import ChatModel, Dataset, Example, Message, Rate, Setup
 from promptopt.errors import LockedRun, NothingUsable, UnknownName
-from promptopt.record.ledger import Ledger, read
 from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
+from promptopt.record.ledger import Ledger, read
 from promptopt.scorers import FunctionScorer, MetricScorer
 from promptopt.testing import ScriptedModel
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from promptopt.attachments import LONGEST, attach, detach, picture_of
 from promptopt.core import Completion, Reply, Usage
 from promptopt.errors import UserError
-from promptopt.record.ledger import decode_completion, encode_completion
+from promptopt.record.codec import decode_completion, encode_completion
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 300
 CODED = base64.b64encode(PNG).decode()

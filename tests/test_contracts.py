@@ -11,7 +11,7 @@ import pytest
 
 from promptopt.core import Duel, Example, Message, Preference, Prompt, Rate, Rating
 from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.proposers.chat import ChatProposer
 from promptopt.scorers import BradleyTerry, FunctionScorer, MetricScorer, WinRate
 from promptopt.testing import ScriptedModel

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from promptopt.api import prepare
-from promptopt.recipe.build import read_recipe
+from promptopt.recipe.read import read_recipe
 
 ROOT = Path(__file__).parent.parent
 RECIPES = [ROOT / "promptopt/embedded/demo.toml", *sorted(ROOT.glob("experiments/*/recipe.toml"))]

@@ -42,14 +42,13 @@ from xml.etree import ElementTree
 import pytest
 
 from promptopt import registry
-
-from promptopt.recipe import build as config
 from promptopt.api import optimize, prepare
 from promptopt.errors import UnknownName
 from promptopt.optimizers import HillClimb
 from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.greater import Greater
 from promptopt.optimizers.proposers.chat import ChatProposer
+from promptopt.recipe import build as config
 from promptopt.scorers import BradleyTerry
 from promptopt.sweep import check as check_sweep
 

@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from promptopt.recipe.build import build
 from promptopt.core import Example, Prompt, Rate, Rating
 from promptopt.embedders.ngrams import Ngrams
 from promptopt.metrics.text import TokenF1
 from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.double_ts import DoubleTS
 from promptopt.optimizers.linear_duel import LinearDuel
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.random_duel import RandomDuels
+from promptopt.recipe.build import build
 from promptopt.scorers.adapters import BradleyTerry
+from promptopt.stats import interval
 from promptopt.testing import FakeSetup
-from promptopt.record.verdict import interval
 
 if TYPE_CHECKING:
     from promptopt.core import Array, Embedder
@@ -78,7 +78,7 @@ def templates(task: str, size: Size, *, seed: int) -> Problem:
     """CLIP templates; quality is the few-shot accuracy of the embedded CLIP."""
     from promptopt.embedders.clip_text import ClipText
     from promptopt.metrics.classification import Accuracy
-    from promptopt.optimizers.pools import Grammar
+    from promptopt.optimizers.pools.templates import Grammar
     from promptopt.scorers.metric import MetricScorer
 
     data = build("datasets", {"name": "rendered", "task": task, "shots": size.shots, "seed": seed}, where="data")

@@ -26,12 +26,12 @@ from promptopt.embedders.ngrams import Ngrams
 from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.double_ts import DoubleTS
 from promptopt.optimizers.duels import SHEET
-from promptopt.optimizers.pools import ListPool
-from promptopt.optimizers.random_duel import RandomDuels
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.pools.responses import BETWEEN
+from promptopt.optimizers.random_duel import RandomDuels
 from promptopt.scorers.adapters import BradleyTerry
+from promptopt.stats import interval
 from promptopt.testing import FakeSetup
-from promptopt.record.verdict import interval
 
 CHECKPOINTS = (50, 100, 150, 300)
 POINTS = 100

@@ -26,17 +26,17 @@ from scipy.stats import spearmanr
 
 import promptopt
 from promptopt.api import execute
-from promptopt.recipe.build import read_recipe
 from promptopt.core import Dataset, Example, Prompt, Rate, Rating, Setup
 from promptopt.data.reasoning import TASKS, reasoning
 from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
 from promptopt.optimizers.gcg import Gcg
 from promptopt.optimizers.greater import Greater
 from promptopt.optimizers.token_search import ALLOWED, directions, likeliest, pattern, takeable, usable_tokens
+from promptopt.recipe.read import read_recipe
 from promptopt.scorers.task_loss import TaskLoss
+from promptopt.stats import interval
 from promptopt.targets.local_lm import LocalLM
 from promptopt.testing import FakeSetup
-from promptopt.record.verdict import interval
 
 HERE = Path(__file__).parent
 EMBEDDED = Path(promptopt.__file__).parent / "embedded" / "lm"

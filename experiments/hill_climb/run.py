@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from promptopt.api import execute, prepare
-from promptopt.recipe.build import build, read_recipe
 from promptopt.core import Prompt, Rate
-from promptopt.run.loop import Step
-from promptopt.recipe.plan import Plan
+from promptopt.recipe.build import build
+from promptopt.recipe.read import read_recipe
+from promptopt.run.plan import Plan
+from promptopt.run.recorder import Step
 from promptopt.run.result import Result
+from promptopt.stats import interval
 from promptopt.targets.clip import Clip
-from promptopt.record.verdict import interval
 
 HERE = Path(__file__).parent
 TASKS: dict[str, dict[str, Any]] = {

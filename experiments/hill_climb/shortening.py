@@ -19,9 +19,9 @@ import numpy as np
 from run import TASKS, arguments, held_out, incumbents, searched, table, target_for, with_interval
 
 from promptopt.api import execute, prepare
-from promptopt.recipe.build import build
 from promptopt.core import Prompt, Rate, Rating
-from promptopt.recipe.plan import Plan
+from promptopt.recipe.build import build
+from promptopt.run.plan import Plan
 from promptopt.run.shorten import shorten, shorter
 
 ANY = float("inf")  # of the tiebreak: it plays no part

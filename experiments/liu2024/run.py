@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from promptopt.api import execute
-from promptopt.recipe.build import build, read_recipe
 from promptopt.core import Dataset, Prompt
+from promptopt.recipe.build import build
+from promptopt.recipe.read import read_recipe
+from promptopt.stats import interval
 from promptopt.targets.clip import Clip
 from promptopt.targets.clip.coop import CoOp
-from promptopt.record.verdict import interval
 
 HERE = Path(__file__).parent
 TASKS: dict[str, dict[str, Any]] = {

@@ -12,11 +12,11 @@ from typing import Any
 
 from ..core import Completion, Message, Reply, Usage
 from ..errors import ModelError, Rejected, Unanswered, UserError, require
-from .wrappers.limit import throttled
-from .openai import ChatCompletions
 from .hosted.prices import price_for
 from .hosted.sdk_errors import BLAMES_REQUEST, THROTTLED
 from .hosted.wire import PICTURE_TOKENS, Ask, clean, most_read, wait_before
+from .openai import ChatCompletions
+from .wrappers.limit import throttled
 
 __all__ = ["DSPy"]
 

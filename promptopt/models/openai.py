@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from ..core import Message, Reply
 from .hosted import HostedModel
-from .openai_responses import Responses
 from .hosted.wire import PICTURE_TOKENS, Answer, Ask, BrokenStream, Dispensable, NoAnswer, clean, count, encoded
+from .openai_responses import Responses
 
 __all__ = ["OpenAI"]
 

@@ -39,8 +39,8 @@ from ..core import Embedder, Setup
 from ..errors import UserError
 from .duels import Duels, DuelSearch, Utility
 from .duels.network import Gradients, draw, gradients, train
-from .pools import Pool
 from .duels.posterior import Fitted, GaussianProcess, Posterior, kernels
+from .pools import Pool
 from .proposers import Proposer
 
 if TYPE_CHECKING:

@@ -43,12 +43,12 @@ import numpy as np
 from ..core import Begins, Embedder, Prompt, Prompted, Rate, Rating, Setup, Target
 from ..embedders.ngrams import Ngrams
 from ..errors import UserError
+from ..vocabulary import check, is_template, vocabulary
 from ..vocabulary.phrases import PLACEHOLDER
+from ..vocabulary.units import Keep
 from .pools import Pool
 from .steps import Ratings, Search
 from .surrogate import Embeds, Places, Posterior, response
-from ..vocabulary.units import Keep
-from ..vocabulary import check, is_template, vocabulary
 
 if TYPE_CHECKING:
     from ..core import Array

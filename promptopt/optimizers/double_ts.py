@@ -3,8 +3,8 @@
 Lin et al., *Prompt Optimization with Human Feedback*, arXiv 2405.17346. Two members of an ensemble of ten utilities are
 drawn, and the best prompts by each of them meet; members are drawn again until these two differ.
 
-``fit = "released"`` trains the ensemble of the paper's code, see :mod:`promptopt.optimizers.duels.epinet`. Its members are
-drawn until two favourites differ; after six members with the favourite of the first, the second prompt is drawn at
+``fit = "released"`` trains the ensemble of the paper's code, see :mod:`promptopt.optimizers.duels.epinet`. Its members
+are drawn until two favourites differ; after six members with the favourite of the first, the second prompt is drawn at
 random. The incumbent is the best played by one member, drawn anew after every answer.
 
 By default the ten are drawn from the posterior itself, that of the Gaussian process of
@@ -23,12 +23,12 @@ import numpy as np
 
 from ..core import Embedder, Setup
 from ..errors import UserError
-from .duels.belief import steady
 from .duels import Duels, DuelSearch, Utility
+from .duels.belief import steady
 from .duels.epinet import MEMBERS, Epinet, train_members
 from .duels.network import draw
-from .pools import Pool
 from .duels.posterior import GaussianProcess, Kernel, kernels
+from .pools import Pool
 from .proposers import Proposer
 
 if TYPE_CHECKING:

@@ -30,11 +30,11 @@ from typing import Literal
 
 from ..core import Begins, Prompt, Prompted, Rate, Rating, Setup
 from ..errors import UserError
+from ..vocabulary import check
 from .pools import Pool
 from .proposers import Looks, Proposer, Scored
 from .proposers.lexical import LexicalProposer
 from .steps import Ratings, Search
-from ..vocabulary import check
 
 
 class HillClimb:

@@ -27,8 +27,8 @@ from ..core import Embedder, Setup
 from ..errors import UserError
 from .duels import Duels, DuelSearch, Utility
 from .duels.network import train
-from .pools import Pool
 from .duels.posterior import Embedded, Fitted, GaussianProcess, Kernel
+from .pools import Pool
 from .proposers import Proposer
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..core import Case, Coverage, Example, Optimizer, Prompt, Prompted, Rate, Rating, Setup
 from ..errors import UserError
+from ..stats import mean as average
 from ..vocabulary import check
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Racing:
         return Runner(self.optimizer.best(), len(self._ids), values=rating.per_example)
 
     def _finish(self, race: Race) -> None:
-        whole = {r.prompt: r.rating(_mean(r.values), per_example=race.paired) for r in race.running}
+        whole = {r.prompt: r.rating(average(r.values), per_example=race.paired) for r in race.running}
         self._whole |= whole
         self._told |= whole
         self._told |= {r.prompt: r.rating(value, per_example=True) for r, value in race.estimates().items()}
@@ -301,10 +302,10 @@ class Race:
         """
         scored = [runner.values for runner in self._everybody if not np.isnan(runner.values).all()]
         least = min((float(np.nanmin(values)) for values in scored), default=0.0)
-        known = {runner: _mean(runner.values) for runner in self._incumbent + self.running}
+        known = {runner: average(runner.values) for runner in self._incumbent + self.running}
         for runner, leader in reversed(self.lost):
             if leader in known:
-                known[runner] = max(least, known[leader] + _mean(runner.values - leader.values))
+                known[runner] = max(least, known[leader] + average(runner.values - leader.values))
         return {runner: known[runner] for runner, _ in self.lost if runner in known}
 
 
@@ -332,12 +333,6 @@ def _together(parts: Sequence[Coverage | None]) -> Coverage | None:
     return Coverage(examples, scored, failed, dict(reasons))
 
 
-def _mean(values: Array) -> float:
-    """Mean over what could be scored; NaN if nothing could."""
-    scored = values[~np.isnan(values)]
-    return float(scored.mean()) if len(scored) else math.nan
-
-
 def _rank(values: Array) -> float:
-    mean = _mean(values)
+    mean = average(values)
     return mean if mean == mean else -math.inf

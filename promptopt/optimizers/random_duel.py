@@ -13,8 +13,8 @@ import numpy as np
 
 from ..core import Embedder
 from .duels import Duels, DuelSearch, Utility
-from .pools import Pool
 from .duels.posterior import GaussianProcess, kernels
+from .pools import Pool
 
 if TYPE_CHECKING:
     from .duels.arms import Places

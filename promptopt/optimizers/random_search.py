@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import islice
 
 from ..core import Begins, Prompt, Prompted, Rate, Rating, Setup
+from ..vocabulary import check
 from .pools import Pool
 from .steps import Ratings
-from ..vocabulary import check
 
 
 class RandomSearch:

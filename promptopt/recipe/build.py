@@ -12,7 +12,6 @@ import ast
 import inspect
 import json
 import sys
-import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Union
 
 from ..errors import UnknownName, UserError
@@ -37,6 +35,14 @@ PROTOCOLS = {  # of each kind of part, where the type stands that annotates a pa
     "proposers": "promptopt.optimizers.proposers:Proposer",
     "pools": "promptopt.optimizers.pools:Pool",
     "embedders": "promptopt.core:Embedder",
+}
+PARTS = {  # the arguments of promptopt.optimize that take a part, and of which kind
+    "optimizer": "optimizers",
+    "scorer": "scorers",
+    "target": "targets",
+    "data": "datasets",
+    "metric": "metrics",
+    "tiebreak": "metrics",
 }
 NEEDS = {  # what an object of each kind has at the least
     "optimizers": "ask",
@@ -164,10 +170,10 @@ def call(
     """
     offered = offered or {}
     parameters = inspect.signature(factory).parameters
-    hints = _hints(factory)
+    hints = hints_of(factory)
     arguments = {name: value for name, value in offered.items() if name in parameters and name not in options}
     for key, value in bind(factory, options, where=where, given=arguments).items():
-        kind = _kind(hints.get(key, Any))
+        kind = kind_of(hints.get(key, Any))
         arguments[key] = build(kind, value, where=f"{where}.{key}", offered=offered) if kind else value
     try:
         return factory(**arguments)
@@ -191,7 +197,7 @@ def bind(
         for name, p in inspect.signature(factory).parameters.items()
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
-    hints = _hints(factory)
+    hints = hints_of(factory)
     for key in options:
         if key not in parameters:
             raise UnknownName("option", key, parameters, where=where)
@@ -199,7 +205,7 @@ def bind(
     if missing := [name for name in required if name not in options and name not in (given or {})]:
         raise UserError(f"{where}: {', '.join(missing)} must be given.")
     return {
-        key: value if _kind(hints.get(key, Any)) else check(value, hints.get(key, Any), where=f"{where}.{key}")
+        key: value if kind_of(hints.get(key, Any)) else check(value, hints.get(key, Any), where=f"{where}.{key}")
         for key, value in options.items()
     }
 
@@ -237,7 +243,12 @@ def _allowed(reasons: Sequence[str]) -> str:
     )
 
 
-def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
+def parts_of(factory: Callable[..., Any]) -> dict[str, str]:
+    """The parameters of a factory that take a part, and the kind of each."""
+    return {name: kind for name, hint in hints_of(factory).items() if (kind := kind_of(hint))}
+
+
+def hints_of(factory: Callable[..., Any]) -> dict[str, Any]:
     """The types of a factory's parameters; Any for one that cannot be known here."""
     function: Any = factory.__init__ if inspect.isclass(factory) else factory
     try:
@@ -285,98 +296,10 @@ def _protocols() -> dict[Any, str]:
     return {getattr(import_module(module), name): kind for kind, module, name in places}
 
 
-def _kind(annotation: Any) -> str | None:
+def kind_of(annotation: Any) -> str | None:
     """The kind of part that a parameter takes, if it takes one."""
     origin = typing.get_origin(annotation)
     if origin in (Union, types.UnionType):
-        return next((kind for one in typing.get_args(annotation) if (kind := _kind(one))), None)
+        return next((kind for one in typing.get_args(annotation) if (kind := kind_of(one))), None)
     one = origin or annotation
     return _protocols().get(one) if inspect.isclass(one) else None
-
-
-# ── Recipes ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """A recipe file with ``key=value`` overrides applied.
-
-    Args:
-        path: a TOML file.
-        overrides: for example ``seed=3`` or ``optimizer.k=5``; a value is read as TOML, or else as text.
-
-    Raises:
-        UserError: the file is missing or not TOML, or an override is not ``key=value``.
-    """
-    path = Path(path)
-    try:
-        recipe = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise UserError(
-            f"there is no recipe {str(path)!r}. Recipes are TOML files; experiments/ holds examples."
-        ) from None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path} as TOML: {error}") from None
-    return override(recipe, overrides)
-
-
-def override(recipe: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Apply ``key=value`` overrides to a recipe, in place. A dotted key goes into a table.
-
-    Where the name of a part changes, the options that the recipe had for the old part and the new one lacks are
-    dropped, and :func:`promptopt.loading.say` tells which.
-
-    Raises:
-        UserError: an override is not ``key=value``.
-    """
-    renamed: dict[tuple[str, ...], set[str]] = {}
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not (equals and key):
-            raise UserError(f"{text!r} is not an override. Write key=value, for example seed=3 or optimizer.k=5.")
-        *tables, last = key.strip().split(".")
-        place = recipe
-        for table in tables:
-            inside = place.get(table, {})
-            if table == "budget" and isinstance(inside, int):
-                inside = {"questions": inside}
-            if not isinstance(inside, str | dict):
-                raise UserError(f"{text!r}: {table} is {inside!r}, which has nothing inside to set.")
-            place[table] = place = {"name": inside} if isinstance(inside, str) else inside
-        if last == "name" and tables and place.get("name", _value(value)) != _value(value):
-            renamed[tuple(tables)] = {*place} - {"name"}
-        elif tuple(tables) in renamed:
-            renamed[tuple(tables)].discard(last)
-        place[last] = _value(value)
-    for where in sorted(renamed, key=len):
-        _drop(recipe, where, renamed[where])
-    return recipe
-
-
-def _drop(recipe: dict[str, Any], where: Sequence[str], old: set[str]) -> None:
-    """Remove the options of a part that has another name now, if the part of that name does not have them."""
-    factory, place = _optimize(), recipe
-    for key in where:
-        kind = _kind(_hints(factory).get(key, Any))
-        if kind is None or not isinstance(place.get(key), dict) or not isinstance(place[key].get("name"), str):
-            return
-        place = place[key]
-        factory = load(kind, place["name"], where=".".join(where))
-    dropped = sorted(key for key in old if key in place and key not in inspect.signature(factory).parameters)
-    for key in dropped:
-        del place[key]
-    if dropped:
-        say(f"{'.'.join(where)} is {place['name']} now, which has no {', '.join(dropped)}: left out.")
-
-
-def _optimize() -> Callable[..., Any]:
-    from ..api import optimize
-
-    return optimize
-
-
-def _value(text: str) -> Any:
-    try:
-        table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return table["value"] if [*table] == ["value"] else text

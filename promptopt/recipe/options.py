@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .build import _hints, _kind
 from ..errors import PromptoptError
 from ..registry import TABLE, listed, load
+from .build import hints_of, kind_of
 
 GIVEN = ("classes", "data", "examples", "scorer", "seed", "target")  # a run gives these where a recipe does not
 PYTHON_ONLY = ("score", "watch")  # arguments of optimize that no recipe can hold
@@ -131,9 +131,12 @@ def _arguments(text: str) -> dict[str, str]:
 # ── For editors ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def schema() -> dict[str, Any]:
-    """A JSON schema of recipes. Parts of packages that are not installed are open tables in it."""
-    from ..api import optimize
+def schema(optimize: Callable[..., Any]) -> dict[str, Any]:
+    """A JSON schema of recipes. Parts of packages that are not installed are open tables in it.
+
+    Args:
+        optimize: :func:`promptopt.optimize`, whose arguments recipes hold.
+    """
     from ..run.budget import Budget
 
     definitions: dict[str, Any] = {}
@@ -175,7 +178,7 @@ def _other(names: Sequence[str]) -> dict[str, Any]:
 
 def _object(factory: Callable[..., Any], *, without: Sequence[str] = ()) -> dict[str, Any]:
     summary, helps = documented(factory)
-    hints, properties, required = _hints(factory), {}, []
+    hints, properties, required = hints_of(factory), {}, []
     for name, p in parameters(factory).items():
         if name in without:
             continue
@@ -189,7 +192,7 @@ def _object(factory: Callable[..., Any], *, without: Sequence[str] = ()) -> dict
 
 def _property(annotation: Any, default: Any) -> dict[str, Any]:
     """The schema of one option."""
-    found: dict[str, Any] = {"$ref": f"#/$defs/{kind}"} if (kind := _kind(annotation)) else _values(annotation)
+    found: dict[str, Any] = {"$ref": f"#/$defs/{kind}"} if (kind := kind_of(annotation)) else _values(annotation)
     if default is not inspect.Parameter.empty and default is not None and _is_json(default):
         found = {**found, "default": default}
     return found

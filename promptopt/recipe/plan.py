@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from ..run.budget import Budget
-from .build import accepts, build, call, models_shared
-from ..core import Checks, Dataset, Example, HasViews, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from ..core import Dataset, Example, HasViews, Prompt, Rate, Rating, Scorer, Target
 from ..errors import UserError
+from ..run.budget import Budget
 from ..run.loop import check_match
+from ..run.plan import Plan
 from ..scorers import FunctionScorer, MetricScorer
 from ..scorers.adapters import meet
-from ..scorers.marking import FailedRule
-from ..run.shorten import questions
+from .build import accepts, build, call, models_shared
 
 SPLITS = ("train", "dev", "test")
 VIEWS = 16  # of a training example, where there is one for each label: experiments/liu2024
@@ -34,138 +33,53 @@ OPTIONS = (  # arguments that a plan holds as they are given
 )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A run's parts. ``scorer`` answers the search; ``dev`` and ``test`` rate on the other splits, where there are any,
-    and ``transfer`` with other targets on the test split.
+def planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
+    """Build the parts that the arguments of :func:`promptopt.optimize` name.
 
-    ``recipe`` holds the arguments as they were given, ``models`` the chat models that were built for it.
+    Args:
+        given: all its arguments, checked against its signature, defaults filled in.
+        recipe: those that the user gave.
+
+    Raises:
+        UserError: something is missing, contradictory, misspelt or of the wrong type.
     """
+    with models_shared() as models:
+        plan = _planned(given, recipe=recipe)
+        return replace(plan, models=tuple(models.used))
 
-    start: tuple[Prompt, ...]
-    optimizer: Optimizer[Any, Any]
-    scorer: Scorer[Any, Any]
-    dev: Scorer[Rate, Rating] | None
-    test: Scorer[Rate, Rating] | None
-    transfer: Mapping[str, Scorer[Rate, Rating]]
-    target: Target | None
-    data: Dataset | None
-    budget: Budget
-    patience: int | None
-    goal: float | None
-    finalists: int
-    ensemble: int
-    shorten: int | None
-    seed: int
-    cache: bool
-    per_example: bool
-    cases: bool
-    failed: FailedRule
-    reply_cache: bool
-    in_flight: int
-    views: int
-    recipe: Mapping[str, Any]
-    models: Sequence[Any] = ()
 
-    @classmethod
-    def of(cls, given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
-        """Build the parts that the arguments of :func:`promptopt.optimize` name.
-
-        Args:
-            given: all its arguments, checked against its signature, defaults filled in.
-            recipe: those that the user gave.
-
-        Raises:
-            UserError: something is missing, contradictory, misspelt or of the wrong type.
-        """
-        with models_shared() as models:
-            plan = cls._of(given, recipe=recipe)
-            return replace(plan, models=tuple(models.used))
-
-    @classmethod
-    def _of(cls, given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
-        seed = given["seed"]
-        _check_numbers(given)
-        data = _part(given, "data", "datasets", {"seed": seed})
-        offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
-        offered["rate_once"] = given["cache"]
-        if data is not None:
-            offered |= {"classes": data.classes, "examples": data.train}
-        target = _part(given, "target", "targets", offered)
-        transfer = _transfer(given, data, offered) if given["verdict"] else {}
-        if target is not None:
-            offered["target"] = target
-        scorer, dev, test = _scorers(given, target, data, offered)
-        optimizer = _part(given, "optimizer", "optimizers", offered)
-        scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
-        check_match(optimizer, scorer)
-        plan = cls(
-            start=_start(given["start"], target),
-            optimizer=optimizer,
-            scorer=scorer,
-            dev=dev,
-            test=test if given["verdict"] else None,
-            transfer=transfer,
-            target=target,
-            data=data,
-            budget=_budget(given["budget"]),
-            views=_views(given, target, _examples(data, "train")),
-            recipe=recipe,
-            **{key: given[key] for key in OPTIONS},
-        )
-        plan._check()
-        return plan
-
-    @property
-    def reserved(self) -> int:
-        """Questions kept back for the final choice and for shortening the answer."""
-        return (self.finalists if self.dev else 0) + (1 if self.ensemble > 1 else 0) + self.shortening
-
-    @property
-    def shortening(self) -> int:
-        """Questions kept back for shortening the answer."""
-        return (
-            0
-            if self.scorer.question is not Rate and not self.dev
-            else questions(self.shorten, optimizer=self.optimizer, budget=self.budget.questions)
-        )
-
-    @property
-    def aftermath(self) -> float:
-        """What the verdict and the final choice cost, in ratings on the training split."""
-        if self.data is None or not self.data.train:
-            return 0.0
-        verdicts = bool(self.test) + len(self.transfer)
-        examples = 2 * len(self.data.test) * verdicts + self.finalists * len(self.data.dev) * bool(self.dev)
-        examples += ((self.ensemble > 1) + self.shortening) * len(self.data.dev or self.data.train)
-        return examples / len(self.data.train)
-
-    @property
-    def aftermath_roles(self) -> tuple[str, ...] | None:
-        """Whose calls are made again then: the target's alone where only the search has a judge; None for all."""
-        return ("target",) if isinstance(self.test, MetricScorer) else None
-
-    def problem_with(self, prompt: Prompt) -> str | None:
-        """Why the target cannot take a prompt, or None."""
-        return None if self.target is None else self.target.problem_with(prompt)
-
-    def check_keys(self) -> None:
-        """Raises UserError if a chat model of the recipe lacks the key that its first call will need."""
-        for model in self.models:
-            if hasattr(model, "check_key"):
-                model.check_key()
-
-    def _check(self) -> None:
-        if isinstance(self.optimizer, Checks):
-            self.optimizer.check(self)
-        together = Prompt("\n".join([self.start[0].text] * 2))
-        if self.ensemble > 1 and (problem := self.problem_with(together)):
-            raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem.rstrip('.')}.")
-        if self.budget.questions is not None and self.budget.questions <= self.reserved:
-            raise UserError(
-                f"a budget of {self.budget.questions} questions leaves none for the search: the final choice takes "
-                f"{self.reserved}. Raise the budget, or lower finalists, ensemble and shorten."
-            )
+def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
+    seed = given["seed"]
+    _check_numbers(given)
+    data = _part(given, "data", "datasets", {"seed": seed})
+    offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
+    offered["rate_once"] = given["cache"]
+    if data is not None:
+        offered |= {"classes": data.classes, "examples": data.train}
+    target = _part(given, "target", "targets", offered)
+    transfer = _transfer(given, data, offered) if given["verdict"] else {}
+    if target is not None:
+        offered["target"] = target
+    scorer, dev, test = _scorers(given, target, data, offered)
+    optimizer = _part(given, "optimizer", "optimizers", offered)
+    scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
+    check_match(optimizer, scorer)
+    plan = Plan(
+        start=_start(given["start"], target),
+        optimizer=optimizer,
+        scorer=scorer,
+        dev=dev,
+        test=test if given["verdict"] else None,
+        transfer=transfer,
+        target=target,
+        data=data,
+        budget=_budget(given["budget"]),
+        views=_views(given, target, _examples(data, "train")),
+        recipe=recipe,
+        **{key: given[key] for key in OPTIONS},
+    )
+    plan.check()
+    return plan
 
 
 def _check_numbers(given: Mapping[str, Any]) -> None:

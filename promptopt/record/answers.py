@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..core import Coverage, Duel, Preference, Rate, Rating
-from .ledger import Event, decode_answer, decode_question
+from .codec import Event, decode_answer, decode_question
 
 
 @dataclass(frozen=True)

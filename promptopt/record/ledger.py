@@ -21,33 +21,22 @@ that second.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
 import threading
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 
-from ..attachments import attach, detach
-from ..core import Case, Choice, Completion, Coverage, Duel, Message, Preference, Prompt, Rate, Rating, Reply, Usage
-from ..errors import LockedRun, PromptoptError, ReplayMismatch, UserError
-
-Question: TypeAlias = Rate | Duel
-Answer: TypeAlias = Rating | Preference
-Event: TypeAlias = Mapping[str, Any]
+from ..errors import LockedRun, PromptoptError, UserError
+from .codec import (
+    Event,
+)
 
 FORMAT = 1
 SYNC_SECONDS = 1.0
-TEST, TRANSFER = "test", "transfer:"  # the stages of verdicts; after the second stands which other target
-CALIBRATION = "calibration"  # the stage of what a scorer wants to know before the search
 
 
 class Ledger:
@@ -160,298 +149,13 @@ def read(path: Path, *, repair: bool = False) -> list[dict[str, Any]]:
     return events
 
 
+def now() -> str:
+    """The time as events tell it, with the time zone."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
 def _line(event: Event) -> bytes:
     try:
         return json.dumps(event, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     except UnicodeEncodeError:  # half a surrogate pair, as some replies hold
         return json.dumps(event, allow_nan=False).encode() + b"\n"
-
-
-# ── Questions and answers as JSON ─────────────────────────────────────────────────────────────────────────────────
-
-
-def encode(question: Question, answer: Answer) -> dict[str, Any]:
-    """A question and its answer as JSON values."""
-    return encode_question(question) | encode_answer(answer)
-
-
-def encode_question(question: Question) -> dict[str, Any]:
-    """A question as JSON values."""
-    if isinstance(question, Rate):
-        fields: dict[str, Any] = {"ask": "rate", "prompt": question.prompt.text, "origin": dict(question.prompt.origin)}
-        fields |= {"tell_cases": True} if question.cases else {}
-        return fields | ({"on": list(question.on)} if question.on else {})
-    return {
-        "ask": "duel",
-        "a": question.a.text,
-        "b": question.b.text,
-        "origin": [dict(question.a.origin), dict(question.b.origin)],
-    }
-
-
-def encode_answer(answer: Answer) -> dict[str, Any]:
-    """An answer as JSON values."""
-    if isinstance(answer, Preference):
-        return {"winner": answer.winner} | ({"details": dict(answer.details)} if answer.details else {})
-    fields: dict[str, Any] = {"value": _number(answer.value), "tiebreak": _number(answer.tiebreak)}
-    if answer.per_example is not None:
-        fields["per_example"] = [_number(v) for v in answer.per_example.tolist()]
-    if answer.feedback:
-        fields["feedback"] = answer.feedback
-    if answer.coverage:
-        fields["coverage"] = asdict(answer.coverage)
-    if answer.cases:
-        fields["cases"] = [[case.example, case.output, _number(case.value), case.reason] for case in answer.cases]
-    return fields
-
-
-def decode_question(event: Event) -> Question:
-    """The question that an answer event holds."""
-    if event["ask"] == "rate":
-        return Rate(
-            Prompt(event["prompt"], event["origin"]), tuple(event.get("on", ())), cases=event.get("tell_cases", False)
-        )
-    return Duel(Prompt(event["a"], event["origin"][0]), Prompt(event["b"], event["origin"][1]))
-
-
-def decode_answer(event: Event) -> Answer:
-    """The answer that an answer event holds."""
-    if "winner" in event:
-        return Preference(event["winner"], event.get("details", {}))
-    values, coverage = event.get("per_example"), event.get("coverage")
-    return Rating(
-        _float(event["value"]),
-        _float(event["tiebreak"]),
-        None if values is None else np.array([_float(v) for v in values]),
-        event.get("feedback", ""),
-        Coverage(**coverage) if coverage else None,
-        tuple(
-            Case(example, output, _float(value), reason) for example, output, value, reason in event.get("cases", ())
-        ),
-    )
-
-
-def _number(value: float) -> float | int | None:
-    value = float(value)
-    if not math.isfinite(value):
-        return None
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
-
-
-def _float(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def call_key(
-    model: str,
-    messages: Sequence[Message],
-    *,
-    n: int,
-    temperature: float,
-    seed: int | None,
-    schema: Mapping[str, Any] | None,
-) -> str:
-    """What makes two LLM calls the same call: the hash of the model's name and of everything asked."""
-    turns = [[m.role, m.text, [hashlib.sha256(p.data).hexdigest() for p in m.pictures]] for m in messages]
-    asked = json.dumps([model, turns, n, temperature, seed, schema], sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()[:32]
-
-
-def encode_completion(completion: Completion, folder: Path | None = None) -> dict[str, Any]:
-    """A completion as JSON values; in a run's folder, long replies are put into files."""
-    usage, replies = completion.usage, []
-    for reply in completion.replies:
-        text, *file = detach(reply.text, folder) if folder else [reply.text]
-        replies.append([text, reply.finish, *file])
-    return {
-        "replies": replies,
-        "usage": [usage.calls, usage.input_tokens, usage.output_tokens, usage.dollars],
-    }
-
-
-def decode_completion(event: Event, folder: Path | None = None) -> Completion:
-    """The completion that a call event holds; long replies are read from their files."""
-    replies = (Reply(attach([text, *file], folder), finish) for text, finish, *file in event["replies"])
-    return Completion(tuple(replies), Usage(*event["usage"]))
-
-
-def choice_key(model: str, messages: Sequence[Message], options: Sequence[str]) -> str:
-    """What makes two calls for the likelihood of replies the same call."""
-    return call_key(model, messages, n=0, temperature=0.0, seed=None, schema={"options": list(options)})
-
-
-def encode_choice(choice: Choice) -> dict[str, Any]:
-    """A choice as JSON values; null where a probability is 0."""
-    usage = choice.usage
-    return {
-        "log_probabilities": [_number(one) for one in choice.log_probabilities],
-        "usage": [usage.calls, usage.input_tokens, usage.output_tokens, usage.dollars],
-    }
-
-
-def decode_choice(event: Event) -> Choice:
-    """The choice that a call event holds."""
-    found = (-math.inf if one is None else float(one) for one in event["log_probabilities"])
-    return Choice(tuple(found), Usage(*event["usage"]))
-
-
-def held_out(stage: str) -> bool:
-    """Whether a stage is one of the verdicts'."""
-    return stage == TEST or stage.startswith(TRANSFER)
-
-
-def unpaid(stage: str) -> bool:
-    """Whether the budget of questions does not count the answers of a stage."""
-    return held_out(stage) or stage == CALIBRATION
-
-
-def skipped(winner: Any) -> bool:
-    """Whether people's answer to a duel is none, so that the budget of questions does not count it."""
-    return bool(winner == "unknown")
-
-
-class Replay:
-    """Hands a resumed run what its ledger already holds.
-
-    Answers of the search come back in order, and the question must be the one recorded. LLM calls come back by what
-    was asked; those that a scorer made for an earlier batch never do, but for references, which hold for the whole run.
-
-    Args:
-        past: the ledger's events.
-        folder: the run's, where long replies lie in files.
-
-    Attributes:
-        manifest: the start event.
-        questions: answers that count against the budget: all but those of verdicts and calibration, and but those
-            where people could not tell.
-        skips: the numbers of the duels where people could not tell, in their latest answer.
-        usage: what all calls cost.
-        seconds: how long the run has worked.
-        counts: what scorers counted.
-        heard: the roles and names of the models that have answered a call.
-        turns: the turn events.
-        verdicts: the verdict events.
-    """
-
-    def __init__(self, past: Sequence[dict[str, Any]], folder: Path | None = None) -> None:
-        self._folder = folder
-        self.manifest: dict[str, Any] = past[0] if past else {}
-        self.seconds = max((event.get("t", 0.0) for event in past), default=0.0)
-        answers = [event for event in past if event["event"] == "answer"]
-        self.turns = [event for event in past if event["event"] == "turn"]
-        latest = {event["n"]: event.get("winner") for event in answers if event["stage"] == "search" and self.turns}
-        self.skips = {number for number, winner in latest.items() if skipped(winner)}
-        first = [event for event in answers if not event.get("again")]
-        self.questions = sum(not unpaid(event["stage"]) for event in first) - len(self.skips)
-        calls = [event for event in past if event["event"] == "call"]
-        self.usage = sum((Usage(*event["usage"]) for event in calls), Usage())
-        self.heard = {(event["role"], event["model"]) for event in calls}
-        self._past = past
-        self.counts: Counter[str] = Counter()
-        for event in past:
-            self.counts.update(event.get("counts", {}))
-        self.verdicts = [event for event in past if event["event"] == "verdict"]
-        self._search: deque[tuple[int, dict[str, Any]]] = deque()
-        self._later: dict[tuple[str, str], dict[str, Any]] = {}
-        self._calls: dict[tuple[str, str], deque[tuple[int, dict[str, Any]]]] = defaultdict(deque)
-        self._answered_up_to = self._batch_began = -1
-        for index, event in enumerate(past):
-            if event["event"] == "call":
-                self._calls[event["part"], event["key"]].append((index, event))
-            elif event["event"] == "answer" and event["stage"] == "search":
-                self._search.append((index, event))
-            elif event["event"] == "answer":
-                self._later[event["stage"], event["prompt"]] = event
-
-    @property
-    def waiting(self) -> int:
-        """Answers of the search that have not been handed back yet."""
-        return len(self._search)
-
-    def scorer_usage(self, roles: Collection[str] | None = None) -> tuple[Usage, Usage]:
-        """What the scorer's calls cost, and what those of them cost that were made after the last answer.
-
-        Args:
-            roles: whose calls count; all by default.
-        """
-        answered = max((index for index, event in enumerate(self._past) if event["event"] == "answer"), default=-1)
-        calls = [
-            (index, Usage(*event["usage"]))
-            for index, event in enumerate(self._past)
-            if event["event"] == "call" and counts_as_scorers(event, roles)
-        ]
-        after = (usage for index, usage in calls if index > answered)
-        return sum((usage for _, usage in calls), Usage()), sum(after, Usage())
-
-    def next_batch(self) -> None:
-        """Say that the scorer begins another batch."""
-        self._batch_began = self._answered_up_to
-
-    def answer(self, stage: str, question: Question) -> Answer | None:
-        """The recorded answer, or None if this question has to be asked.
-
-        Raises:
-            ReplayMismatch: the ledger holds another question at this place.
-        """
-        if stage != "search":
-            event = self._later.get((stage, question.prompt.text)) if isinstance(question, Rate) else None
-            if event is None or (event["value"] is None and not self.verdicts):  # it may come out better now
-                return None
-            return decode_answer(event)
-        if not self._search:
-            return None
-        index, event = self._search.popleft()
-        self._answered_up_to = index
-        return decode_answer(_same(event, question))
-
-    def streamed(self, asked: Sequence[Question]) -> tuple[Question, Answer]:
-        """The next recorded answer of the search and which of the questions asked so far it is for.
-
-        Raises:
-            ReplayMismatch: the ledger holds another question of that number.
-        """
-        if not self._search:
-            raise ReplayMismatch("the ledger tells more answers than it holds; it was changed after it was written.")
-        _, event = self._search.popleft()
-        if event["n"] >= len(asked):
-            raise ReplayMismatch(
-                f"the ledger answers question {event['n']}, which is not asked now: the recipe, the data or the code "
-                "has changed. Start a new run, or resume with what this one was started with."
-            )
-        question = asked[event["n"]]
-        return question, decode_answer(_same(event, question))
-
-    def call(self, part: str, key: str) -> Completion | None:
-        """The recorded completion of a call, or None if it has to be made."""
-        event = self._call(part, key)
-        return decode_completion(event, self._folder) if event else None
-
-    def choice(self, part: str, key: str) -> Choice | None:
-        """The recorded choice of a call, or None if it has to be made."""
-        event = self._call(part, key)
-        return decode_choice(event) if event else None
-
-    def _call(self, part: str, key: str) -> Event | None:
-        recorded = self._calls[part, key]
-        while recorded:
-            index, event = recorded.popleft()
-            if part == "optimizer" or index > self._batch_began or event["role"] == "reference":
-                return event
-        return None
-
-
-def counts_as_scorers(call: Event, roles: Collection[str] | None) -> bool:
-    """Whether a call was made by the scorer of the search, in one of these roles if they are given."""
-    return call["part"] == "scorer" and (roles is None or call["role"] in roles)
-
-
-def _same(event: dict[str, Any], question: Question) -> dict[str, Any]:
-    """The event of an answer, if it answers this question."""
-    recorded = decode_question(event)
-    if recorded != question:
-        raise ReplayMismatch(
-            f"question {event['n']} is {encode_question(question)} now and {encode_question(recorded)} "
-            "in the ledger: the recipe, the data or the code has changed. "
-            "Start a new run, or resume with what this one was started with."
-        )
-    return event

@@ -12,10 +12,11 @@ import numpy as np
 from rich.text import Text
 
 from ..errors import UserError
-from .show import Story, plain
-from ..record.verdict import FEWEST, interval
+from ..record.story import Story
+from ..stats import FEWEST, holm, interval, mean, sign_flip
 from .outcomes import tested
 from .ratings import band, rated
+from .show import plain
 from .tables import Column, Table
 
 if TYPE_CHECKING:
@@ -131,42 +132,19 @@ def _pair(a: Entry, b: Entry) -> Pair:
     if {*a.ids} != {*b.ids}:
         common = len({*a.ids} & {*b.ids})
         why = f"{OTHERS}: {common} in common of {len(a.ids)} and {len(b.ids)}"
-        return Pair(a.name, b.name, _mean(b.tested) - _mean(a.tested), why=why)
+        return Pair(a.name, b.name, mean(b.tested) - mean(a.tested), why=why)
     theirs = dict(zip(a.ids, a.tested, strict=True))
     differences = b.tested - np.array([theirs[i] for i in b.ids])
     differences = differences[np.isfinite(differences)]
     low, high = interval(differences, rng=np.random.default_rng(0))
-    p = _sign_flip(differences) if len(differences) >= FEWEST else None
-    return Pair(a.name, b.name, _mean(differences), low, high, p, examples=len(differences))
-
-
-def _sign_flip(differences: Array) -> float:
-    """The two-sided p-value of no difference, from exchanges of the two runs' values."""
-    from scipy import stats
-
-    found = stats.permutation_test(
-        (differences,),
-        np.mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=max(1, 10_000_000 // len(differences)),
-        rng=np.random.default_rng(0),
-    )
-    return float(found.pvalue)
+    p = sign_flip(differences) if len(differences) >= FEWEST else None
+    return Pair(a.name, b.name, mean(differences), low, high, p, examples=len(differences))
 
 
 def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
-    from ..sweep.table import holm
-
     tested = {i: pair.p for i, pair in enumerate(pairs) if pair.p is not None}
     corrected = dict(zip(tested, holm([*tested.values()]), strict=True))
     return [replace(pair, p_holm=corrected.get(i)) for i, pair in enumerate(pairs)]
-
-
-def _mean(values: Array) -> float:
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else float("nan")
 
 
 # ── In words and tables ───────────────────────────────────────────────────────────────────────────────────────────
@@ -216,7 +194,7 @@ def _runs(entries: Sequence[Entry]) -> Table:
         if one.tested is not None:
             low, high = band(one.tested)
             scored = int(np.isfinite(one.tested).sum())
-            test = {"test": _mean(one.tested), "low": low, "high": high, "examples": scored}
+            test = {"test": mean(one.tested), "low": low, "high": high, "examples": scored}
             test |= {"unscored": len(one.tested) - scored} if scored < len(one.tested) else {}
         rows.append({"run": one.name, "train": one.train, **test, "prompt": one.best})
     title = "The best prompt of each run, with the 95% interval of its test score"

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..record import answers as reading
 from ..record.answers import Contest, Lead, leads
-from .show import Story
+from ..record.story import Story
+from ..stats import fleiss_kappa
 
 __all__ = [
     "Agreement",
@@ -106,8 +107,6 @@ def annotators(duels: Sequence[Contest]) -> list[Annotator]:
 
 def agreement(duels: Sequence[Contest]) -> Agreement | None:
     """How well two who answered the same duel agreed; None if none was answered twice."""
-    from ..scorers.human.opinions import fleiss_kappa
-
     pairs = [(said[0], said[1]) for duel in duels if len(said := [*duel.details.get("by", {}).values()]) >= 2]
     if not pairs:
         return None

@@ -9,8 +9,8 @@ from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
 from ..errors import require
+from ..text import Change, changes
 from .page import Page
-from .ratings import Change, changes
 from .told import covered
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from ..recipe.build import build
 from ..core import Case, Dataset, Example, Rating
 from ..errors import UserError
-from ..record.ledger import decode_answer
-from ..run.manifest import OBJECT
-from .show import Story
+from ..recipe.build import build
+from ..record.codec import decode_answer
+from ..record.freeze import OBJECT
+from ..record.story import Story
 from .ratings import answers
 
 if TYPE_CHECKING:

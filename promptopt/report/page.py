@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeAlias
 
+from ..text import Change
 from .outcomes import Outcome
-from .ratings import Ancestor, Change
+from .ratings import Ancestor
 from .tables import Table
 
 Tone: TypeAlias = Literal["gain", "loss", "unsure"]

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..record import answers as reading
 from ..core import Rate, Rating
-from ..record.ledger import decode_question
+from ..record import answers as reading
 from ..record.answers import Rated
-from .show import Story
-from ..record.verdict import interval
+from ..record.codec import decode_question
+from ..record.story import Story
+from ..stats import interval
+from ..text import Change, changes
 
 if TYPE_CHECKING:
     from ..core import Array
-
-Change: TypeAlias = Literal["same", "new", "lost"]
-WORD = re.compile(r"\s*\S+|\s+$")
 
 
 @dataclass(frozen=True)
@@ -119,18 +116,3 @@ def _closest(prompts: Sequence[str], to: str) -> str:
         return matcher.ratio()
 
     return max(prompts, key=closeness)
-
-
-def changes(old: str, new: str) -> list[tuple[Change, str]]:
-    """A prompt in pieces: words that both have, new ones, and in their place those that were lost; white space kept."""
-    a, b = WORD.findall(old), WORD.findall(new)
-    matcher = difflib.SequenceMatcher(a=[w.strip() for w in a], b=[w.strip() for w in b], autojunk=False)
-    pieces: list[tuple[Change, str]] = []
-    for kind, i, j, k, m in matcher.get_opcodes():
-        if kind in ("replace", "delete") and (words := "".join(a[i:j]).strip()):
-            pieces.append(("lost", f" {words}" if k else f"{words} "))
-        if kind in ("replace", "insert"):
-            pieces.append(("new", "".join(b[k:m])))
-        if kind == "equal":
-            pieces.append(("same", "".join(b[k:m])))
-    return pieces

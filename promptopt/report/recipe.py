@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import require
-from ..run.manifest import NUMBER, OBJECT
-from .show import Story
+from ..record.freeze import NUMBER, OBJECT
+from ..record.story import Story
 
 
 def recipe_of(story: Story) -> dict[str, Any]:

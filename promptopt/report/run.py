@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core import Dataset, Rating
-from ..record.ledger import Replay
-from ..run.manifest import OBJECT
-from .show import Story
+from ..record.freeze import OBJECT
+from ..record.replay import Replay
+from ..record.story import Story
 from ..record.verdict import Verdict
+from ..text import changes
 from . import duels as duelling
 from .figures import Axis, Chart, forest
 from .outcomes import Outcome, changed_first, judged, thumbnail
@@ -32,7 +33,6 @@ from .page import (
     ends,
     first,
 )
-from .ratings import changes
 from .recipe import names_of, toml
 from .told import (
     Told,

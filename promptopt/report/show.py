@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,87 +12,17 @@ from rich.text import Text
 
 from ..core import Belief, Case, Rating
 from ..errors import UserError, require
-from ..record.ledger import TEST, TRANSFER, Replay, decode_answer, read
-from ..record.answers import Lead, contests, counted, leads, rated
-from .terminal import arrow, blocks, plain, print_changes, print_prompt
+from ..record.codec import decode_answer
+from ..record.replay import Replay
+from ..record.stages import TEST
+from ..record.story import Story, best_so_far
 from ..record.verdict import Verdict
+from ..text import plain
+from .terminal import arrow, blocks, print_changes, print_prompt
 
 __all__ = ["Story", "belief_line", "best_so_far", "plain", "plot", "show", "show_cases", "verdict_line"]
 
 LONG = 400  # characters of a reply that are shown
-UNFINISHED = "unfinished"
-
-
-@dataclass(frozen=True)
-class Story:
-    """What a ledger tells, whether its run has ended or not.
-
-    Attributes:
-        manifest: the start event.
-        ratings: prompt and rating on the training split, in the order asked; parts of it, where no prompt has been
-            rated on all of it yet.
-        leads: in a search by duels, who had the most net wins from when on.
-        best: the final answer, or the best rated so far, or who leads the duels.
-        verdict: the held-out comparison, if it was made.
-        transfers: the same comparison with other targets, by name.
-        belief: how sure an optimizer that gets no ratings was of the best prompt.
-        status: why the run stopped, or that it did not.
-        events: the ledger's events.
-    """
-
-    manifest: dict[str, Any]
-    ratings: list[tuple[str, Rating]]
-    leads: list[Lead]
-    best: str
-    verdict: Verdict | None
-    transfers: dict[str, Verdict]
-    belief: Belief | None
-    status: str
-    events: list[dict[str, Any]]
-
-    @classmethod
-    def read(cls, folder: Path) -> Story:
-        """Read a run folder.
-
-        Raises:
-            UserError: there is no run in it.
-        """
-        events = read(folder / "ledger.jsonl")
-        if not events or events[0]["event"] != "start":
-            raise UserError(f"there is no run in {str(folder)!r}: it has no ledger.jsonl, or one without a beginning.")
-        last = next(event for event in reversed(events) if event["event"] in ("start", "resume", "stop", "failed"))
-        ratings = [(one.prompt, one.rating) for one in counted(rated(events))]
-        led = leads(contests(events))
-        best = last.get("best") or _best(ratings) or (led[-1].prompt if led else events[0]["start"][0])
-        verdicts = {
-            event.get("stage", TEST): Verdict.from_json(event["verdict"])
-            for event in events
-            if event["event"] == "verdict" and event["best_prompt"] == best
-        }
-        verdict = verdicts.pop(TEST, None)
-        transfers = {stage.removeprefix(TRANSFER): found for stage, found in verdicts.items()}
-        belief = Belief(**last["belief"]) if "belief" in last else None
-        return cls(events[0], ratings, led, best, verdict, transfers, belief, _status(last), events)
-
-    @property
-    def leading(self) -> bool:
-        """Whether the best prompt is only who leads the duels: no ledger says what an optimizer thinks on its way."""
-        return bool(self.leads) and not self.ratings and self.status.startswith((UNFINISHED, "failed"))
-
-    @property
-    def start(self) -> str:
-        start: str = self.manifest["start"][0]
-        return start
-
-
-def _best(ratings: Sequence[tuple[str, Rating]]) -> str | None:
-    return max(ratings, key=lambda pair: pair[1].rank)[0] if ratings else None
-
-
-def _status(last: dict[str, Any]) -> str:
-    if last["event"] in ("start", "resume"):
-        return f"{UNFINISHED}: it is still running, or it was killed; promptopt resume takes it up again"
-    return f"failed: {last['error']}" if last["event"] == "failed" else f"stopped: {last['reason']}"
 
 
 # ── On a terminal ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,17 +99,6 @@ def _others(story: Story, scores: dict[str, Rating], console: Console, *, top: i
     reasons = sum((Counter(dict(r.coverage.reasons)) for r in scores.values() if r.coverage), Counter[str]())
     for reason, count in reasons.most_common(3):
         console.print(Text(f"{count} outputs over all prompts: {plain(reason)}", "dim"))
-
-
-def best_so_far(ratings: Sequence[tuple[str, Rating]]) -> list[float]:
-    """The best value after each rating; NaN until something could be scored."""
-    curve: list[float] = []
-    best = float("nan")
-    for _, rating in ratings:
-        if rating.value == rating.value and not rating.value <= best:
-            best = rating.value
-        curve.append(best)
-    return curve
 
 
 def _curve(story: Story, console: Console, *, width: int = 60) -> None:

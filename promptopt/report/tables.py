@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..errors import UserError
+from ..record.codec import null_for_nan
 from .sheets import to_csv
 
 Kind: TypeAlias = Literal["text", "prompt", "long", "score", "change", "count", "number", "dollars"]
@@ -64,7 +65,7 @@ class Table:
 
     def records(self) -> list[dict[str, Cell]]:
         """The rows with the keys of the columns alone; NaN becomes None."""
-        return [{column.key: _finite(row.get(column.key)) for column in self.columns} for row in self.rows]
+        return [{column.key: null_for_nan(row.get(column.key)) for column in self.columns} for row in self.rows]
 
     def to_csv(self) -> str:
         """One line of headings (the keys) and one per row, as :func:`promptopt.report.sheets.to_csv` writes them."""
@@ -104,10 +105,6 @@ def export(tables: Iterable[Table], folder: Path) -> list[Path]:
     except OSError as error:
         raise UserError(f"cannot write tables into {folder}: {error.strerror}. Give another folder.") from None
     return written
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _line(text: str) -> str:

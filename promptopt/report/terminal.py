@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import unicodedata
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.text import Text
 
-BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"  # they turn a line's order around
+from ..text import changes as word_changes
+from ..text import copyable, plain
+
 KEPT = 12  # so many unchanged words in a row are shown; of more, the ends
-
-
-def plain(text: str) -> str:
-    """A text, with everything that does not show on a terminal written out, line breaks excepted."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-
-
-def copyable(text: str) -> str:
-    """A prompt, with nothing written out but what a terminal would act upon: a copy of it is the prompt.
-
-    Tabs, spaces of all kinds, joined emoji and marks stay as they are, other than in :func:`plain`.
-    """
-    return "".join(repr(c)[1:-1] if _acts(c) else c for c in text)
-
-
-def _acts(c: str) -> bool:
-    if c in "\n\t":
-        return False
-    return c in BIDI or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def print_prompt(console: Console, title: str, prompt: str) -> None:
@@ -49,17 +30,16 @@ def changes(start: str, prompt: str, *, styled: bool) -> Text:
     Args:
         styled: lost words are struck out and new ones bold; else they stand as ``[-lost-]`` and ``{+new+}``.
     """
-    old, new, text = plain(start).split(), plain(prompt).split(), Text()
-    for kind, a, b, c, d in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
-        if kind == "equal":
-            text.append(_shortened(new[c:d])).append(" ")
-            continue
-        if b > a:
-            lost = " ".join(old[a:b])
-            text.append(lost if styled else f"[-{lost}-]", style="strike dim" if styled else "").append(" ")
-        if d > c:
-            won = " ".join(new[c:d])
-            text.append(won if styled else f"{{+{won}+}}", style="bold green" if styled else "").append(" ")
+    text = Text()
+    for kind, piece in word_changes(plain(start), plain(prompt)):
+        words = piece.split()
+        if kind == "same":
+            text.append(_shortened(words)).append(" ")
+        elif words:
+            said = " ".join(words)
+            plainly = f"[-{said}-]" if kind == "lost" else f"{{+{said}+}}"
+            style = "strike dim" if kind == "lost" else "bold green"
+            text.append(said if styled else plainly, style=style if styled else "").append(" ")
     text.rstrip()
     return text
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core import Coverage, Dataset, Rating, Usage
-from ..record.ledger import Replay
 from ..record.answers import Rated
-from .show import Story
+from ..record.replay import Replay
+from ..record.story import Story
 from . import duels as duelling
 from .outcomes import Outcome, changed_first, examples_of, judged, outcomes
 from .ratings import Ancestor, Improvement, answers, improvements, lineage, rated

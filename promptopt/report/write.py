@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from ..core import Dataset
@@ -55,7 +56,7 @@ def read(folder: Path, *, data: Dataset | None = None, storage: str | None = Non
 
         return run_page(folder, data=data)
     if (folder / "study.db").exists() or storage:
-        from ..sweep.report import sweep_page
-
-        return sweep_page(folder, storage=storage)
+        sweeps = import_module("promptopt.sweep.report")  # by name: it is built on this package
+        page: Page = sweeps.sweep_page(folder, storage=storage)
+        return page
     raise UserError(f"there is neither a run nor a sweep in {str(folder)!r}: no ledger.jsonl and no study.db.")

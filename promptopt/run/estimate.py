@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from .budget import Budget
 from ..core import (
     Begins,
     Calibrates,
@@ -41,9 +40,11 @@ from ..core import (
     Usage,
 )
 from ..errors import PromptoptError
-from ..record.ledger import Answer, Question
-from .loop import Run, RunSetup
-from ..recipe.plan import Plan
+from ..record.codec import Answer, Question
+from .budget import Budget
+from .loop import Run
+from .plan import Plan
+from .setup import RunSetup
 
 __all__ = ["Estimate", "Share", "estimate"]
 

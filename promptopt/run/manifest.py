@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import subprocess
-import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib import metadata
-from pathlib import PurePath
 from typing import Any
 
-from .budget import Budget
 from ..errors import UserError
-from ..record.ledger import FORMAT
-from ..recipe.plan import Plan
+from ..record.freeze import freeze
+from ..record.ledger import FORMAT, now
+from .plan import Plan
 
 PACKAGES = ("promptopt-toolkit", "numpy", "scipy", "torch", "open_clip_torch", "transformers", "openai", "anthropic")
-OBJECT, NUMBER = "python object", "python number"
 
 
 def manifest(plan: Plan) -> dict[str, Any]:
@@ -27,8 +22,8 @@ def manifest(plan: Plan) -> dict[str, Any]:
     return {
         "event": "start",
         "format": FORMAT,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "packages": _versions(),
+        "time": now(),
+        "packages": versions(),
         "python": platform.python_version(),
         "git": _commit(),
         "seed": plan.seed,
@@ -67,61 +62,8 @@ def _targets(plan: Plan) -> dict[str, dict[str, Any]]:
     return {where: dict(record) for where, target in every.items() if (record := getattr(target, "record", None))}
 
 
-def freeze(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as JSON values; what is not one is named only. Arguments left out or None are left out."""
-    return {key: _freeze(value) for key, value in recipe.items() if value is not None}
-
-
-def thaw(frozen: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe that a manifest holds, with the objects that it can only name put in.
-
-    Raises:
-        UserError: an object is missing.
-    """
-    for key, value in frozen.items():
-        if key not in objects and (name := _object(value)):
-            raise UserError(
-                f"this run was started from Python with an object, {name}, in {key}. "
-                f"Resume it from Python: promptopt.resume(folder, {key}=...)."
-            )
-    return {**{key: _thaw(value) for key, value in frozen.items()}, **objects}
-
-
-def _freeze(value: Any) -> Any:
-    """JSON values as they are, a path as text, a budget as a table, a number that JSON lacks and an object by name."""
-    if isinstance(value, Budget):
-        value = {key: limit for key, limit in asdict(value).items() if limit is not None}
-    if isinstance(value, Mapping):
-        return {key: _freeze(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_freeze(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return {NUMBER: str(value)}
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, PurePath):
-        return str(value)
-    kind = value if hasattr(value, "__qualname__") else type(value)
-    return {OBJECT: f"{kind.__module__}:{kind.__qualname__}"}
-
-
-def _thaw(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_thaw(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return float(value[NUMBER]) if [*value] == [NUMBER] else {key: _thaw(one) for key, one in value.items()}
-
-
-def _object(value: Any) -> str | None:
-    """The name of the first object in a frozen value."""
-    if isinstance(value, dict) and [*value] == [OBJECT]:
-        return str(value[OBJECT])
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return next((name for one in inside if (name := _object(one))), None)
-
-
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The installed versions of what a run's numbers hang on."""
     found = {}
     for package in PACKAGES:
         try:

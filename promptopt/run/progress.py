@@ -15,9 +15,9 @@ from rich.table import Column
 
 from ..core import Streams
 from ..loading import heard
-from .loop import Progress as Standing
-from .loop import Watch
 from ..report.show import plain
+from .recorder import Progress as Standing
+from .recorder import Watch
 
 EVERY = 20.0  # seconds between two lines where there is no terminal
 WIDE = 100  # columns from which on there is room for a bar

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .budget import Costs
 from ..core import Belief, Coverage, Prompt, Rating
-from ..record.ledger import encode
-from .loop import Step
+from ..record.codec import encode, null_for_nan
 from ..record.verdict import Verdict
+from .budget import Costs
+from .recorder import Step
 
 if TYPE_CHECKING:
     import pandas
@@ -126,12 +126,4 @@ class Result:
 
     def to_json(self) -> str:
         """:meth:`summary` as one line of JSON; NaN becomes null."""
-        return json.dumps(_finite(self.summary()), ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and value != value else value
+        return json.dumps(null_for_nan(self.summary()), ensure_ascii=False, allow_nan=False)

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core import Prompt, Prompted, Rating
+from ..vocabulary import is_template
 from ..vocabulary.phrases import PLACEHOLDER, Phrases
 from ..vocabulary.units import Units, bare
-from ..vocabulary import is_template
 
 if TYPE_CHECKING:
     from ..core import Array

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from ..core import HasBelief, Streams
 
 if TYPE_CHECKING:
-    from ..record.ledger import Answer, Question
-    from .loop import Run
+    from ..record.codec import Answer, Question
+    from .recorder import Recorder
 
 
 class Stream:
@@ -27,7 +27,7 @@ class Stream:
         run: its scorer and optimizer have begun.
     """
 
-    def __init__(self, run: Run, scorer: Streams) -> None:
+    def __init__(self, run: Recorder, scorer: Streams) -> None:
         self.run = run
         self.scorer = scorer
         self._asked: list[Question] = []  # by number
@@ -40,7 +40,7 @@ class Stream:
         """Take turns until something says stop.
 
         Returns:
-            Why it stopped: ``stopped`` if nobody answers any more; otherwise as :meth:`promptopt.run.loop.Run.search` says.
+            Why it stopped: ``stopped`` if nobody answers any more; otherwise as the run's ``search`` says.
 
         Raises:
             BudgetExhausted: an output that people were to compare would exceed the budget.

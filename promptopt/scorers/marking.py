@@ -11,19 +11,19 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import Coverage, Example, Failed, HasWorst, Mark, Metric, Missing
+from ..core import Coverage, Example, Failed, FailedRule, HasWorst, Mark, Metric, Missing
 from ..errors import UserError
+from ..stats import mean
 
 if TYPE_CHECKING:
     from ..core import Array
 
-__all__ = ["FailedRule", "Marking", "mean", "worst_of"]
+__all__ = ["Marking", "worst_of"]
 
-FailedRule: TypeAlias = Literal["worst", "leave-out"]
 REASONS = 5  # so many different reasons are told, in feedback and in coverage
 OTHERS = "other reasons"
 LONGEST = 100  # characters of a reason in coverage
@@ -118,12 +118,6 @@ class Marking:
     def told(self) -> str:
         """The first few different reasons, one a line."""
         return "\n".join(list(dict.fromkeys(self.feedback.values()))[:REASONS])
-
-
-def mean(values: Array) -> float:
-    """Mean over what has a value; NaN if nothing has."""
-    scored = values[~np.isnan(values)]
-    return float(scored.mean()) if len(scored) else math.nan
 
 
 def _broken(outputs: Sequence[Any]) -> dict[int, Failed]:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from ..core import Begins, Case, Example, HasViews, Metric, Rate, Rating, Setup, Target
+from ..core import Begins, Case, Example, FailedRule, HasViews, Metric, Rate, Rating, Setup, Target
 from ..errors import UserError
 from ..targets.outputs import outputs_of
 from .cases import cases
-from .marking import FailedRule, Marking, worst_of
+from .marking import Marking, worst_of
 
 DECIMALS = 6  # of a tiebreak; beyond them shows only how prompts happened to be batched
 

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ..core import Dataset, Example, Metric, Target
+from ..core import Dataset, Example, FailedRule, Metric, Target
 from ..errors import UserError
 from ..metrics.text import Match
-from .marking import FailedRule
 from .metric import DECIMALS, MetricScorer
 
 __all__ = ["TaskLoss"]

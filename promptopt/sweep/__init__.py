@@ -268,7 +268,7 @@ def _executor(name: str | None) -> Any:
 def _read(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     import copy
 
-    from ..recipe.build import override, read_recipe
+    from ..recipe.read import override, read_recipe
 
     if isinstance(recipe, Mapping):
         return override(copy.deepcopy(dict(recipe)), overrides)

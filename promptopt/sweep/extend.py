@@ -19,7 +19,7 @@ from statistics import fmean
 from typing import Any
 
 from ..errors import UserError
-from ..run.manifest import freeze
+from ..record.freeze import freeze
 from .parts import differences
 from .space import Params, Recipe, Space, look, read_space
 from .study import NOW, TEST, State, Storage, Study, load, names, optuna

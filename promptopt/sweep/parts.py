@@ -14,12 +14,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..api import prepare
-from ..recipe.build import Models, _hints, _kind, build, models_shared
 from ..core import Dataset, Duel, Example
 from ..errors import UserError
-from ..run.manifest import _versions, freeze
-from ..recipe.plan import Plan
+from ..recipe.build import Models, build, hints_of, kind_of, models_shared
+from ..record.freeze import freeze
 from ..registry import load
+from ..run.manifest import versions
+from ..run.plan import Plan
 from .space import Recipe, Space
 
 Executor: TypeAlias = Callable[..., Any]
@@ -83,10 +84,10 @@ def wants(kind: str, spec: Any, offered: Iterable[str], *, where: str) -> set[st
     if not isinstance(table.get("name"), str):
         return set(offered)
     factory = load(kind, table["name"], where=where)
-    hints = _hints(factory)
+    hints = hints_of(factory)
     found = {name for name in offered if name in hints and name not in table}
     for key, value in table.items():
-        if inner := _kind(hints.get(key, Any)):
+        if inner := kind_of(hints.get(key, Any)):
             found |= wants(inner, value, offered, where=f"{where}.{key}")
     return found
 
@@ -150,7 +151,7 @@ def identity(space: Space, parts: Parts) -> dict[str, Any]:
         recipe = space.arguments(space.rehearsed()[0], task, space.seeds[0])
         given = parts.of(recipe).get("data")
         data[task] = fingerprint(given) if given else ""
-    packages = _versions() | {"optuna": _optuna_version(), "python": ".".join(platform.python_version_tuple()[:2])}
+    packages = versions() | {"optuna": _optuna_version(), "python": ".".join(platform.python_version_tuple()[:2])}
     return {"recipe": freeze(space.recipe), "data": data, "packages": packages}
 
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..api import execute, judge
-from ..recipe.build import models_shared
 from ..core import Rating
 from ..errors import LockedRun, UserError
+from ..recipe.build import models_shared
 from ..run.result import Result
 from .parts import Executor, Facts, Parts, rehearsed
 from .space import Recipe, Space

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ..recipe.build import _hints, _kind, build
 from ..core import Completion, Example, Message, Prompt, Usage
 from ..errors import PromptoptError, UserError, require
+from ..recipe.build import build, hints_of, kind_of
 from ..registry import load
 from .parts import wants
 
@@ -34,8 +34,8 @@ def shard(spec: Any, *, where: str, offered: Mapping[str, Any]) -> Any:
     """
     table: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
     factory = load("targets", table["name"], where=where)
-    hints = _hints(factory)
-    models = [key for key in table if _kind(hints.get(key, Any)) == "models"]
+    hints = hints_of(factory)
+    models = [key for key in table if kind_of(hints.get(key, Any)) == "models"]
     if models:
         remote = {key: RayModel(table[key], where=f"{where}.{key}") for key in models}
         return build("targets", {**table, **remote}, where=where, offered=offered)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import Coverage
 from ..record.answers import together
-from ..report.show import Story
-from .table import FEWEST, Outcome, Row, Score, SweepTable, range_of, score
+from ..record.story import Story
 from ..report.figures import SERIES, Axis, Chart, bars, forest
 from ..report.page import Block, Code, Facts, Figure, Grid, Headline, Page, Section, Text
 from ..report.ratings import rated
 from ..report.recipe import toml
 from ..report.tables import Column, Table
 from ..report.told import covered
+from .table import FEWEST, Outcome, Row, Score, SweepTable, range_of, score
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from ..recipe.build import call
 from ..errors import UserError
+from ..recipe.build import call
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -340,7 +340,7 @@ def read_space(recipe: Mapping[str, Any], *, name: str = "sweep") -> Space:
     """A sweep recipe, checked as far as that goes without building anything.
 
     Args:
-        recipe: as from :func:`promptopt.recipe.build.read_recipe`.
+        recipe: as from :func:`promptopt.recipe.read.read_recipe`.
         name: of the study, where the recipe gives none.
 
     Raises:

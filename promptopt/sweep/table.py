@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from ..record.codec import null_for_nan
 from ..report.sheets import to_csv
+from ..stats import holm, sign_flip, t_interval
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -265,7 +267,7 @@ class SweepTable:
             for row in self.rows
         ]
         whole = {"name": self.name, "tasks": self.tasks, "seeds": self.seeds, "notes": self.notes, "rows": rows}
-        return json.dumps(_finite(whole), ensure_ascii=False, allow_nan=False)
+        return json.dumps(null_for_nan(whole), ensure_ascii=False, allow_nan=False)
 
     def _cells(self, row: Row) -> list[str]:
         gap = row.difference
@@ -344,7 +346,7 @@ def score(runs: Sequence[tuple[int, float]], *, within: Range | None = None) -> 
     """
     means = _by_seed(runs)
     mean = float(np.mean([value for _, value in runs]))
-    low, high = _interval_over(means, within) if means is not None else (None, None)
+    low, high = t_interval(means, within=within) if means is not None else (None, None)
     return Score(mean, low, high, len(runs), len({seed for seed, _ in runs}))
 
 
@@ -367,34 +369,9 @@ def _by_seed(runs: Sequence[tuple[int, float]]) -> Array | None:
     return np.array([np.mean(values) for values in found.values()])
 
 
-def _interval_over(values: Array, within: Range | None) -> tuple[float, float]:
-    """The 95% t interval of the mean of ``(n_seeds,)`` values; within a range on its logit scale."""
-    from scipy import special, stats
-
-    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
-    if within is None or error < 10.0**-SAME:
-        return mean - half, mean + half
-    low, width = within[0], within[1] - within[0]
-    share = (mean - low) / width
-    half /= width * share * (1 - share)  # the slope of the logit at the mean
-    ends = special.expit(special.logit(share) + np.array([-half, half]))
-    return low + width * float(ends[0]), low + width * float(ends[1])
-
-
 def run_key(task: str, seed: int) -> str:
     """What a run of a setting is called."""
     return f"{task}-s{seed}"
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected so that the chance of one false alarm among all of them stays at the level (Holm 1979)."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    corrected, least = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[i]))
-        corrected[i] = least
-    return corrected
 
 
 # ── From trials to rows ───────────────────────────────────────────────────────────────────────────────────────────
@@ -465,7 +442,7 @@ def _compared(rows: Sequence[Row], picked: Sequence[int], within: Range | None) 
         return rows
     gaps = [_paired(row, rows[0]) for row in rows[1:]]
     compared = [i for i, gap in enumerate(gaps) if len(gap) >= 2]
-    p_values = [_sign_flip(np.array([value for _, value in gaps[i]])) for i in compared]
+    p_values = [sign_flip(np.array([value for _, value in gaps[i]])) for i in compared]
     for i, p, p_holm in zip(compared, p_values, holm(p_values), strict=True):
         gap = score(gaps[i], within=within)
         rows[i + 1] = replace(rows[i + 1], difference=Difference(gap.mean, gap.low, gap.high, p, p_holm, gap.n))
@@ -476,15 +453,6 @@ def _paired(row: Row, best: Row) -> list[tuple[int, float]]:
     """The setting minus the best on each run that both have, with its seed."""
     theirs = {outcome.key: outcome.score for outcome in best.outcomes}
     return [(one.seed, one.score - theirs[one.key]) for one in row.outcomes if one.key in theirs]
-
-
-def _sign_flip(differences: Array) -> float:
-    from scipy import stats
-
-    found = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", vectorized=True, n_resamples=9_999, rng=0
-    )
-    return float(found.pvalue)
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
@@ -507,11 +475,3 @@ def _interval(value: Score | Difference | None, *, sign: str = "") -> str:
     if value.low is None or value.high is None:
         return f"{value.mean:{sign}.3f}"
     return f"{value.mean:{sign}.3f} ({value.low:{sign}.3f} to {value.high:{sign}.3f})"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

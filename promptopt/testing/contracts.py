@@ -25,9 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from ..run.budget import Budget
 from ..core import BatchTarget, Begins, Duel, Example, Optimizer, Preference, Prompt, Rate, Rating, Scorer, Target
-from ..record.ledger import Answer, Ledger, Question, encode_question
+from ..record.codec import Answer, Question, encode_question
+from ..record.ledger import Ledger
+from ..run.budget import Budget
 from ..run.loop import Run
 from .setup import FakeSetup
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from ..errors import UnknownName
-from ..run.loop import Progress, Watch
+from ..run.recorder import Progress, Watch
 from ..run.result import Result
 
 __all__ = ["Tracker", "tracking"]

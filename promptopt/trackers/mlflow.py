@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import require
-from ..run.loop import Progress
+from ..run.recorder import Progress
 from ..run.result import Result
 from . import values
 

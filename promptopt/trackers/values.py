@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..record.ledger import read
-from ..run.loop import Progress
+from ..run.recorder import Progress
 from ..run.result import Result
 
 SECONDS = 1.0  # between two logs of a best prompt that stays the same

@@ -60,6 +60,10 @@ def need_templates(run: Prompted, pool: str) -> None:
         )
 
 
+PLACEHOLDER_RULE = "In a template, {} stands for the name of a class. Keep {} exactly once in each, as it is."
+"""What an LLM that writes templates is told."""
+
+
 class Vocabulary(Protocol):
     """Phrases, and how prompts are taken apart, changed and put together with them.
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from promptopt.recipe.build import build
 from promptopt.data.tables import table
 from promptopt.errors import UnknownName, UserError
+from promptopt.recipe.build import build
 
 ROWS = [{"input": f"question {i}", "label": f"answer {i}", "key": f"k{i}", "hint": f"h{i}"} for i in range(10)]
 

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptopt.recipe.build import build
 from promptopt.core import Embedder
 from promptopt.embedders.function import FunctionEmbedder
 from promptopt.embedders.ngrams import Ngrams
 from promptopt.embedders.stored import Stored
 from promptopt.errors import MissingExtra, UserError
+from promptopt.recipe.build import build
 
 TEXTS = ["a photo of a {}", "a photo of the {}", "translate the sentence into German", "", "{}", "Ü\ud800 \x00"]
 ANGLES = {"north": (0.0, 2.0), "east": (3.0, 0.0), "nowhere": (0.0, 0.0), "?": (np.nan, 1.0)}

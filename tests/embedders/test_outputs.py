@@ -17,7 +17,7 @@ from promptopt.embedders.outputs import Outputs
 from promptopt.errors import ModelError, UserError
 from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.pools.distinct import Distinct
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.scorers import BradleyTerry, FunctionScorer
 from promptopt.targets.chat import ChatTarget
 from promptopt.targets.function import Function

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.recipe.build import build
 from promptopt.core import Example, Mark
 from promptopt.errors import UserError
 from promptopt.metrics.classification import Accuracy, LogProbability, Margin
+from promptopt.recipe.build import build
 
 CLASSES = ("dog", "cat", "Fire engine")
 ROWS = np.log(np.array([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.25, 0.25, 0.5], [0.4, 0.4, 0.2]], dtype=np.float32))

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from promptopt.recipe.build import call
 from promptopt.core import Example, Mark
 from promptopt.errors import UserError
 from promptopt.metrics import sandbox
 from promptopt.metrics.code import Code, code_in, split
 from promptopt.metrics.sandbox import Limits, run_tests
+from promptopt.recipe.build import call
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux"),

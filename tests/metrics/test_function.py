@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.recipe.build import call
 from promptopt.core import Example, Mark
 from promptopt.errors import UserError
 from promptopt.metrics.function import FunctionMetric
+from promptopt.recipe.build import call
 
 EXAMPLES = [Example("1", None, "abc"), Example("2", None, "x")]
 

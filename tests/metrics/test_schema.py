@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from promptopt.recipe.build import call
 from promptopt.core import Example, Mark
 from promptopt.errors import UserError
 from promptopt.metrics.schema import JsonSchema, json_in
+from promptopt.recipe.build import call
 
 pytest.importorskip("jsonschema")
 

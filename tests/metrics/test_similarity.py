@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from promptopt.recipe.build import call
 from promptopt.core import Example
 from promptopt.errors import MissingExtra, UserError
 from promptopt.metrics.similarity import Similarity
+from promptopt.recipe.build import call
 
 SPACE = {"north": (0, 2), "south": (0, -3), "east": (1, 0), "north-east": (5, 5), "nowhere": (0, 0), "?": (np.nan, 1)}
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptopt.recipe.build import call
 from promptopt.core import Example, Mark
 from promptopt.errors import UnknownName, UserError
 from promptopt.metrics.text import (
@@ -26,6 +25,7 @@ from promptopt.metrics.text import (
     instruction_induction_form,
     squad,
 )
+from promptopt.recipe.build import call
 
 WORDS: list[TextMetric] = [ExactMatch(), Match(), Contains(), SetMatch(), SetF1(), TokenF1()]
 

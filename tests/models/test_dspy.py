@@ -15,8 +15,8 @@ import pytest
 import promptopt
 from promptopt.core import Message, Reply, Usage
 from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
-from promptopt.models.hosted import wire
 from promptopt.models.dspy import DSPy
+from promptopt.models.hosted import wire
 
 from .openai_server import HANG, RESET, SOON, Answer, Server, choice, completion, failure, serving
 from .wires import CHAT_PICTURE, KEY, PICTURE

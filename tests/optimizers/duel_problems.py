@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from promptopt.core import Preference
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.testing import FakeSetup
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.recipe.build import call
 from promptopt.core import Belief, Duel, HasBelief, Preference, Prompt
 from promptopt.errors import UserError
 from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.double_ts import DoubleTS
 from promptopt.optimizers.linear_duel import LinearDuel
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.proposers import Scored
 from promptopt.optimizers.random_duel import RandomDuels
+from promptopt.recipe.build import call
 from promptopt.testing import FakeSetup
 
 from .duel_problems import Table, begun, play, prefer, rows

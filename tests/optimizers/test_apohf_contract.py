@@ -10,7 +10,7 @@ import numpy as np
 from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.double_ts import DoubleTS
 from promptopt.optimizers.linear_duel import LinearDuel
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.proposers.lexical import LexicalProposer
 from promptopt.optimizers.random_duel import RandomDuels
 from promptopt.testing.contracts import OptimizerContract

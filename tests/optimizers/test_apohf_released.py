@@ -12,8 +12,8 @@ from promptopt.core import Duel, Preference, Prompt
 from promptopt.optimizers.double_ts import ENSEMBLE, TURN, DoubleTS
 from promptopt.optimizers.duels import Duels
 from promptopt.optimizers.duels.epinet import BATCH, MEMBERS, Epinet, train_members
-from promptopt.optimizers.linear_duel import LinearDuel
 from promptopt.optimizers.duels.network import draw, forward
+from promptopt.optimizers.linear_duel import LinearDuel
 from promptopt.optimizers.random_duel import RandomDuels
 from promptopt.testing import FakeSetup
 

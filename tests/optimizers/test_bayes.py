@@ -11,11 +11,11 @@ from promptopt.api import optimize
 from promptopt.core import Prompt, Rate, Rating
 from promptopt.errors import UserError
 from promptopt.optimizers.bayes import Bayes
-from promptopt.vocabulary.phrases import Phrases
-from promptopt.optimizers.pools import Grammar
+from promptopt.optimizers.pools.templates import Grammar
 from promptopt.optimizers.random_search import RandomSearch
 from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import OptimizerContract
+from promptopt.vocabulary.phrases import Phrases
 
 ADJECTIVES = "small large blurry clean toy plastic red green blue dark".split()
 PHRASES = {"frames": ["a photo of a", "a drawing of a"], "adjectives": ADJECTIVES, "suffixes": ["in a box", "at home"]}

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from promptopt.api import execute
 from promptopt.cli import app
-from promptopt.recipe.build import read_recipe
+from promptopt.recipe.read import read_recipe
 
 from ..targets.tiny_lms import saved
 

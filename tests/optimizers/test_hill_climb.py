@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.recipe.build import read_recipe
 from promptopt.core import Prompt, Rate, Rating
 from promptopt.errors import UserError
 from promptopt.optimizers import HillClimb
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.proposers import Scored
+from promptopt.recipe.read import read_recipe
 from promptopt.testing import FakeSetup
 
 
@@ -270,7 +270,7 @@ def test_it_finds_good_phrases_faster_than_chance() -> None:
     """Not a benchmark: with a score that adds up words, learning from good and bad must beat drawing at random."""
     from promptopt import optimize
     from promptopt.optimizers import LexicalProposer, RandomSearch
-    from promptopt.optimizers.pools import Grammar
+    from promptopt.optimizers.pools.templates import Grammar
 
     words = [f"w{i}" for i in range(60)]
     good = set(words[::10])

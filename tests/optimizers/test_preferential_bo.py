@@ -17,7 +17,7 @@ from promptopt.core import HasBelief, Preference, Prompt
 from promptopt.embedders.function import FunctionEmbedder
 from promptopt.errors import UserError
 from promptopt.optimizers.duels.pairwise_gp import Posterior
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.preferential_bo import PreferentialBO, eubo, project
 from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import OptimizerContract

@@ -11,10 +11,10 @@ import pytest
 
 from promptopt.core import Duel, Example, Prompt, Rate, Rating, Setup
 from promptopt.errors import UserError
-from promptopt.record.ledger import Answer, Question
-from promptopt.run.loop import Run
 from promptopt.optimizers import HillClimb, LexicalProposer
 from promptopt.optimizers.racing import IDLE_BATCHES, Racing, clearly_worse
+from promptopt.record.codec import Answer, Question
+from promptopt.run.loop import Run
 from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import OptimizerContract
 

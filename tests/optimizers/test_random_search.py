@@ -9,7 +9,7 @@ import pytest
 
 from promptopt.core import Prompt, Rating
 from promptopt.optimizers import RandomSearch
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.testing import FakeSetup
 
 POOL = [f"p{i}" for i in range(25)]

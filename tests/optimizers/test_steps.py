@@ -13,7 +13,7 @@ from promptopt.optimizers import HillClimb, RandomSearch
 from promptopt.optimizers.bayes import Bayes
 from promptopt.optimizers.gcg import Gcg
 from promptopt.optimizers.greater import Greater
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.proposers.lexical import LexicalProposer
 from promptopt.testing import FakeSetup
 

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from run_parts import CLIMB, Words, toy_data
 
 from promptopt.api import prepare
-from promptopt.run.budget import Budget
-from promptopt.recipe.build import accepts, bind, build, call, check, override, read_recipe
 from promptopt.core import ChatModel, Example
 from promptopt.errors import UnknownName, UserError
 from promptopt.loading import heard
 from promptopt.metrics.function import FunctionMetric
 from promptopt.optimizers import HillClimb, LexicalProposer
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
+from promptopt.recipe.build import accepts, bind, build, call, check
+from promptopt.recipe.read import override, read_recipe
+from promptopt.run.budget import Budget
 from promptopt.targets.function import Function
 
 
@@ -143,7 +144,7 @@ def test_a_value_that_fits_comes_back_unchanged_and_no_other_comes_back(value: A
     for annotation, kinds in allowed.items():
         fits = isinstance(value, kinds) and (annotation is bool or not isinstance(value, bool))  # type: ignore[arg-type]
         if fits:
-            assert check(value, annotation, where="x") == value
+            assert check(value, annotation, where="x") == (float(value) if annotation is float else value)
         else:
             with pytest.raises(UserError, match=r"^x is "):
                 check(value, annotation, where="x")

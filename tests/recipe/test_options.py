@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from promptopt.api import optimize
 from promptopt.errors import UnknownName
 from promptopt.recipe.options import documented, parameters, part, schema
 from promptopt.registry import TABLE, load
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OWN = [(kind, name) for kind in TABLE for name in TABLE[kind]]
 RECIPES = [
     path
@@ -70,7 +71,7 @@ def test_docstrings_are_read() -> None:
 @pytest.fixture(scope="module")
 def validator() -> Any:
     jsonschema = pytest.importorskip("jsonschema")
-    found = json.loads(json.dumps(schema()))
+    found = json.loads(json.dumps(schema(optimize)))
     jsonschema.Draft202012Validator.check_schema(found)
     return jsonschema.Draft202012Validator(found)
 
@@ -121,7 +122,7 @@ def test_wrong_recipes_do_not(change: dict[str, Any], validator: Any) -> None:
 
 
 def test_the_schema_knows_every_part_and_its_defaults() -> None:
-    found = schema()
+    found = schema(optimize)
     assert {f"{kind}.{name}" for kind, name in OWN} <= set(found["$defs"])
     climb = found["$defs"]["optimizers.hill-climb"]["properties"]
     default = inspect.signature(load("optimizers", "hill-climb")).parameters["k"].default

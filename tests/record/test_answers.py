@@ -13,8 +13,9 @@ from run_parts import CLIMB
 
 import promptopt
 from promptopt.record.answers import counted, leads, rated
+from promptopt.record.story import Story
 from promptopt.report.ratings import rated as reported
-from promptopt.report.show import Story, plot, show
+from promptopt.report.show import plot, show
 
 RACE: dict[str, Any] = {"start": "answer {}", "target": "run_parts:ToyTarget", "data": "run_parts:toy_data"}
 RACING = {"name": "racing", "optimizer": CLIMB, "minibatch": 4}

@@ -34,18 +34,17 @@ from promptopt.core import (
     Usage,
 )
 from promptopt.errors import LockedRun, PromptoptError, ReplayMismatch, UserError
-from promptopt.record.ledger import (
-    Ledger,
-    Replay,
-    call_key,
+from promptopt.models.keys import call_key
+from promptopt.record.codec import (
     decode_answer,
     decode_completion,
     decode_question,
     encode,
     encode_completion,
     encode_question,
-    read,
 )
+from promptopt.record.ledger import Ledger, read
+from promptopt.record.replay import Replay
 
 FORK = multiprocessing.get_context("fork")
 

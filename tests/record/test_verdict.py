@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from promptopt.core import Rating
-from promptopt.record.verdict import Verdict, compare, interval
+from promptopt.record.verdict import Verdict, compare
+from promptopt.stats import interval
 
 NAN = math.nan
 

@@ -9,9 +9,9 @@ import pytest
 
 import promptopt
 from promptopt.core import Belief, Duel, Preference, Prompt
+from promptopt.record.story import Story
 from promptopt.report.duels import Contest, agreement, annotators, changes_of_hands, contests, leads, records
 from promptopt.report.run import run_page
-from promptopt.report.show import Story
 
 A, B, C = "prompt a", "prompt b", "prompt c"
 

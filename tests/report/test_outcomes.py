@@ -15,9 +15,9 @@ from run_parts import CLIMB, toy_data
 
 import promptopt
 from promptopt.core import Example
+from promptopt.record.story import Story
 from promptopt.report.outcomes import Outcome, changed_first, examples_of, is_image, outcomes, thumbnail
 from promptopt.report.recipe import recipe_of
-from promptopt.report.show import Story
 
 
 def toy(folder: Path, **changes: Any) -> promptopt.Result:

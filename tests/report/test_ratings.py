@@ -11,10 +11,11 @@ import pytest
 
 import promptopt
 from promptopt.core import Coverage, Rating
-from promptopt.record.ledger import Ledger
 from promptopt.record.answers import Rated
-from promptopt.report.ratings import changes, improvements, lineage, rated
-from promptopt.report.show import Story
+from promptopt.record.ledger import Ledger
+from promptopt.record.story import Story
+from promptopt.report.ratings import improvements, lineage, rated
+from promptopt.text import changes
 
 
 def written(folder: Path, events: list[dict[str, Any]], **manifest: Any) -> Story:

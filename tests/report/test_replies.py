@@ -13,14 +13,14 @@ from run_parts import CLIMB
 
 import promptopt
 from promptopt.core import Coverage
+from promptopt.record.story import Story
+from promptopt.record.verdict import Verdict
 from promptopt.report import report
 from promptopt.report.html import html
 from promptopt.report.outcomes import outcomes
 from promptopt.report.page import Code, Facts, Page, Replies
 from promptopt.report.run import judgement, run_page
 from promptopt.report.told import covered
-from promptopt.report.show import Story
-from promptopt.record.verdict import Verdict
 
 pytest.importorskip("jinja2")
 pytest.importorskip("tomli_w")

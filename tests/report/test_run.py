@@ -11,12 +11,12 @@ from run_parts import CLIMB, ToyTarget
 
 import promptopt
 from promptopt.api import prepare
-from promptopt.run.manifest import freeze
+from promptopt.record.freeze import freeze
+from promptopt.record.story import Story
 from promptopt.report.html import html
 from promptopt.report.page import Headline, Page
 from promptopt.report.recipe import recipe_of, toml
 from promptopt.report.run import run_page
-from promptopt.report.show import Story
 
 pytest.importorskip("jinja2")
 pytest.importorskip("tomli_w")

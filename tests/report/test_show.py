@@ -15,10 +15,11 @@ from run_parts import CLIMB
 import promptopt
 from promptopt.core import Coverage, Rating
 from promptopt.errors import UserError
-from promptopt.record.ledger import Ledger, read
 from promptopt.optimizers import RandomSearch
-from promptopt.optimizers.pools import ListPool
-from promptopt.report.show import Story, best_so_far, plain, plot, score, show, show_cases
+from promptopt.optimizers.pools.listed import ListPool
+from promptopt.record.ledger import Ledger, read
+from promptopt.record.story import Story, best_so_far
+from promptopt.report.show import plain, plot, score, show, show_cases
 from promptopt.report.terminal import changes, print_changes, print_prompt
 
 NASTY = [

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from run_parts import Counting, Judge, Words, Writer, chance, judge_model, run
 
-from promptopt.run.budget import Budget, Meter
 from promptopt.core import Completion, Example, Message, Prompt, Rate, Rating, Reply, Usage
 from promptopt.errors import BudgetExhausted, UserError
 from promptopt.fanout import fan_out
-from promptopt.record.ledger import Ledger
-from promptopt.run.loop import Run
 from promptopt.models import wrappers as stack
 from promptopt.optimizers import HillClimb
 from promptopt.optimizers.proposers.chat import ChatProposer
+from promptopt.record.ledger import Ledger
+from promptopt.run.budget import Budget, Meter
+from promptopt.run.loop import Run
 from promptopt.scorers import FunctionScorer, MetricScorer
 from promptopt.scorers.judge.rating import JudgeRating
 from promptopt.targets.chat import ChatTarget

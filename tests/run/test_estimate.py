@@ -9,10 +9,10 @@ import pytest
 
 from promptopt.api import execute, prepare
 from promptopt.core import Completion, Dataset, Duel, Example, Message, Preference, Prompt, Rate, Setup, Usage
-from promptopt.run.estimate import Estimate, estimate
 from promptopt.optimizers.hill_climb import HillClimb
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.proposers.chat import ChatProposer
+from promptopt.run.estimate import Estimate, estimate
 from promptopt.testing import ScriptedModel
 
 IN, OUT = 2e-6, 10e-6  # dollars a token

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from run_parts import CLIMB, Counting, Judge, Words, Writer, judge_model, lines, quality, run
 
-from promptopt.run.budget import Budget
-from promptopt.recipe.build import build
 from promptopt.core import Duel, Message, Preference, Prompt, Rate, Rating
 from promptopt.errors import PromptoptError, ReplayMismatch, UserError
-from promptopt.record.ledger import Ledger, read
-from promptopt.run.loop import IDLE_BATCHES, Progress, Run, check_match
 from promptopt.optimizers import HillClimb
 from promptopt.optimizers.proposers.chat import ChatProposer
+from promptopt.recipe.build import build
+from promptopt.record.ledger import Ledger, read
+from promptopt.run.budget import Budget
+from promptopt.run.loop import IDLE_BATCHES, Run, check_match
+from promptopt.run.recorder import Progress
 from promptopt.scorers import BradleyTerry, FunctionScorer, WinRate
 from promptopt.testing import ScriptedModel
 

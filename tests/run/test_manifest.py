@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from run_parts import CLIMB, ToyTarget, Words, quality
 
 import promptopt
-from promptopt.run.budget import Budget
 from promptopt.errors import UserError
-from promptopt.run.manifest import OBJECT, freeze, thaw
+from promptopt.record.freeze import OBJECT, freeze, thaw
+from promptopt.run.budget import Budget
 
 
 def start_event(folder: Path, **changes: Any) -> dict[str, Any]:

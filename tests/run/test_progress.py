@@ -14,12 +14,12 @@ from rich.console import Console
 from run_parts import CLIMB
 
 import promptopt
-from promptopt.run import progress
-from promptopt.run.budget import Budget, Costs
 from promptopt.core import Prompt, Rating
 from promptopt.loading import say
-from promptopt.run.loop import Progress
+from promptopt.run import progress
+from promptopt.run.budget import Budget, Costs
 from promptopt.run.progress import asks_people, live, watching
+from promptopt.run.recorder import Progress
 
 NASTY = ["[bold]loud[/bold] {}", "[/] {} [link=http://x]y[/link]", "smile :smile: {}", "日本語 😀 {}"]
 NOW = Progress(Prompt("a {}"), Rating(0.5), Costs(questions=7, seconds=3.0), Budget(questions=20), ())

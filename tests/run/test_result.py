@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from promptopt.run.budget import Costs
 from promptopt.core import Duel, Preference, Prompt, Rate, Rating
 from promptopt.errors import MissingExtra
-from promptopt.run.loop import Step
-from promptopt.run.result import Candidate, Result
 from promptopt.record.verdict import Verdict
+from promptopt.run.budget import Costs
+from promptopt.run.recorder import Step
+from promptopt.run.result import Candidate, Result
 
 BEST = 'be "clear" \n\u2028 [bold] 😀'
 RATED = Prompt(BEST, {"parents": ["start", "other"], "step": "0.1"})

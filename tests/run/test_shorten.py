@@ -12,8 +12,8 @@ from promptopt.api import optimize, resume
 from promptopt.core import Prompt, Rate, Rating
 from promptopt.errors import UserError
 from promptopt.optimizers.bayes import Bayes
+from promptopt.record.story import Story
 from promptopt.run.shorten import questions, shorten, shorter
-from promptopt.report.show import Story
 
 
 def prompted(*start: str, problem: Any = lambda prompt: None) -> Any:

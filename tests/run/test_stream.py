@@ -14,7 +14,7 @@ import pytest
 from promptopt import optimize, resume
 from promptopt.core import Belief, Duel, Preference, Prompt, Setup
 from promptopt.errors import BudgetExhausted, ReplayMismatch
-from promptopt.report.show import Story
+from promptopt.record.story import Story
 
 START = [f"prompt {i}" for i in range(6)]
 

@@ -17,15 +17,15 @@ import promptopt
 from promptopt.api import execute
 from promptopt.core import Coverage, Dataset, Example, Message, Prompt, Rate, Rating, Reply
 from promptopt.errors import ModelError, NothingUsable, Rejected, Unanswered
-from promptopt.record.ledger import read
-from promptopt.run.loop import Run
 from promptopt.optimizers import RandomSearch
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
+from promptopt.record.ledger import read
+from promptopt.record.story import Story
+from promptopt.run.loop import Run
+from promptopt.run.usable import ENOUGH, Harvest, comparable, explain, usable
 from promptopt.scorers import FunctionScorer
-from promptopt.report.show import Story
 from promptopt.targets.chat import ChatTarget
 from promptopt.testing import ScriptedModel
-from promptopt.run.usable import ENOUGH, Harvest, comparable, explain, usable
 
 BAD = Rating(0.0, coverage=Coverage(8, 8, 8, {"refused": 8}))
 LOST = Rating(math.nan, coverage=Coverage(8, 0, 0, {"no output": 8}))

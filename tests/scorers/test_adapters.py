@@ -18,7 +18,7 @@ from promptopt.api import prepare
 from promptopt.core import Duel, Preference, Prompt, Rate, Rating, Winner
 from promptopt.errors import UserError
 from promptopt.optimizers.apohf import Apohf
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
 from promptopt.scorers import BradleyTerry, FunctionScorer, WinRate
 from promptopt.scorers.adapters import STANDARD, meet
 from promptopt.testing import FakeSetup

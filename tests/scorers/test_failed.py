@@ -9,7 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.core import Case, Coverage, Example, Failed, Mark, Metric, Missing, Picture, Prompt, Rate, Rating
+from promptopt.core import (
+    Case,
+    Coverage,
+    Example,
+    Failed,
+    FailedRule,
+    Mark,
+    Metric,
+    Missing,
+    Picture,
+    Prompt,
+    Rate,
+    Rating,
+)
 from promptopt.errors import UserError
 from promptopt.metrics.answers import MultipleChoice, Numeric
 from promptopt.metrics.classification import Accuracy, LogProbability, Margin
@@ -30,7 +43,6 @@ from promptopt.metrics.text import (
 from promptopt.registry import TABLE
 from promptopt.scorers import MetricScorer
 from promptopt.scorers.cases import LONGEST
-from promptopt.scorers.marking import FailedRule
 from promptopt.scorers.task_loss import TaskLoss
 from promptopt.targets.local_lm import Reasoned
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from promptopt.run.budget import Costs
 from promptopt.core import Coverage, Prompt, Rate, Rating
+from promptopt.run.budget import Costs
 from promptopt.sweep.pool import Job, _searched
 
 FAILED = Coverage(4, 4, 1, {"empty": 1})

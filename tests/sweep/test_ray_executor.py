@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from sweep_parts import recipe
 
-from promptopt.recipe.build import build
 from promptopt.core import Message, Prompt
 from promptopt.errors import ModelError, UserError
+from promptopt.recipe.build import build
 from promptopt.sweep import ray_executor, sweep
 from promptopt.sweep.ray_executor import RayModel, RayTarget, shard, split
 

@@ -26,6 +26,7 @@ from promptopt.errors import UserError
 from promptopt.report import report
 from promptopt.report.html import html
 from promptopt.report.page import Page
+from promptopt.sweep import sweep
 from promptopt.sweep.report import (
     Curve,
     Told,
@@ -40,7 +41,6 @@ from promptopt.sweep.report import (
     _verdict,
     sweep_page,
 )
-from promptopt.sweep import sweep
 from promptopt.sweep.table import Difference, Outcome, Row, SweepTable, score
 
 RECIPE: dict[str, Any] = {

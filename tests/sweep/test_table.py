@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from promptopt.sweep.table import RUN, SweepTable, holm, score, table
+from promptopt.stats import holm
+from promptopt.sweep.table import RUN, SweepTable, score, table
 
 SCORES = {  # setting: scores of seeds 0 to 3 on task a, then on task b
     0: [0.50, 0.52, 0.49, 0.51, 0.30, 0.31, 0.29, 0.30],

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from promptopt.run.budget import Budget
-from promptopt.recipe.build import call
 from promptopt.core import Completion, Example, Failed, Message, Missing, Prompt, Rate, Rating, Reply, Setup
 from promptopt.errors import BudgetExhausted, ModelError, Rejected, Unanswered, UnknownName, UserError
-from promptopt.record.ledger import Ledger
-from promptopt.run.loop import Run
 from promptopt.optimizers import RandomSearch
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
+from promptopt.recipe.build import call
+from promptopt.record.ledger import Ledger
+from promptopt.run.budget import Budget
+from promptopt.run.loop import Run
 from promptopt.targets.chat import ChatTarget
 from promptopt.testing import FakeSetup, ScriptedModel
 from promptopt.testing.contracts import TargetContract

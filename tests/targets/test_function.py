@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from promptopt.recipe.build import build
 from promptopt.core import Example, Prompt
 from promptopt.errors import UserError
+from promptopt.recipe.build import build
 from promptopt.targets.function import Function
 from promptopt.testing.contracts import TargetContract
 

@@ -22,19 +22,18 @@ import pytest
 from typer.testing import CliRunner
 
 import promptopt
-from promptopt.run.budget import Budget
 from promptopt.cli import app
-from promptopt.recipe.build import build
 from promptopt.core import Example, Failed, Missing, Picture, Prompt
 from promptopt.errors import ModelError, UnknownName, UserError
-from promptopt.record.ledger import Ledger
-from promptopt.run.loop import Run
 from promptopt.metrics.text import ExactMatch
 from promptopt.optimizers import RandomSearch
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
+from promptopt.recipe.build import build
+from promptopt.record.ledger import Ledger
+from promptopt.run.budget import Budget
+from promptopt.run.loop import Run
 from promptopt.scorers import MetricScorer
-from promptopt.targets.http import endpoint
-from promptopt.targets.http import Http
+from promptopt.targets.http import Http, endpoint
 from promptopt.targets.pictures import Pictures
 from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import TargetContract

@@ -16,11 +16,11 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from promptopt import optimize
-from promptopt.recipe.build import call
 from promptopt.core import Dataset, Example, Failed, Message, Missing, Picture, Prompt, Reply
 from promptopt.errors import ModelError, Rejected, Unanswered, UserError
 from promptopt.optimizers import RandomSearch
-from promptopt.optimizers.pools import ListPool
+from promptopt.optimizers.pools.listed import ListPool
+from promptopt.recipe.build import call
 from promptopt.targets.vlm import VlmClassifier, encode
 from promptopt.testing import FakeSetup, ScriptedModel
 from promptopt.testing.contracts import TargetContract

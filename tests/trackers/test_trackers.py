@@ -10,10 +10,10 @@ import pytest
 from run_parts import CLIMB
 
 import promptopt
-from promptopt.run.budget import Budget, Costs
 from promptopt.core import Belief, Prompt, Rating
 from promptopt.errors import UnknownName
-from promptopt.run.loop import Progress
+from promptopt.run.budget import Budget, Costs
+from promptopt.run.recorder import Progress
 from promptopt.trackers import tracking
 from promptopt.trackers.values import Pace, standing
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from promptopt.errors import UserError
+from promptopt.testing import FakeSetup
+from promptopt.vocabulary import Vocabulary, is_template, vocabulary
 from promptopt.vocabulary.phrases import Phrases
 from promptopt.vocabulary.units import Units
-from promptopt.vocabulary import Vocabulary, is_template, vocabulary
-from promptopt.testing import FakeSetup
 
 
 def clip(text: str) -> str | None:

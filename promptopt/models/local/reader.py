@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...core import Message
 from ...errors import ModelError, UserError, require
-from .weights import files_of, once
 from ..hosted.wire import clean
+from .weights import files_of, once
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,9 +18,9 @@ from typing import Any
 
 from ...core import ChatModel, Choice, Completion, Message, Reply, Usage
 from ...errors import UserError
-from ...record.ledger import call_key
 from ...store import Store, cache_folder
 from ..choices import chooser
+from ..keys import call_key
 
 __all__ = ["CachedModel", "clear", "info"]
 

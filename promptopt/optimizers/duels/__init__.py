@@ -12,10 +12,10 @@ import numpy as np
 
 from ...core import Begins, Belief, Duel, Embedder, Preference, Prompt, Setup
 from ...errors import UserError
-from .arms import Arms
-from .belief import Part, believe, likely_rivals
 from ..pools import Pool
 from ..proposers import Proposer, Scored
+from .arms import Arms
+from .belief import Part, believe, likely_rivals
 from .blas import alone
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class DuelSearch(ABC):
 
     @alone
     def belief(self) -> Belief:
-        """How sure it is of the incumbent, see :mod:`promptopt.optimizers.duels.belief`; the mean over several queries."""
+        """How sure it is of the incumbent, see :mod:`.belief`; the mean over several queries."""
         if not (fields := self._fields()):
             return Belief(1.0, 0)
         return Belief(float(np.mean([self._confidence(among) for among in fields])))

@@ -25,9 +25,9 @@ from .network import Learner, forward
 
 if TYPE_CHECKING:
     from ...core import Array
+    from . import Duels
     from .arms import Places
     from .belief import Part
-    from . import Duels
     from .network import Weights
 
 MEMBERS = 10

@@ -27,9 +27,9 @@ from scipy.special import expit
 
 if TYPE_CHECKING:
     from ...core import Array
+    from . import Duels
     from .arms import Arms, Places
     from .belief import Part
-    from . import Duels
 
 JITTER = 1e-9  # of the mean variance: prompts with equal embeddings are allowed
 NEWTON_STEPS, ENOUGH = 50, 1e-6

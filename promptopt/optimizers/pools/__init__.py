@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from ...core import Prompted
-from ...errors import UserError, require
-from ...vocabulary.phrases import PLACEHOLDER, SLOTS, read_slots
-from ...vocabulary import need_templates
+from ...exports import lazily
 
 if TYPE_CHECKING:
     import numpy as np
 
-FILLED = 2 / 3  # how likely a grammar's frame, noun and suffix are each there
-PATIENCE = 10_000  # a grammar is used up after so many repeats in a row
+    from .captions import Captions
+    from .distinct import Distinct
+    from .listed import FilePool, ListPool
+    from .responses import Replies, Responses
+    from .templates import Grammar, ImagenetTemplates
+    from .written import Paraphrases, Written
+
+__all__ = [
+    "Captions",
+    "Distinct",
+    "FilePool",
+    "Grammar",
+    "ImagenetTemplates",
+    "ListPool",
+    "Paraphrases",
+    "Pool",
+    "Replies",
+    "Responses",
+    "Written",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Captions": "captions",
+        "Distinct": "distinct",
+        "FilePool": "listed",
+        "Grammar": "templates",
+        "ImagenetTemplates": "templates",
+        "ListPool": "listed",
+        "Paraphrases": "written",
+        "Replies": "responses",
+        "Responses": "responses",
+        "Written": "written",
+    },
+)
 
 
 class Pool(Protocol):
@@ -27,134 +56,3 @@ class Pool(Protocol):
 
         All randomness comes from ``rng``, which belongs to the iterator as long as that is in use.
         """
-
-
-class ListPool:
-    """The prompts that it is given.
-
-    Args:
-        prompts: the prompts; equal ones count once.
-
-    Raises:
-        UserError: there are none.
-    """
-
-    def __init__(self, *, prompts: Sequence[str]) -> None:
-        self.prompts = list(dict.fromkeys(prompts))
-        if not self.prompts:
-            raise UserError("the pool of prompts is empty. List at least one prompt.")
-
-    def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
-        """See :class:`Pool`."""
-        return (self.prompts[i] for i in rng.permutation(len(self.prompts)))
-
-
-class FilePool(ListPool):
-    """The lines of a UTF-8 text file, one prompt per line; blank lines and white space around a prompt are dropped.
-
-    Args:
-        path: the file.
-
-    Raises:
-        UserError: the file is missing, is not UTF-8 or holds no prompt.
-    """
-
-    def __init__(self, *, path: str | Path) -> None:
-        try:
-            with Path(path).expanduser().open(encoding="utf-8") as file:
-                lines = [line.strip() for line in file if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read prompts from {str(path)!r}: {error}. Give a UTF-8 text file.") from None
-        if not lines:
-            raise UserError(f"{str(path)!r} holds no prompts. Write one prompt per line.")
-        super().__init__(prompts=lines)
-
-
-class ImagenetTemplates(ListPool):
-    """The 80 templates that CLIP's authors wrote for ImageNet, as open_clip ships them.
-
-    Raises:
-        MissingExtra: open_clip is not installed.
-    """
-
-    def __init__(self) -> None:
-        templates = require("open_clip", extra="clip").OPENAI_IMAGENET_TEMPLATES
-        super().__init__(prompts=[template("{}") for template in templates])
-
-    def check(self, run: Prompted, /) -> None:
-        """Whether the prompts are templates.
-
-        Raises:
-            UserError: they are texts.
-        """
-        need_templates(run, "the pool imagenet")
-
-
-class Grammar:
-    """Random templates ``frame + adjectives + noun + {} + suffix`` from lists of phrases.
-
-    Frame, noun and suffix are each there with probability 2/3, drawn uniformly from their lists. The number of
-    adjectives is uniform over 0 to ``adjectives``, and no adjective comes twice in a template. The pool counts as
-    used up after 10,000 repeats in a row, so the rarest templates of a large grammar may never come.
-
-    Args:
-        phrases: the lists ``frames``, ``adjectives``, ``nouns`` and ``suffixes``, or a TOML file that holds them; a
-            list that is left out is empty. None means the lists that come with the embedded CLIP.
-        exclude: drop every phrase that contains one of these words, for a pool that lacks the words to be found.
-        adjectives: the most adjectives in a template.
-
-    Raises:
-        UserError: the lists cannot be read, have other names, are all empty or hold a brace, or ``adjectives`` is
-            negative.
-    """
-
-    def __init__(
-        self,
-        *,
-        phrases: str | Path | Mapping[str, Sequence[str]] | None = None,
-        exclude: Sequence[str] = (),
-        adjectives: int = 2,
-    ) -> None:
-        if adjectives < 0:
-            raise UserError(f"adjectives is {adjectives}, but must be at least 0.")
-        slots = read_slots(phrases)
-        if wrong := [phrase for slot in SLOTS for phrase in slots[slot] if re.search("[{}]", phrase)]:
-            raise UserError(f"the phrase {wrong[0]!r} holds a brace, but the grammar itself places the {PLACEHOLDER}.")
-        barred = set(exclude)
-        self.phrases = {slot: [p for p in slots[slot] if not barred.intersection(p.split())] for slot in SLOTS}
-        self.adjectives = min(adjectives, len(self.phrases["adjectives"]))
-        if not any(self.phrases.values()):
-            raise UserError("the grammar has no phrases left. Give some, or exclude less.")
-
-    def check(self, run: Prompted, /) -> None:
-        """Whether the prompts are templates.
-
-        Raises:
-            UserError: they are texts.
-        """
-        need_templates(run, "the pool grammar")
-
-    def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
-        """See :class:`Pool`."""
-        seen: set[str] = set()
-        repeats = 0
-        while repeats < PATIENCE:
-            template = self._template(rng)
-            if template in seen:
-                repeats += 1
-                continue
-            repeats = 0
-            seen.add(template)
-            yield template
-
-    def _template(self, rng: np.random.Generator) -> str:
-        frame, noun, suffix = (self._phrase(slot, rng) for slot in ("frames", "nouns", "suffixes"))
-        some = self.phrases["adjectives"]
-        count = rng.integers(self.adjectives + 1)
-        adjectives = [some[i] for i in rng.choice(len(some), count, replace=False)] if count else []
-        joined = " ".join(" ".join([frame, *adjectives, noun, PLACEHOLDER, suffix]).split())
-        return re.sub(r" (?=[,.;:!?])", "", joined)
-
-    def _phrase(self, slot: str, rng: np.random.Generator) -> str:
-        some = self.phrases[slot]
-        return some[rng.integers(len(some))] if rng.random() < FILLED and some else ""

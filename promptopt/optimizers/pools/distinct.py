@@ -10,8 +10,8 @@ import numpy as np
 from ...core import Begins, Embedder, Prompted, Setup
 from ...embedders.ngrams import Ngrams
 from ...errors import UserError
-from . import Pool
 from ...vocabulary import check
+from . import Pool
 
 if TYPE_CHECKING:
     from ...core import Array

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ...core import ChatModel, Message, Prompt, Reply, Setup
 from ...errors import UnknownName, UserError
-from ...vocabulary import is_template
+from ...vocabulary import PLACEHOLDER_RULE, is_template
 from . import Scored
 from .parse import parse_prompts
 
@@ -31,7 +31,6 @@ CUT = (
     "Replies of the proposer were cut at max_tokens; of these only the whole entries of a list were read. Raise "
     "max_tokens of the proposer's model, or lower per_call."
 )
-PLACEHOLDER_RULE = "In a template, {} stands for the name of a class. Keep {} exactly once in each, as it is."
 
 
 class ChatProposer:

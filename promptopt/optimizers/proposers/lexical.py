@@ -12,8 +12,8 @@ import numpy as np
 
 from ...core import Prompt, Prompted, Setup
 from ...errors import UserError
-from ...vocabulary.units import Keep
 from ...vocabulary import is_template, vocabulary
+from ...vocabulary.units import Keep
 from . import Scored
 
 T = TypeVar("T")

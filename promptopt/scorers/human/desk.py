@@ -16,7 +16,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ...core import Duel, Preference, Winner
-from .opinions import Opinion, fleiss_kappa, opinions_of, together
+from ...stats import fleiss_kappa
+from .opinions import Opinion, opinions_of, together
 from .view import View
 
 __all__ = ["Choice", "Desk", "Shown", "Standing"]

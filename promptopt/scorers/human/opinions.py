@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from ...core import Preference, Winner
 
-__all__ = ["Opinion", "fleiss_kappa", "opinions_of", "together"]
+__all__ = ["Opinion", "opinions_of", "together"]
 
 
 @dataclass(frozen=True)
@@ -48,20 +45,3 @@ def opinions_of(answer: Preference) -> dict[str, Opinion]:
         name: Opinion(winner, details.get("swapped", {}).get(name, False), details.get("seconds", {}).get(name))
         for name, winner in details.get("by", {}).items()
     }
-
-
-def fleiss_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
-    """Agreement beyond chance of two opinions each on several things, at most 1 [Fleiss1971].
-
-    Chance is what the pooled shares of the answers would give, so it does not matter who said which.
-
-    Returns:
-        None without pairs, or where everybody always says the same.
-    """
-    if not pairs:
-        return None
-    shares = np.array([*Counter(word for pair in pairs for word in pair).values()]) / (2 * len(pairs))
-    chance = float((shares**2).sum())
-    if chance == 1.0:
-        return None
-    return (sum(one == other for one, other in pairs) / len(pairs) - chance) / (1 - chance)

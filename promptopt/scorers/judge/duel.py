@@ -17,6 +17,7 @@ from ...core import (
     Duel,
     Example,
     Failed,
+    FailedRule,
     Message,
     Missing,
     Preference,
@@ -44,7 +45,6 @@ from . import (
     check_numbers,
 )
 from .sheet import QUOTING, is_picture, listed, sheet
-from ..marking import FailedRule
 
 __all__ = ["JudgeDuel"]
 

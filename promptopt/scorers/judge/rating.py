@@ -6,13 +6,26 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...core import ChatModel, Choice, Completion, Example, Mark, Message, Metric, Rate, Rating, Reply, Setup, Target
+from ...core import (
+    ChatModel,
+    Choice,
+    Completion,
+    Example,
+    FailedRule,
+    Mark,
+    Message,
+    Metric,
+    Rate,
+    Rating,
+    Reply,
+    Setup,
+    Target,
+)
 from ...errors import UserError
 from ...fanout import fan_out
+from ..metric import MetricScorer
 from . import CRITERIA, Judge, JudgeReport, Read, Unsaid, check_numbers
 from .sheet import QUOTING, listed, sheet
-from ..marking import FailedRule
-from ..metric import MetricScorer
 
 __all__ = ["JudgeRating"]
 

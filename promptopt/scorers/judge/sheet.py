@@ -7,9 +7,7 @@ quotation.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any, Literal
 
 from ...core import Message, Picture
 from ...errors import UserError, require
+from ...text import as_text, quotation_mark, quote
 
 __all__ = ["QUOTING", "Sheet", "is_picture", "sheet"]
 
@@ -72,7 +71,7 @@ def sheet(given: Mapping[str, Any], made: Mapping[str, Any]) -> Sheet:
     """
     shown = [*parts(given, trusted=True), *parts(made, trusted=False)]
     texts = [part for _, part in shown if isinstance(part, str)]
-    mark = hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    mark = quotation_mark(texts)
     pictures: list[Picture] = []
     lines = [f"The mark is {mark}."]
     for title, part in shown:
@@ -80,7 +79,7 @@ def sheet(given: Mapping[str, Any], made: Mapping[str, Any]) -> Sheet:
             pictures.append(part)
             lines.append(f"{title}: picture {len(pictures)}")
         else:
-            lines.append(f"{title}:\n[begin {mark}]\n{part}\n[end {mark}]")
+            lines.append(quote(title, part, mark=mark))
     return Sheet("\n\n".join(lines), tuple(pictures))
 
 
@@ -97,7 +96,7 @@ def parts(titled: Mapping[str, Any], *, trusted: bool) -> Iterator[tuple[str, st
         elif is_picture(value) or (trusted and _names_picture(value)):
             yield title, value if isinstance(value, Picture) else _encoded(value, title)
         else:
-            yield title, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            yield title, as_text(value)
 
 
 def _names_picture(value: Any) -> bool:

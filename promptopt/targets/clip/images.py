@@ -26,8 +26,8 @@ from ...core import Example
 from ...errors import BrokenFile
 from ...loading import say
 from ...store import Store
-from ..oom_backoff import in_batches
 from ..images import image_bytes, open_image
+from ..oom_backoff import in_batches
 from ..views import View
 
 Features = NDArray[np.float32]

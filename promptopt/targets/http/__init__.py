@@ -13,9 +13,9 @@ from urllib.parse import quote
 from ...core import ChatModel, Example, Failed, Message, Missing, Prompt, Reply, Setup
 from ...errors import Unanswered, UserError
 from ...fanout import fan_out
-from .endpoint import Endpoint
 from ..placeholders import fill, names, values
 from ..replies import LOST
+from .endpoint import Endpoint
 
 UNREADABLE, EMPTY = "no output in the answer", "empty"
 

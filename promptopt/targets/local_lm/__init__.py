@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .documents import Head, Pages, Tail
     from .generate import Job, Outcome, Writer
     from .gradient import Page, Step, Terms
-    from .memory import Memory
     from .kv_cache import Body
-    from .documents import Head, Pages, Tail
+    from .memory import Memory
 
 __all__ = ["LocalLM", "Reasoned"]
 

@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 
 from ...core import Example
 from ...errors import ModelError, UserError
-from ...models.local.reader import Reader
 from ...models.hosted.wire import clean
+from ...models.local.reader import Reader
 from ..placeholders import fill, names, text_of, values
 
 __all__ = ["Head", "Pages", "Tail"]

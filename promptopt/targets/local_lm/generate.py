@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .loss import Read, agreeing, means
-from .kv_cache import Body, Rows, common
-from .stop import Stop, Written
 from .documents import Head, Ids, Pages, Tail
+from .kv_cache import Body, Rows, common
+from .loss import Read, agreeing, means
+from .stop import Stop, Written
 
 __all__ = ["Job", "Outcome", "Settings", "Writer", "prompt_losses"]
 

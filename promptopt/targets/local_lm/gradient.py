@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .loss import Read
-from .kv_cache import Body, Rows, padded
 from .documents import Ids
+from .kv_cache import Body, Rows, padded
+from .loss import Read
 
 __all__ = ["Page", "Step", "Terms", "steps"]
 

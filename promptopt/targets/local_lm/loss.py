@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .kv_cache import Body
 from .documents import Ids
+from .kv_cache import Body
 
 __all__ = ["Read", "agreeing", "means"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from .stop import Written
 from .documents import Ids
+from .stop import Written
 
 __all__ = ["Memory"]
 

@@ -10,8 +10,8 @@ import pytest
 
 from promptopt.errors import UnknownName, UserError
 from promptopt.models.anthropic import Anthropic
-from promptopt.models.openai import OpenAI
 from promptopt.models.hosted.prices import Price, price_file, price_for, price_from
+from promptopt.models.openai import OpenAI
 
 TABLE = '["openai:gpt-x"]\ninput = 0.25\noutput = 2\n\n["anthropic:c"]\ninput = 3.0\noutput = 15.0\n'
 

@@ -22,8 +22,8 @@ from promptopt.models.hosted import wire as wire_module
 from promptopt.models.wrappers.cache import CachedModel
 from promptopt.report.show import show
 
-from .openai_server import HANG, RESET, SOON, Answer, Request, Server, events, failure, serving
-from .wires import CHAT_STREAM, KEY, PICTURE, WIRES, Wire, chat_chunk, chat_usage
+from ..openai_server import HANG, RESET, SOON, Answer, Request, Server, events, failure, serving
+from ..wires import CHAT_STREAM, KEY, PICTURE, WIRES, Wire, chat_chunk, chat_usage
 
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]
 STREAMS = [wire for wire in WIRES if wire.cut]

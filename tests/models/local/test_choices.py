@@ -25,8 +25,8 @@ from promptopt.models.wrappers import wrap
 from promptopt.targets.local_lm import LocalLM
 from promptopt.testing import ScriptedModel
 
+from ..tiny_lm import CONTEXT, save_llama
 from .test_local import folder, saved, seeing, user  # noqa: F401
-from .tiny_lm import CONTEXT, save_llama
 
 OPTIONS = ["a", "very poor", "very good", "x", "excellent"]
 TALK = [Message("system", "judge this"), Message("user", "some output")]

@@ -37,7 +37,7 @@ from promptopt.models.wrappers import wrap
 from promptopt.targets.vlm import VlmClassifier
 from promptopt.testing import FakeSetup
 
-from .tiny_lm import CONTEXT, save_llama, save_llava
+from ..tiny_lm import CONTEXT, save_llama, save_llava
 
 TEXTS = ["Hello", "What is this? " * 4, "x", "Name three colours.", "", "{}", "a\tb", "Repeat: " + "ab" * 40]
 SERVER = [name for name in ("fastapi", "uvicorn", "accelerate") if importlib.util.find_spec(name) is None]

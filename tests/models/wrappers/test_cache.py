@@ -10,12 +10,12 @@ import pytest
 
 from promptopt.core import Message, Picture, Reply, Usage
 from promptopt.errors import ModelError, UserError
+from promptopt.models.openai import OpenAI
 from promptopt.models.wrappers import cache
 from promptopt.models.wrappers.cache import CachedModel
-from promptopt.models.openai import OpenAI
 from promptopt.testing import ScriptedModel
 
-from .openai_server import completion, serving
+from ..openai_server import completion, serving
 
 KEY = "sk-planted-0123456789abcdef"
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]

@@ -16,11 +16,11 @@ import pytest
 from promptopt.core import Completion, Message, Reply, Usage
 from promptopt.errors import ModelError, UserError
 from promptopt.fanout import fan_out
-from promptopt.models.wrappers.limit import LimitedModel, Pace, Start, throttled
 from promptopt.models.openai import OpenAI
+from promptopt.models.wrappers.limit import LimitedModel, Pace, Start, throttled
 from promptopt.testing import ScriptedModel
 
-from .openai_server import SOON, completion, failure, serving
+from ..openai_server import SOON, completion, failure, serving
 
 HELLO = [Message("user", "Hello")]
 

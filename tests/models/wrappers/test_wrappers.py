@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from promptopt.core import Message
+from promptopt.models.wrappers import wrap
 from promptopt.models.wrappers.cache import CachedModel
 from promptopt.models.wrappers.limit import LimitedModel
-from promptopt.models.wrappers import wrap
 from promptopt.testing import ScriptedModel
 
 HELLO = [Message("user", "Hello")]

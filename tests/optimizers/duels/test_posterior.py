@@ -10,12 +10,12 @@ from scipy.optimize import minimize
 
 from promptopt.core import Prompt
 from promptopt.optimizers.apohf import Network, Tangent
-from promptopt.optimizers.duels.arms import Arms
 from promptopt.optimizers.duels import Duels
+from promptopt.optimizers.duels.arms import Arms
 from promptopt.optimizers.duels.network import draw, gradients
 from promptopt.optimizers.duels.posterior import Embedded, GaussianProcess, Posterior, information, kernels, laplace
 
-from .duel_problems import Table, rows
+from ..duel_problems import Table, rows
 
 
 def duels(n: int, t: int, *, seed: int = 0) -> Duels:

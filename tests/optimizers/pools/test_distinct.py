@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from promptopt.recipe.build import build
 from promptopt.embedders.function import FunctionEmbedder
 from promptopt.errors import UserError
 from promptopt.optimizers.pools.distinct import PATIENCE, Distinct
-from promptopt.optimizers.pools import Grammar, ListPool
+from promptopt.optimizers.pools.listed import ListPool
+from promptopt.optimizers.pools.templates import Grammar
+from promptopt.recipe.build import build
 from promptopt.testing import FakeSetup
 
 

@@ -14,7 +14,8 @@ import pytest
 from promptopt.errors import UserError
 from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
 from promptopt.optimizers.pools.distinct import Distinct
-from promptopt.optimizers.pools import FilePool, Grammar, ImagenetTemplates, ListPool
+from promptopt.optimizers.pools.listed import FilePool, ListPool
+from promptopt.optimizers.pools.templates import Grammar, ImagenetTemplates
 from promptopt.testing import FakeSetup
 
 PHRASES = {

@@ -15,16 +15,16 @@ import promptopt
 from promptopt.core import Belief, Prompt, Reply
 from promptopt.errors import UserError
 from promptopt.optimizers.apohf import Apohf
-from promptopt.optimizers.pools.distinct import Distinct
 from promptopt.optimizers.double_ts import DoubleTS
 from promptopt.optimizers.duels import SHEET
 from promptopt.optimizers.linear_duel import LinearDuel
-from promptopt.optimizers.random_duel import RandomDuels
+from promptopt.optimizers.pools.distinct import Distinct
 from promptopt.optimizers.pools.responses import Replies, Responses
+from promptopt.optimizers.random_duel import RandomDuels
 from promptopt.scorers import BradleyTerry, FunctionScorer
 from promptopt.testing import FakeSetup, ScriptedModel
 
-from .duel_problems import rows
+from ..duel_problems import rows
 
 QUERIES = ("Why is the sky blue?", "Who wrote Emma?", "What is a sonnet?")
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from promptopt.optimizers.pools.quoting import as_text, quoted
 
 from promptopt.core import Begins, Example, Message, Reply
 from promptopt.errors import UserError
 from promptopt.optimizers.pools.asking import PATIENCE
-from promptopt.optimizers.pools.quoting import as_text, quoted
-from promptopt.optimizers.random_search import RandomSearch
 from promptopt.optimizers.pools.responses import Responses
 from promptopt.optimizers.pools.written import Paraphrases, Written
+from promptopt.optimizers.random_search import RandomSearch
 from promptopt.testing import FakeSetup, ScriptedModel
 
 EXAMPLES = [Example(str(i), f"word {i}", [f"answer {i}", f"other {i}"]) for i in range(12)]

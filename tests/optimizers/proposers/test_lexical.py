@@ -11,8 +11,8 @@ import pytest
 from promptopt.errors import UserError
 from promptopt.optimizers import HillClimb, LexicalProposer
 from promptopt.optimizers.proposers import Proposer, Scored
-from promptopt.vocabulary.units import Units
 from promptopt.testing import FakeSetup
+from promptopt.vocabulary.units import Units
 
 WORDS = [f"w{i}" for i in range(30)]
 GOOD = [Scored("{} w1 w2", 0.9), Scored("{} w1 w3", 0.8)]

@@ -10,8 +10,8 @@ import pytest
 
 from promptopt.core import Duel, Preference, Prompt
 from promptopt.scorers.human.desk import Desk
-from promptopt.scorers.human.opinions import fleiss_kappa
 from promptopt.scorers.human.view import View
+from promptopt.stats import fleiss_kappa
 
 
 class Clock:

@@ -21,10 +21,10 @@ import pytest
 from rich.console import Console
 
 import promptopt
-from promptopt.run.budget import Budget, Costs
 from promptopt.core import Belief, Duel, Example, Picture, Preference, Prompt, Streams
 from promptopt.errors import ModelError, UserError
-from promptopt.run.loop import Progress
+from promptopt.run.budget import Budget, Costs
+from promptopt.run.recorder import Progress
 from promptopt.scorers import WinRate
 from promptopt.scorers.human import SAME, Human
 from promptopt.scorers.human.desk import Desk
@@ -34,7 +34,7 @@ from promptopt.targets.function import Function
 from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import ScorerContract
 
-TESTS = Path(__file__).parent.parent
+TESTS = Path(__file__).parents[2]
 sys.path.insert(0, str(TESTS))
 
 from human_parts import RED, Rounds, speaks  # noqa: E402

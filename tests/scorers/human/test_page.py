@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-TESTS = Path(__file__).parent.parent
+TESTS = Path(__file__).parents[2]
 sys.path.insert(0, str(TESTS))
 
 from human_parts import RED, TOKEN, Client, Served, free_port, paints, served, speaks, until_open  # noqa: E402

@@ -20,17 +20,17 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from promptopt.recipe.build import build
 from promptopt.core import BatchTarget, Coverage, Example, Prompt, Rate
 from promptopt.errors import UnknownName, UserError
 from promptopt.metrics.classification import Accuracy, LogProbability
+from promptopt.recipe.build import build
 from promptopt.scorers import MetricScorer
 from promptopt.targets import clip
-from promptopt.targets.clip import models as clip_models
 from promptopt.targets.clip import Clip
+from promptopt.targets.clip import models as clip_models
 from promptopt.testing.contracts import TargetContract
 
-from .conftest import CONTEXT, save, shaken
+from ..conftest import CONTEXT, save, shaken
 
 CLASSES = ("dog", "cat", "fire engine")
 TEMPLATES = ["a photo of a {}", "{} in the dark", "one {}, two"]

@@ -23,7 +23,7 @@ from promptopt.targets.clip import images as clip_images
 from promptopt.targets.clip.images import ImageFeatures
 from promptopt.targets.images import open_image
 
-from .conftest import shaken
+from ..conftest import shaken
 
 N = 7
 

@@ -21,12 +21,12 @@ from safetensors.torch import save_file
 from promptopt.embedders.clip_text import ClipText
 from promptopt.errors import UnknownName, UserError
 from promptopt.loading import heard, without_downloads
-from promptopt.targets.clip import models as clip_models
 from promptopt.targets.clip import Clip
+from promptopt.targets.clip import models as clip_models
 from promptopt.targets.clip.images import _space
 from promptopt.testing import FakeSetup
 
-from .conftest import save, shaken
+from ..conftest import save, shaken
 
 PAIRS = open_clip.list_pretrained()
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from promptopt.targets.clip.text import Beginnings, TextEncoder, in_batches
 
-from .conftest import CONTEXT, TEXT, VISION, shaken
+from ..conftest import CONTEXT, TEXT, VISION, shaken
 
 TEXTS = [
     "a photo of a dog",

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from promptopt.core import Example, Prompt
+from promptopt.targets.local_lm import LocalLM, Reasoned
 from promptopt.targets.local_lm import generate as lm_generate
 from promptopt.targets.local_lm.loss import agreeing
-from promptopt.targets.local_lm import LocalLM, Reasoned
 
-from .tiny_lms import CONFIGS, EXAMPLES, FIVE, TOKENIZERS, saved
+from ..tiny_lms import CONFIGS, EXAMPLES, FIVE, TOKENIZERS, saved
 
 PROMPTS = [
     "Think step by step.",

@@ -17,7 +17,7 @@ from promptopt.core import Example, Prompt
 from promptopt.errors import UserError
 from promptopt.targets.local_lm import LocalLM
 
-from .tiny_lms import CONFIGS, EXAMPLES, FIVE, TOKENIZERS, saved
+from ..tiny_lms import CONFIGS, EXAMPLES, FIVE, TOKENIZERS, saved
 
 PROMPT = "Think step by step."
 WEIGHT = 0.2

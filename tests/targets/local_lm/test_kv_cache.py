@@ -24,7 +24,7 @@ from transformers import (
 from promptopt.errors import UserError
 from promptopt.targets.local_lm.kv_cache import Body, Rows, common
 
-from .tiny_lms import CONFIGS, SIZES
+from ..tiny_lms import CONFIGS, SIZES
 
 TEXT = {**SIZES, "vocab_size": 50, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 PLAIN = {name: value for name, value in TEXT.items() if name != "head_dim"}

@@ -21,12 +21,12 @@ from promptopt.errors import ModelError, UnknownName, UserError
 from promptopt.metrics.text import ExactMatch
 from promptopt.models.local.reader import EMBEDDED
 from promptopt.scorers import MetricScorer
-from promptopt.targets.local_lm import generate as lm_generate
 from promptopt.targets.local_lm import LocalLM, Reasoned
+from promptopt.targets.local_lm import generate as lm_generate
 from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import TargetContract
 
-from .tiny_lms import CONTEXT, EXAMPLES, FIVE, TOKENIZERS, saved
+from ..tiny_lms import CONTEXT, EXAMPLES, FIVE, TOKENIZERS, saved
 
 PROMPT = "Think step by step."
 TEMPLATES = {

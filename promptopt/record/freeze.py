@@ -1,0 +1,67 @@
+"""Recipes as JSON values, and back: what of a run's arguments stands in its ledger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import PurePath
+from typing import Any
+
+from ..errors import UserError
+
+OBJECT, NUMBER = "python object", "python number"
+
+
+def freeze(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as JSON values; what is not one is named only. Arguments left out or None are left out."""
+    return {key: _freeze(value) for key, value in recipe.items() if value is not None}
+
+
+def thaw(frozen: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe that a manifest holds, with the objects that it can only name put in.
+
+    Raises:
+        UserError: an object is missing.
+    """
+    for key, value in frozen.items():
+        if key not in objects and (name := _object(value)):
+            raise UserError(
+                f"this run was started from Python with an object, {name}, in {key}. "
+                f"Resume it from Python: promptopt.resume(folder, {key}=...)."
+            )
+    return {**{key: _thaw(value) for key, value in frozen.items()}, **objects}
+
+
+def _freeze(value: Any) -> Any:
+    """JSON values as they are, a path as text, a budget as a table, a number that JSON lacks and an object by name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {key: limit for key, limit in asdict(value).items() if limit is not None}
+    if isinstance(value, Mapping):
+        return {key: _freeze(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_freeze(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {NUMBER: str(value)}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, PurePath):
+        return str(value)
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return {OBJECT: f"{kind.__module__}:{kind.__qualname__}"}
+
+
+def _thaw(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_thaw(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return float(value[NUMBER]) if [*value] == [NUMBER] else {key: _thaw(one) for key, one in value.items()}
+
+
+def _object(value: Any) -> str | None:
+    """The name of the first object in a frozen value."""
+    if isinstance(value, dict) and [*value] == [OBJECT]:
+        return str(value[OBJECT])
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((name for one in inside if (name := _object(one))), None)

@@ -1,0 +1,110 @@
+"""One run from its first question to its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from shlex import quote
+
+from ..core import Prompt, Rate, Rating, Setup
+from ..models.wrappers import wrap
+from ..record.ledger import Ledger, now
+from ..record.stages import TRANSFER
+from .finish import final_choice, measure, result_of
+from .loop import Run
+from .manifest import check_targets, manifest
+from .plan import Plan
+from .recorder import Watch
+from .result import Result
+from .taken_up import OLD_RULE, old_rule, resumed
+
+
+class Given:
+    """An optimizer that knows its prompt already and asks nothing."""
+
+    question = Rate
+
+    def __init__(self, text: str) -> None:
+        self._best = Prompt(text)
+
+    def begin(self, setup: Setup, /) -> None:
+        """There is nothing to begin."""
+
+    def ask(self) -> Sequence[Rate]:
+        """No questions."""
+        return ()
+
+    def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
+        """No answers."""
+
+    def best(self) -> Prompt:
+        """The prompt it was given."""
+        return self._best
+
+
+def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
+    """Search, choose, open the test split, write down what came of it.
+
+    Raises:
+        PromptoptError: what ends the run as failed, see :func:`promptopt.optimize`; its ledger says so, and keeps what
+            was paid for.
+    """
+    if ledger.past:
+        check_targets(ledger.past[0], plan)
+    run = Run(
+        plan.optimizer,
+        plan.scorer,
+        start=plan.start,
+        seed=plan.seed,
+        budget=plan.budget,
+        reserved=plan.reserved,
+        aftermath=plan.aftermath,
+        aftermath_roles=plan.aftermath_roles,
+        examples=len(plan.data.train) if plan.data else 0,
+        patience=plan.patience,
+        goal=plan.goal,
+        problem_with=plan.problem_with,
+        cache=plan.cache,
+        per_example=plan.per_example,
+        cases=plan.cases,
+        wrap=partial(wrap, cache=plan.reply_cache, most=plan.in_flight),
+        ledger=ledger,
+        watch=watch or (lambda progress: None),
+    )
+    ledger.append(resumed(plan) if ledger.past else manifest(plan))
+    if ledger.past and "failed" in old_rule(ledger):
+        run.notes.append(OLD_RULE)
+    try:
+        reason = run.search()
+        if reason not in ("interrupted", "stopped") and not run.harvest.any:
+            run.harvest.end()
+        best = run.optimizer.best()
+        verdict, transfers = None, {}
+        if reason not in ("interrupted", "stopped"):
+            try:
+                best = final_choice(plan, run, best)
+                verdict = measure(plan, run, best, plan.test)
+                transfers = {
+                    name: found
+                    for name, scorer in plan.transfer.items()
+                    if (found := measure(plan, run, best, scorer, stage=f"{TRANSFER}{name}"))
+                }
+            except KeyboardInterrupt:
+                reason = "interrupted"
+    except BaseException as error:
+        with suppress(OSError):  # a full disk holds no more lines
+            ledger.append({"event": "failed", "error": f"{type(error).__name__}: {error}", "time": now()})
+        if ledger.folder:
+            error.add_note(f"What was paid for is kept; go on with: promptopt resume {quote(str(ledger.folder))}")
+        raise
+    finally:
+        run.close()
+    result = result_of(plan, run, best, verdict, transfers, reason, ledger.folder)
+    belief = {"belief": asdict(result.belief)} if result.belief else {}
+    ledger.append({"event": "stop", "reason": reason, "best": result.best, **belief, "time": now()})
+    if ledger.folder:
+        for name, text in {"best.txt": result.best, "result.json": result.to_json()}.items():
+            (ledger.folder / name).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    return result

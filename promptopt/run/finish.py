@@ -1,0 +1,137 @@
+"""What comes after the search: the final choice, the verdict on held-out data, the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from ..core import HasBelief, Prompt, Rate, Rating, Scorer
+from ..errors import BudgetExhausted, NothingUsable
+from ..record.stages import TEST
+from ..record.verdict import Verdict, compare
+from .leaks import leaks
+from .loop import Run
+from .plan import Plan
+from .result import Candidate, Result
+from .shorten import shorten, shorter
+from .usable import comparable, explain
+
+
+def final_choice(plan: Plan, run: Run, best: Prompt) -> Prompt:
+    """The final answer: the best on the dev split where there is one, or an ensemble where that is better."""
+    scored = [prompt for prompt, rating in run.ratings.items() if rating.value == rating.value]
+    ranked = sorted(scored, key=lambda prompt: run.ratings[prompt].rank, reverse=True)
+    rating = run.ratings.get(best)
+    try:
+        if plan.dev is not None:
+            run.open(plan.dev, "dev")
+            candidates = list(dict.fromkeys([best, *ranked]))[: plan.finalists]
+            best, rating = _best_of(run, candidates, plan.dev, stage="dev")
+        if plan.ensemble > 1 and len(ranked) > 1:
+            together = Prompt("\n".join(p.text for p in ranked[: plan.ensemble]), {"step": "ensemble"})
+            together, rated = _best_of(run, [together], plan.dev or plan.scorer, stage="final")
+            if rating is None or rated.rank > rating.rank:
+                best, rating = together, rated
+        if plan.shortening and rating is not None and rating.value == rating.value:
+            best = _shorten(plan, run, best, rating)
+    except BudgetExhausted as error:
+        run.notes.append(f"The final choice was cut short: {error}.")
+    return best
+
+
+def _shorten(plan: Plan, run: Run, best: Prompt, rating: Rating) -> Prompt:
+    """Without the parts that do not pay, as rated on the dev split where there is one."""
+
+    def rate(prompts: Sequence[Prompt]) -> list[tuple[Prompt, Rating]]:
+        stage = "shorten" if plan.dev is None else "dev"
+        answers = run.answer([Rate(prompt) for prompt in prompts], plan.dev or plan.scorer, stage=stage)
+        rated = [(q.prompt, answer) for q, answer in answers if isinstance(q, Rate) and isinstance(answer, Rating)]
+        if plan.dev is None:
+            run.ratings.update(rated)
+        return rated
+
+    phrases = getattr(plan.optimizer, "vocabulary", ())
+    known = {} if plan.dev else dict(run.ratings)
+    within = 0.5 / len(plan.data.train) if plan.data and plan.views > 1 and not plan.dev else 0.0
+    found, _, whole = shorten(
+        best, rating, shorter=shorter(plan, phrases), rate=rate, most=plan.shortening, known=known, within=within
+    )
+    if found != best:
+        run.notes.append(f"Shortened from {best.text!r}: what was dropped did not pay.")
+    if not whole:
+        run.notes.append(f"Not every part of the answer was tried; {plan.shortening} questions were kept for it.")
+    return found
+
+
+def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, stage: str) -> tuple[Prompt, Rating]:
+    """The highest rated, and its rating; a tie goes to the earlier one."""
+    answers = run.answer([Rate(prompt) for prompt in prompts], scorer, stage=stage)
+    ratings = [answer for _, answer in answers if isinstance(answer, Rating)]
+    best = max(range(len(ratings)), key=lambda i: ratings[i].rank)
+    return prompts[best], ratings[best]
+
+
+def measure(
+    plan: Plan, run: Run, best: Prompt, scorer: Scorer[Rate, Rating] | None, *, stage: str = TEST
+) -> Verdict | None:
+    """The held-out comparison, taken from the ledger if it stands there.
+
+    Raises:
+        NothingUsable: there is nothing to compare. On another target, that is a note.
+    """
+    if scorer is None:
+        return None
+    start = plan.start[0]
+    run.open(scorer, "test")
+    try:
+        questions = [Rate(prompt, cases=True) for prompt in dict.fromkeys([start, best])]
+        answers = list(run.answer(questions, scorer, stage=stage))
+    except BudgetExhausted as error:
+        folder = run.ledger.folder
+        remedy = f" with: promptopt resume {quote(str(folder))} budget.…" if folder else ", and run it again."
+        run.notes.append(f"No verdict: {error}. Raise it{remedy}")
+        return None
+    for event in run.replay.verdicts:
+        if (event.get("stage", TEST), event["start_prompt"], event["best_prompt"]) == (stage, start.text, best.text):
+            return Verdict.from_json(event["verdict"])
+    ratings = [answer for _, answer in answers if isinstance(answer, Rating)]
+    if not comparable(ratings[0], ratings[-1]):
+        problem = f"no verdict ({stage}): not one output on held-out examples could be used: {explain(ratings)}."
+        if stage == TEST:
+            raise NothingUsable(problem)
+        run.notes.append(problem)
+        return None
+    verdict = compare(ratings[0], ratings[-1], rng=run.setup("test").rng())
+    compared = {"stage": stage, "start_prompt": start.text, "best_prompt": best.text}
+    run.ledger.append({"event": "verdict", **compared, "verdict": verdict.to_json()} | run.counted())
+    return verdict
+
+
+def result_of(
+    plan: Plan,
+    run: Run,
+    best: Prompt,
+    verdict: Verdict | None,
+    transfers: Mapping[str, Verdict],
+    reason: str,
+    folder: Path | None,
+) -> Result:
+    ranked = sorted(run.ratings.items(), key=lambda item: item[1].rank, reverse=True)
+    return Result(
+        best=best.text,
+        start=plan.start[0].text,
+        candidates=tuple(Candidate(prompt, rating) for prompt, rating in ranked),
+        verdict=verdict,
+        transfers=transfers,
+        belief=run.optimizer.belief() if isinstance(run.optimizer, HasBelief) else None,
+        stop_reason=reason,
+        costs=run.meter.costs,
+        counts=dict(run.counts),
+        notes=tuple(run.notes),
+        warnings=tuple(leaks(best.text, plan.data)) if plan.data else (),
+        seed=plan.seed,
+        run=folder,
+        steps=tuple(run.steps),
+    )

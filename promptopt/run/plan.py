@@ -1,0 +1,99 @@
+"""What a run is made of: its parts, built and checked before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core import Checks, Dataset, FailedRule, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from ..errors import UserError
+from ..scorers.metric import MetricScorer
+from .budget import Budget
+from .shorten import questions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's parts. ``scorer`` answers the search; ``dev`` and ``test`` rate on the other splits, where there are any,
+    and ``transfer`` with other targets on the test split.
+
+    ``recipe`` holds the arguments as they were given, ``models`` the chat models that were built for it.
+    """
+
+    start: tuple[Prompt, ...]
+    optimizer: Optimizer[Any, Any]
+    scorer: Scorer[Any, Any]
+    dev: Scorer[Rate, Rating] | None
+    test: Scorer[Rate, Rating] | None
+    transfer: Mapping[str, Scorer[Rate, Rating]]
+    target: Target | None
+    data: Dataset | None
+    budget: Budget
+    patience: int | None
+    goal: float | None
+    finalists: int
+    ensemble: int
+    shorten: int | None
+    seed: int
+    cache: bool
+    per_example: bool
+    cases: bool
+    failed: FailedRule
+    reply_cache: bool
+    in_flight: int
+    views: int
+    recipe: Mapping[str, Any]
+    models: Sequence[Any] = ()
+
+    @property
+    def reserved(self) -> int:
+        """Questions kept back for the final choice and for shortening the answer."""
+        return (self.finalists if self.dev else 0) + (1 if self.ensemble > 1 else 0) + self.shortening
+
+    @property
+    def shortening(self) -> int:
+        """Questions kept back for shortening the answer."""
+        return (
+            0
+            if self.scorer.question is not Rate and not self.dev
+            else questions(self.shorten, optimizer=self.optimizer, budget=self.budget.questions)
+        )
+
+    @property
+    def aftermath(self) -> float:
+        """What the verdict and the final choice cost, in ratings on the training split."""
+        if self.data is None or not self.data.train:
+            return 0.0
+        verdicts = bool(self.test) + len(self.transfer)
+        examples = 2 * len(self.data.test) * verdicts + self.finalists * len(self.data.dev) * bool(self.dev)
+        examples += ((self.ensemble > 1) + self.shortening) * len(self.data.dev or self.data.train)
+        return examples / len(self.data.train)
+
+    @property
+    def aftermath_roles(self) -> tuple[str, ...] | None:
+        """Whose calls are made again then: the target's alone where only the search has a judge; None for all."""
+        return ("target",) if isinstance(self.test, MetricScorer) else None
+
+    def problem_with(self, prompt: Prompt) -> str | None:
+        """Why the target cannot take a prompt, or None."""
+        return None if self.target is None else self.target.problem_with(prompt)
+
+    def check_keys(self) -> None:
+        """Raises UserError if a chat model of the recipe lacks the key that its first call will need."""
+        for model in self.models:
+            if hasattr(model, "check_key"):
+                model.check_key()
+
+    def check(self) -> None:
+        """Raises UserError if the parts do not go together."""
+        if isinstance(self.optimizer, Checks):
+            self.optimizer.check(self)
+        together = Prompt("\n".join([self.start[0].text] * 2))
+        if self.ensemble > 1 and (problem := self.problem_with(together)):
+            raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem.rstrip('.')}.")
+        if self.budget.questions is not None and self.budget.questions <= self.reserved:
+            raise UserError(
+                f"a budget of {self.budget.questions} questions leaves none for the search: the final choice takes "
+                f"{self.reserved}. Raise the budget, or lower finalists, ensemble and shorten."
+            )

@@ -1,0 +1,163 @@
+"""What a run gives to its parts: random streams, counters, and chat models that it pays for and writes down."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+from ..core import ChatModel, Choice, Chooses, Completion, Message, Prompt, Usage
+from ..errors import ModelError, Rejected, Unanswered
+from ..models.keys import call_key, choice_key
+from ..record.codec import encode_choice, encode_completion
+from ..record.replay import counts_as_scorers
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+T = TypeVar("T")
+STREAMS = {"optimizer": 0, "scorer": 1, "dev": 2, "test": 3}
+MOST_LOST = 10  # so many calls of one model in a row that fail, and it will answer nothing any more
+
+
+class RunSetup:
+    """What :class:`promptopt.core.Setup` promises, for one part of a run."""
+
+    def __init__(self, run: Recorder, part: str) -> None:
+        self._run = run
+        self._part = part
+
+    @property
+    def start(self) -> Sequence[Prompt]:
+        return self._run.start
+
+    def rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self._run.seed, spawn_key=(STREAMS[self._part], *key)))
+
+    def problem_with(self, prompt: Prompt) -> str | None:
+        return self._run.problem_with(prompt)
+
+    def model(self, model: ChatModel, *, role: str) -> ChatModel:
+        self.note_what_it_says(model)
+        return BilledModel(self._run.wrap(model), self._run, part=self._part, role=role)
+
+    def note_what_it_says(self, model: ChatModel) -> None:
+        """Note what the user should hear before the model's first call."""
+        for note in getattr(model, "notes", ()):
+            self.note(note)
+
+    def count(self, what: str, n: int = 1) -> None:
+        self._run.count(what, n, recorded=self._part != "optimizer")
+
+    def note(self, text: str) -> None:
+        if text not in self._run.notes:
+            self._run.notes.append(text)
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """A chat model that can say what a call would cost nothing: see :mod:`promptopt.models.wrappers.cache`."""
+
+    def recall(self, messages: Sequence[Message], /, **asked: Any) -> Completion | None: ...
+
+    def skip(self, messages: Sequence[Message], /, **asked: Any) -> None: ...
+
+
+class BilledModel:
+    """A chat model whose calls a run pays for, writes down and, when it resumes, does not make again.
+
+    One call that fails for good is for its caller to survive. The tenth in a row ends the run, since nothing will be
+    answered any more; calls that are rejected for what stands in them do so only until the model has answered one,
+    since the settings are at fault then, and not a prompt.
+    """
+
+    def __init__(self, model: ChatModel, run: Recorder, *, part: str, role: str) -> None:
+        self._model = model
+        self._run = run
+        self._tags: Mapping[str, str] = {"part": part, "role": role, "model": model.name}
+        self._lock = threading.Lock()
+        self._lost_in_a_row = 0
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+        return self._model.at_most(messages, n=n, schema=schema)
+
+    def complete(
+        self,
+        messages: Sequence[Message],
+        *,
+        n: int = 1,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Completion:
+        asked: dict[str, Any] = {"n": n, "temperature": temperature, "seed": seed, "schema": schema}
+        key = call_key(self.name, messages, **asked)
+        cache = self._model if isinstance(self._model, Recalls) else None
+        with self._lock:
+            recorded = self._run.replay.call(self._tags["part"], key)
+        if recorded is not None:
+            if cache:
+                cache.skip(messages, **asked)
+            return recorded
+        completion = cache.recall(messages, **asked) if cache else None
+        if completion is None:
+            self._run.meter.check_seconds()
+            with self._run.meter.hold(self._model.at_most(messages, n=n, schema=schema)) as bill:
+                completion = self._answered(lambda: self._model.complete(messages, **asked))
+                bill(completion.usage)
+        self._write(key, encode_completion(completion, self._run.ledger.folder), completion.usage)
+        return completion
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        key, model = choice_key(self.name, messages, options), self._model
+        assert isinstance(model, Chooses)
+        with self._lock:
+            recorded = self._run.replay.choice(self._tags["part"], key)
+        if recorded is not None:
+            return recorded
+        self._run.meter.check_seconds()
+        with self._run.meter.hold(model.at_most_to_choose(messages, options)) as bill:
+            choice = self._answered(lambda: model.choose(messages, options))
+            bill(choice.usage)
+        self._write(key, encode_choice(choice), choice.usage)
+        return choice
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        assert isinstance(self._model, Chooses)
+        return self._model.at_most_to_choose(messages, options)
+
+    def _answered(self, ask: Callable[[], T]) -> T:
+        """What the model says.
+
+        Raises:
+            Unanswered, Rejected: it says nothing to this.
+            ModelError: nor to anything else.
+        """
+        try:
+            said = ask()
+        except (Unanswered, Rejected) as error:
+            with self._lock:
+                self._lost_in_a_row += isinstance(error, Unanswered) or self._name not in self._run.heard
+                if self._lost_in_a_row < MOST_LOST:
+                    raise
+            raise ModelError(f"{error} ({MOST_LOST} calls in a row failed)") from None
+        self._lost_in_a_row = 0
+        return said
+
+    @property
+    def _name(self) -> tuple[str, str]:
+        return self._tags["role"], self._tags["model"]
+
+    def _write(self, key: str, given: Mapping[str, Any], usage: Usage) -> None:
+        if counts_as_scorers(self._tags, self._run.aftermath_roles):
+            with self._run.guard:
+                self._run.scorer_usage += usage
+        self._run.heard.add(self._name)
+        seconds = round(self._run.meter.seconds, 3)
+        self._run.ledger.append({"event": "call", **self._tags, "key": key, **given, "t": seconds})

@@ -1,0 +1,71 @@
+"""Taking up a run again: what may have changed since, and what it goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import UserError
+from ..record.freeze import freeze
+from ..record.ledger import FORMAT, Ledger, now
+from .plan import Plan
+
+OLD_RULE = "This run was begun by a version that left failed outputs out of the mean; it goes on that way."
+EXTENDS = ("budget", "patience", "goal", "verdict")  # what may differ when a run is taken up again
+
+
+def check_same(ledger: Ledger, plan: Plan, *, defaults: Mapping[str, Any]) -> None:
+    """Make sure that the folder holds a run with this recipe.
+
+    Args:
+        defaults: what the arguments that a recipe leaves out come to.
+
+    Raises:
+        UserError: its recipe is another one.
+    """
+    defaults = freeze(defaults)
+    then, now = (_compared(plan, {**defaults, **recipe}) for recipe in (in_force(ledger), freeze(plan.recipe)))
+    changed = sorted(key for key in {*then, *now} - {*EXTENDS} if then.get(key) != now.get(key))
+    if changed:
+        raise UserError(
+            f"{ledger.folder} holds a run with other {', '.join(changed)}. Give another folder, or take that run up "
+            f"with: promptopt resume {ledger.folder}"
+        )
+
+
+def _compared(plan: Plan, recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without the scorer's options that only say how people are asked, such as the port of a page."""
+    scorer, leave_out = recipe.get("scorer"), getattr(plan.scorer, "presentation", ())
+    if isinstance(scorer, str):
+        scorer = {"name": scorer}
+    if isinstance(scorer, dict):
+        scorer = {key: value for key, value in scorer.items() if key not in leave_out}
+    return {**recipe, "scorer": scorer}
+
+
+def in_force(ledger: Ledger) -> dict[str, Any]:
+    """The recipe in force: as the run was started, with what it was extended by since.
+
+    Raises:
+        UserError: the ledger does not begin as a run does.
+    """
+    first = ledger.past[0]
+    if first.get("format") != FORMAT:
+        raise UserError(f"{ledger.folder} holds no run that this version can take up; start a new one.")
+    extended = [event["extended"] for event in ledger.past if event["event"] == "resume"]
+    return {**first["recipe"], **(extended[-1] if extended else {})}
+
+
+def old_rule(ledger: Ledger) -> dict[str, Any]:
+    """What a run that began before failed outputs counted, or before there were views, goes on with: the rules and the
+    default search of then."""
+    first = ledger.past[0]
+    if "failed" in first:
+        return {} if "views" in first else {"views": 1}
+    return {"failed": "leave-out", "views": 1} | ({} if "optimizer" in first["recipe"] else {"optimizer": "hill-climb"})
+
+
+def resumed(plan: Plan) -> dict[str, Any]:
+    """The event that says that a run is taken up again, and with what."""
+    recipe = freeze(plan.recipe)
+    return {"event": "resume", "time": now(), "extended": {key: recipe[key] for key in EXTENDS if key in recipe}}

@@ -1,0 +1,66 @@
+"""Other people's text made safe to show: on a terminal, in a message to an LLM."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
+
+Change: TypeAlias = Literal["same", "new", "lost"]
+
+WORD = re.compile(r"\s*\S+|\s+$")
+BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"  # they turn a line's order around
+
+
+def plain(text: str) -> str:
+    """A text, with everything that does not show on a terminal written out, line breaks excepted."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def copyable(text: str) -> str:
+    """A prompt, with nothing written out but what a terminal would act upon: a copy of it is the prompt.
+
+    Tabs, spaces of all kinds, joined emoji and marks stay as they are, other than in :func:`plain`.
+    """
+    return "".join(repr(c)[1:-1] if _acts(c) else c for c in text)
+
+
+def _acts(c: str) -> bool:
+    if c in "\n\t":
+        return False
+    return c in BIDI or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")
+
+
+def changes(old: str, new: str) -> list[tuple[Change, str]]:
+    """A prompt in pieces: words that both have, new ones, and in their place those that were lost; white space kept."""
+    a, b = WORD.findall(old), WORD.findall(new)
+    matcher = difflib.SequenceMatcher(a=[w.strip() for w in a], b=[w.strip() for w in b], autojunk=False)
+    pieces: list[tuple[Change, str]] = []
+    for kind, i, j, k, m in matcher.get_opcodes():
+        if kind in ("replace", "delete") and (words := "".join(a[i:j]).strip()):
+            pieces.append(("lost", f" {words}" if k else f"{words} "))
+        if kind in ("replace", "insert"):
+            pieces.append(("new", "".join(b[k:m])))
+        if kind == "equal":
+            pieces.append(("same", "".join(b[k:m])))
+    return pieces
+
+
+def quotation_mark(texts: Iterable[str]) -> str:
+    """A mark to quote texts with: a hash of them all, so that none of them can hold it and end its own quotation."""
+    joined = "\0".join(texts)
+    return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def quote(title: str, text: str, *, mark: str) -> str:
+    """A titled text between marks, for a message to an LLM."""
+    return f"{title}:\n[begin {mark}]\n{text}\n[end {mark}]"
+
+
+def as_text(value: Any) -> str:
+    """An example's input or label as an LLM is shown it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
