@@ -71,6 +71,52 @@ def test_no_module_is_called_utils() -> None:
     assert not [path for path in files if path.stem.strip("_") in ("util", "utils", "helpers")]
 
 
+ROOMS = """
+    core errors exports stats text loading fanout store attachments registry vocabulary
+    models targets embedders metrics data record optimizers scorers run recipe api baselines
+    report trackers testing sweep cli __main__
+""".split()  # each may know those before it, and no other
+
+
+def room(name: str) -> str:
+    """The folder or file at the top of the package that a module stands in."""
+    return [*name.split("."), "__init__"][1]
+
+
+def test_every_room_has_a_place() -> None:
+    assert {room(name_of(path)) for path in MODULES} == {*ROOMS, "__init__"}
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p != PACKAGE / "__init__.py"], ids=name_of)
+def test_arrows_run_one_way(path: Path) -> None:
+    here = ROOMS.index(room(name_of(path)))
+    known = {room(name) for name, _ in imports(path) if name.startswith("promptopt.")}
+    assert not known - {*ROOMS[: here + 1]}
+
+
+def test_the_check_of_arrows_finds_a_wrong_one() -> None:
+    assert ROOMS.index("sweep") > ROOMS.index("report") > ROOMS.index("scorers") > ROOMS.index("record")
+    assert room("promptopt.scorers.human.desk") == "scorers"
+    assert "record" in {room(name) for name, _ in imports(PACKAGE / "run" / "recorder.py") if "promptopt." in name}
+
+
+def for_types(path: Path) -> set[str]:
+    """What a module imports for type checkers alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    alone = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    lines = {node.lineno for one in alone for node in ast.walk(one) if isinstance(node, ast.ImportFrom)}
+    return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.lineno in lines}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    names = {name_of(path): path for path in MODULES if path.name != "__init__.py"}
+    known = {name: {one for one, _ in imports(path) if one in names and one != name} for name, path in names.items()}
+    circles = [(one, other) for one in known for other in known[one] if one in known[other]]
+    allowed = [("promptopt.run.recorder", "promptopt.run.setup"), ("promptopt.run.setup", "promptopt.run.recorder")]
+    assert circles == allowed  # the second for type checkers alone
+    assert "from .recorder import Recorder" in for_types(PACKAGE / "run" / "setup.py")
+
+
 def test_core_imports_nothing_of_ours() -> None:
     assert not [name for name, _ in imports(PACKAGE / "core.py") if inside(name, "promptopt")]
 

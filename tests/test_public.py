@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import promptopt
+from promptopt.registry import TABLE, load
 
 SURFACE = {
     "promptopt": [
@@ -26,9 +27,86 @@ SURFACE = {
         "optimize",
         "resume",
     ],
-    "promptopt.optimizers": ["HillClimb", "LexicalProposer", "RandomSearch"],
+    "promptopt.optimizers": [
+        "Apohf",
+        "Bayes",
+        "ChatProposer",
+        "DoubleTS",
+        "Gcg",
+        "Greater",
+        "HillClimb",
+        "LexicalProposer",
+        "LinearDuel",
+        "PreferentialBO",
+        "Racing",
+        "RandomDuels",
+        "RandomSearch",
+    ],
+    "promptopt.optimizers.pools": [
+        "Captions",
+        "Distinct",
+        "FilePool",
+        "Grammar",
+        "ImagenetTemplates",
+        "ListPool",
+        "Paraphrases",
+        "Pool",
+        "Replies",
+        "Responses",
+        "Written",
+    ],
     "promptopt.optimizers.proposers": ["Looks", "Proposer", "Scored"],
-    "promptopt.scorers": ["BradleyTerry", "FunctionScorer", "Human", "MetricScorer", "WinRate"],
+    "promptopt.scorers": [
+        "BradleyTerry",
+        "FunctionScorer",
+        "Human",
+        "JudgeDuel",
+        "JudgeRating",
+        "MetricScorer",
+        "TaskLoss",
+        "WinRate",
+    ],
+    "promptopt.targets": [
+        "ChatTarget",
+        "Clip",
+        "Function",
+        "Http",
+        "LocalLM",
+        "Pictures",
+        "VlmClassifier",
+    ],
+    "promptopt.models": [
+        "Anthropic",
+        "DSPy",
+        "Local",
+        "OpenAI",
+    ],
+    "promptopt.embedders": [
+        "ClipText",
+        "FunctionEmbedder",
+        "Ngrams",
+        "Outputs",
+        "SentenceTransformer",
+    ],
+    "promptopt.metrics": [
+        "Accuracy",
+        "Code",
+        "Contains",
+        "ExactMatch",
+        "FunctionMetric",
+        "JsonSchema",
+        "LogProbability",
+        "Margin",
+        "Match",
+        "MultipleChoice",
+        "Numeric",
+        "Regex",
+        "SetF1",
+        "SetMatch",
+        "Similarity",
+        "TokenF1",
+        "instruction_induction",
+    ],
     "promptopt.testing": ["Call", "FakeSetup", "ScriptedModel"],
     "promptopt.testing.contracts": ["OptimizerContract", "ScorerContract", "TargetContract"],
 }
@@ -40,6 +118,28 @@ def test_the_surface_is_this(module: str) -> None:
     assert sorted(found.__all__) == SURFACE[module]
     for name in found.__all__:
         assert getattr(found, name).__doc__, f"{module}.{name} has no docstring"
+
+
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [
+        ("optimizers", "optimizers"),
+        ("proposers", "optimizers"),
+        ("pools", "optimizers.pools"),
+        ("scorers", "scorers"),
+        ("targets", "targets"),
+        ("models", "models"),
+        ("embedders", "embedders"),
+        ("metrics", "metrics"),
+    ],
+)
+def test_packages_export_what_the_table_of_parts_names(kind: str, package: str) -> None:
+    found = importlib.import_module(f"promptopt.{package}")
+    for path in TABLE[kind].values():
+        name = path.partition(":")[2]
+        assert name in found.__all__
+        assert getattr(found, name) is load(kind, path)
+        assert name in dir(found)
 
 
 def test_every_public_name_has_a_home() -> None:

@@ -1,3 +1,59 @@
-"""Metrics: one number per output of a target, higher is better. A module each; none is loaded before it is named."""
+"""Metrics: one number per output of a target, higher is better. None is loaded before it is named."""
 
-__all__ = ["answers", "classification", "code", "function", "sandbox", "schema", "similarity", "text"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..exports import lazily
+
+if TYPE_CHECKING:
+    from .answers import MultipleChoice, Numeric
+    from .classification import Accuracy, LogProbability, Margin
+    from .code import Code
+    from .function import FunctionMetric
+    from .schema import JsonSchema
+    from .similarity import Similarity
+    from .text import Contains, ExactMatch, Match, Regex, SetF1, SetMatch, TokenF1, instruction_induction
+
+__all__ = [
+    "Accuracy",
+    "Code",
+    "Contains",
+    "ExactMatch",
+    "FunctionMetric",
+    "JsonSchema",
+    "LogProbability",
+    "Margin",
+    "Match",
+    "MultipleChoice",
+    "Numeric",
+    "Regex",
+    "SetF1",
+    "SetMatch",
+    "Similarity",
+    "TokenF1",
+    "instruction_induction",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Accuracy": "classification",
+        "Code": "code",
+        "Contains": "text",
+        "ExactMatch": "text",
+        "FunctionMetric": "function",
+        "JsonSchema": "schema",
+        "LogProbability": "classification",
+        "Margin": "classification",
+        "Match": "text",
+        "MultipleChoice": "answers",
+        "Numeric": "answers",
+        "Regex": "text",
+        "SetF1": "text",
+        "SetMatch": "text",
+        "Similarity": "similarity",
+        "TokenF1": "text",
+        "instruction_induction": "text",
+    },
+)

@@ -1,7 +1,57 @@
-"""Optimizers: what searches prompt space. One file per algorithm."""
+"""Optimizers: what searches prompt space. One file per algorithm; what they share lies below."""
 
-from .hill_climb import HillClimb
-from .proposers.lexical import LexicalProposer
-from .random_search import RandomSearch
+from __future__ import annotations
 
-__all__ = ["HillClimb", "LexicalProposer", "RandomSearch"]
+from typing import TYPE_CHECKING
+
+from ..exports import lazily
+
+if TYPE_CHECKING:
+    from .apohf import Apohf
+    from .bayes import Bayes
+    from .double_ts import DoubleTS
+    from .gcg import Gcg
+    from .greater import Greater
+    from .hill_climb import HillClimb
+    from .linear_duel import LinearDuel
+    from .preferential_bo import PreferentialBO
+    from .proposers.chat import ChatProposer
+    from .proposers.lexical import LexicalProposer
+    from .racing import Racing
+    from .random_duel import RandomDuels
+    from .random_search import RandomSearch
+
+__all__ = [
+    "Apohf",
+    "Bayes",
+    "ChatProposer",
+    "DoubleTS",
+    "Gcg",
+    "Greater",
+    "HillClimb",
+    "LexicalProposer",
+    "LinearDuel",
+    "PreferentialBO",
+    "Racing",
+    "RandomDuels",
+    "RandomSearch",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Apohf": "apohf",
+        "Bayes": "bayes",
+        "ChatProposer": "proposers.chat",
+        "DoubleTS": "double_ts",
+        "Gcg": "gcg",
+        "Greater": "greater",
+        "HillClimb": "hill_climb",
+        "LexicalProposer": "proposers.lexical",
+        "LinearDuel": "linear_duel",
+        "PreferentialBO": "preferential_bo",
+        "Racing": "racing",
+        "RandomDuels": "random_duel",
+        "RandomSearch": "random_search",
+    },
+)

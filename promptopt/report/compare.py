@@ -14,9 +14,9 @@ from rich.text import Text
 from ..errors import UserError
 from ..record.story import Story
 from ..stats import FEWEST, holm, interval, mean, sign_flip
+from ..text import plain
 from .outcomes import tested
 from .ratings import band, rated
-from .show import plain
 from .tables import Column, Table
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from ..record.verdict import Verdict
 from ..text import plain
 from .terminal import arrow, blocks, print_changes, print_prompt
 
-__all__ = ["Story", "belief_line", "best_so_far", "plain", "plot", "show", "show_cases", "verdict_line"]
+__all__ = ["belief_line", "plot", "score", "show", "show_cases", "told", "verdict_line"]
 
 LONG = 400  # characters of a reply that are shown
 

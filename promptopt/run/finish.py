@@ -118,6 +118,7 @@ def result_of(
     reason: str,
     folder: Path | None,
 ) -> Result:
+    """What the run gives back."""
     ranked = sorted(run.ratings.items(), key=lambda item: item[1].rank, reverse=True)
     return Result(
         best=best.text,

@@ -15,7 +15,7 @@ from rich.table import Column
 
 from ..core import Streams
 from ..loading import heard
-from ..report.show import plain
+from ..text import plain
 from .recorder import Progress as Standing
 from .recorder import Watch
 

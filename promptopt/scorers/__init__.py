@@ -1,8 +1,41 @@
-"""Scorers: what answers an optimizer's questions. One file per kind of feedback."""
+"""Scorers: what answers an optimizer's questions. One file per kind of feedback; judges and people have rooms."""
 
-from .adapters import BradleyTerry, WinRate
-from .function import FunctionScorer
-from .human import Human
-from .metric import MetricScorer
+from __future__ import annotations
 
-__all__ = ["BradleyTerry", "FunctionScorer", "Human", "MetricScorer", "WinRate"]
+from typing import TYPE_CHECKING
+
+from ..exports import lazily
+
+if TYPE_CHECKING:
+    from .adapters import BradleyTerry, WinRate
+    from .function import FunctionScorer
+    from .human import Human
+    from .judge.duel import JudgeDuel
+    from .judge.rating import JudgeRating
+    from .metric import MetricScorer
+    from .task_loss import TaskLoss
+
+__all__ = [
+    "BradleyTerry",
+    "FunctionScorer",
+    "Human",
+    "JudgeDuel",
+    "JudgeRating",
+    "MetricScorer",
+    "TaskLoss",
+    "WinRate",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "BradleyTerry": "adapters",
+        "FunctionScorer": "function",
+        "Human": "human",
+        "JudgeDuel": "judge.duel",
+        "JudgeRating": "judge.rating",
+        "MetricScorer": "metric",
+        "TaskLoss": "task_loss",
+        "WinRate": "adapters",
+    },
+)

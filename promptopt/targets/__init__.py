@@ -1,3 +1,39 @@
-"""Targets: what is being prompted. A module each; none is loaded before it is named."""
+"""Targets: what is being prompted. One file, or one room, per kind of thing."""
 
-__all__ = ["chat", "clip", "function", "http"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..exports import lazily
+
+if TYPE_CHECKING:
+    from .chat import ChatTarget
+    from .clip import Clip
+    from .function import Function
+    from .http import Http
+    from .local_lm import LocalLM
+    from .pictures import Pictures
+    from .vlm import VlmClassifier
+
+__all__ = [
+    "ChatTarget",
+    "Clip",
+    "Function",
+    "Http",
+    "LocalLM",
+    "Pictures",
+    "VlmClassifier",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "ChatTarget": "chat",
+        "Clip": "clip",
+        "Function": "function",
+        "Http": "http",
+        "LocalLM": "local_lm",
+        "Pictures": "pictures",
+        "VlmClassifier": "vlm",
+    },
+)

@@ -19,8 +19,9 @@ from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
 from promptopt.record.ledger import Ledger, read
 from promptopt.record.story import Story, best_so_far
-from promptopt.report.show import plain, plot, score, show, show_cases
+from promptopt.report.show import plot, score, show, show_cases
 from promptopt.report.terminal import changes, print_changes, print_prompt
+from promptopt.text import plain
 
 NASTY = [
     "[bold]loud[/bold] {}",

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...core import Picture
-from ...report.show import plain
+from ...text import plain
 from .desk import Choice, Desk, Shown
 from .view import Part, Row
 
