@@ -13,7 +13,8 @@ import pytest
 
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1100,900"
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1100,900 "
+    "--force-prefers-reduced-motion"  # a click must not meet a page that is still scrolling
 )
 
 

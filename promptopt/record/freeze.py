@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from ..errors import UserError
 
 OBJECT, NUMBER = "python object", "python number"
+
+
+@runtime_checkable
+class HasTable(Protocol):
+    """A value that recipes hold as a table, such as a budget."""
+
+    def as_table(self) -> dict[str, Any]: ...
 
 
 def freeze(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,8 +41,8 @@ def thaw(frozen: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any
 
 def _freeze(value: Any) -> Any:
     """JSON values as they are, a path as text, a budget as a table, a number that JSON lacks and an object by name."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = {key: limit for key, limit in asdict(value).items() if limit is not None}
+    if isinstance(value, HasTable):
+        value = value.as_table()
     if isinstance(value, Mapping):
         return {key: _freeze(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

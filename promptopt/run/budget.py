@@ -52,6 +52,10 @@ class Budget:
             if limit is not None and not (limit > 0 and math.isfinite(limit)):
                 raise UserError(f"budget.{name} is {limit!r}; give a positive number, or leave it out for no limit.")
 
+    def as_table(self) -> dict[str, float]:
+        """Its limits, as a recipe holds them."""
+        return {name: limit for name, limit in asdict(self).items() if limit is not None}
+
 
 @dataclass(frozen=True)
 class Costs:

@@ -156,7 +156,7 @@ def test_the_scorers_own_calls_stay_the_scorers(tmp_path: Path) -> None:
     )
     events = map(json.loads, (tmp_path / "run" / "ledger.jsonl").read_text().splitlines())
     parts = [event["part"] for event in events if event["event"] == "call"]
-    assert parts == ["optimizer"] * 7 + ["scorer"] * (2 * 2 * 5)
+    assert parts == ["optimizer"] * 7 + ["scorer"] * (3 * 5)  # two duels of three prompts
 
 
 def test_near_duplicates_by_what_they_produce() -> None:

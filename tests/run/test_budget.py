@@ -243,18 +243,24 @@ def test_a_refused_call_is_followed_by_no_cheaper_one() -> None:
 
 def test_an_interrupt_lets_nobody_wait_or_call() -> None:
     meter = Meter(Budget(tokens=100))
-    under_way, made = threading.Event(), []
+    under_way, over, made = threading.Event(), threading.Event(), []
 
     def call(i: int) -> None:
         with meter.hold(Usage(1, 0, 60)):
             made.append(i)
             under_way.set()
-            time.sleep(0.3)
+            over.wait(SECONDS / 4)
 
     results = fan_out(call, range(8), workers=4)
     main = threading.main_thread().ident
     assert main
-    threading.Timer(0.1, signal.pthread_kill, [main, signal.SIGINT]).start()
+
+    def interrupt() -> None:
+        under_way.wait(SECONDS)
+        signal.pthread_kill(main, signal.SIGINT)
+        threading.Timer(1, over.set).start()
+
+    threading.Thread(target=interrupt).start()
     before = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         list(results)
