@@ -18,7 +18,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +34,18 @@ from promptopt.data.reasoning import reasoning
 from promptopt.optimizers.greater import Greater
 from promptopt.targets.local_lm import NUMBER_EXTRACTOR, LocalLM
 from promptopt.targets.local_lm.generate import Writer
+from promptopt.targets.local_lm.speedups import Speedups
 from promptopt.testing import FakeSetup
 
 EMBEDDED = Path(promptopt.__file__).parent / "embedded" / "lm"
 START = "Please answer the question."
 LAMBDA = 0.2
-SWITCHES = ("reuse_prefix", "use_drafts", "keep_reasoning", "one_pass")
-WAYS: dict[str, dict[str, Any]] = {
-    "all speed-ups": {},
-    **{f"no {switch}": {switch: False} for switch in SWITCHES},
-    "one row at a time": {"batch_size": 1},
-    "none of them": {"batch_size": 1, **dict.fromkeys(SWITCHES, False)},
+SPEEDUPS = tuple(field.name for field in fields(Speedups))
+WAYS: dict[str, tuple[int, Sequence[str]]] = {  # rows at a time, and what is turned off
+    "all speed-ups": (128, ()),
+    **{f"no {name}": (128, (name,)) for name in SPEEDUPS},
+    "one row at a time": (1, ()),
+    "none of them": (1, SPEEDUPS),
 }
 PARTS = ("gradient", "reasoning", "losses")
 Seconds = dict[str, float]
@@ -59,11 +60,18 @@ class Taken:
     candidates: tuple[str, ...]
 
 
-def target(options: argparse.Namespace, **switches: Any) -> LocalLM:
+def target(options: argparse.Namespace, way: str = "all speed-ups") -> LocalLM:
     """The local LM of the benchmark."""
-    return LocalLM(
-        model=options.model, max_tokens=options.max_tokens, device=options.device, dtype=options.dtype, **switches
+    batch_size, off = WAYS[way]
+    lm = LocalLM(
+        model=options.model,
+        max_tokens=options.max_tokens,
+        device=options.device,
+        dtype=options.dtype,
+        batch_size=batch_size,
     )
+    lm._speedups = Speedups(**dict.fromkeys(off, False))
+    return lm
 
 
 def searched(lm: LocalLM, examples: Sequence[Example], *, mu: int, steps: int) -> list[Taken]:
@@ -251,8 +259,8 @@ def measured(options: argparse.Namespace, *, examples: int, mu: int) -> dict[str
         raise SystemExit("the search made no step with a full shortlist")
     rows: dict[str, Seconds] = {}
     losses = {}
-    for way, switches in WAYS.items():
-        found, losses[way] = go_through(target(options, **switches), steps, data)
+    for way in WAYS:
+        found, losses[way] = go_through(target(options, way), steps, data)
         rows[way] = mean(found)
     few = steps[:: max(1, len(steps) // options.loop_steps)][: options.loop_steps]
     loop = Loop(options, lm)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from coop import CoOp
 
 from promptopt.api import execute
 from promptopt.core import Dataset, Prompt
@@ -25,7 +26,6 @@ from promptopt.recipe.build import build
 from promptopt.recipe.read import read_recipe
 from promptopt.stats import interval
 from promptopt.targets.clip import Clip
-from promptopt.targets.clip.coop import CoOp
 
 HERE = Path(__file__).parent
 TASKS: dict[str, dict[str, Any]] = {

@@ -4,26 +4,28 @@ Always: a fresh Python in an empty temporary folder that is deleted afterwards, 
 variables and nothing of ours, no standard input, all output thrown away, and limits on wall time, CPU time, address
 space and the size of files. Its process group is killed when it ends or its time is up.
 
-Where the kernel has Landlock (Linux 5.13): files can be written in that folder only, and the memory and environment of
-other processes cannot be read; from 6.7 on there is no TCP, from 6.12 on no signal reaches other processes.
+Where bubblewrap (``bwrap``) is installed and works: the code sees nothing of the file system but the system's programs
+and libraries (``/usr``), this Python with its packages (``sys.prefix`` and ``sys.base_prefix``), all of them read-only,
+and its own folder, which lies in memory and holds 64 MiB. There is no network and no socket of anybody else, other
+processes can be neither seen nor signalled, nothing that the code starts outlives it, and there are at most 32
+processes and threads at once.
 
-Where the user may make namespaces (``unshare``): there is no network at all, other processes can be neither read nor
-signalled, nothing that the code starts outlives it, and there are at most 32 processes and threads at once. Without
-namespaces there can be no further ones at all. The kernel lets root break both rules on their number, and without
-namespaces also the one on environments.
+Else, where the user may make namespaces (``unshare``): the same of network, processes and their number. But files are
+not protected: the code can read, change and remove what the user can, connect to sockets in the file system, and fill
+the disk.
 
-A warning says which of the two is missing.
+With neither, the network is open too, the user's other processes can be signalled, and their environment can be read.
+The code can start no further process or thread.
 
-What it is not: a jail. The code can read whatever files the user can, and what it reads may get into the feedback. It
-can change the mode, times and extended attributes of the user's files, connect to sockets in the file system, and fill
-the disk with files in its folder. Memory is limited by process, not in all. The tests run in the code's own process, so
-code that sets out to deceive them, by an object that equals everything or by searching the interpreter's memory, can.
-Run what you have reason to fear in a container or a virtual machine.
+The kernel does not hold root to the numbers of processes. A warning says what is missing.
+
+What it is not: a jail. Memory is limited by process, not in all. The tests run in the code's own process, so code that
+sets out to deceive them, by an object that equals everything or by searching the interpreter's memory, can. What the
+code can read may get into the feedback. Run what you have reason to fear in a container or a virtual machine.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
@@ -47,7 +49,10 @@ from ..errors import UserError
 HARNESS = Path(__file__).with_name("_harness.py")
 PROCESSES = 32
 FILE_BYTES = 16 * 2**20
+FOLDER_BYTES = 64 * 2**20  # with bubblewrap
 MEGABYTE = 2**20
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
+PYTHON = (sys.executable, "-s", "-P", "-B")
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Limits:
             "RLIMIT_CPU": math.ceil(self.seconds) + 1,
             "RLIMIT_AS": self.megabytes * MEGABYTE,
             "RLIMIT_FSIZE": FILE_BYTES,
-            "RLIMIT_NPROC": PROCESSES if namespaces() else 0,
+            "RLIMIT_NPROC": PROCESSES if bubblewrap() or namespaces() else 0,
             "RLIMIT_CORE": 0,
         }
 
@@ -86,15 +91,40 @@ def check() -> None:
     """
     if sys.platform != "linux":
         raise UserError("running code against tests needs Linux, for its limits on processes.")
-    lacking = {
-        "namespaces, so its network may be open": not namespaces(),
-        "Landlock, so it can change the user's files": not landlock(),
-    }
-    if any(lacking.values()):
-        reasons = " and without ".join(reason for reason, lacks in lacking.items() if lacks)
-        warnings.warn(
-            f"code under test runs without {reasons} (see promptopt.metrics.sandbox)", RuntimeWarning, stacklevel=3
-        )
+    if bubblewrap():
+        return
+    lacking = "bubblewrap, so it can read and change the user's files"
+    if not namespaces():
+        lacking += ", and without namespaces, so its network is open"
+    warnings.warn(
+        f"code under test runs without {lacking}; bwrap is not installed or does not work here "
+        "(see promptopt.metrics.sandbox)",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
+@cache
+def bubblewrap() -> str:
+    """Where bubblewrap is; empty where it is not, or where Python does not start in it."""
+    if not (bwrap := shutil.which("bwrap")):
+        return ""
+    with tempfile.TemporaryDirectory(prefix="promptopt-") as folder:
+        trial = [*_bubble(bwrap, folder), *PYTHON, "-c", "import ctypes, json, resource"]
+        tried = subprocess.run(trial, env=_environment(folder), stdin=subprocess.DEVNULL, capture_output=True)
+    return bwrap if tried.returncode == 0 else ""
+
+
+def _bubble(bwrap: str, folder: str) -> list[str]:
+    """The command that lets what follows it see the system, Python and its own folder, and reach nobody."""
+    visible = (*SYSTEM, sys.base_prefix, sys.prefix, str(HARNESS))
+    return [
+        *(bwrap, "--unshare-user", "--unshare-all", "--cap-drop", "ALL", "--die-with-parent", "--as-pid-1"),
+        *(part for place in visible for part in ("--ro-bind-try", place, place)),
+        *("--proc", "/proc", "--dev", "/dev", "--size", str(FOLDER_BYTES), "--tmpfs", "/dev/shm"),
+        *("--size", str(FOLDER_BYTES), "--tmpfs", folder, "--remount-ro", "/dev", "--remount-ro", "/"),
+        *("--chdir", folder, "--"),
+    ]
 
 
 @cache
@@ -105,14 +135,6 @@ def namespaces() -> tuple[str, ...]:
     command = (unshare, "--user", "--map-root-user", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--")
     tried = subprocess.run([*command, "true"], stdin=subprocess.DEVNULL, capture_output=True)
     return command if tried.returncode == 0 else ()
-
-
-@cache
-def landlock() -> int:
-    """The version of Landlock that the kernel offers; 0 for none."""
-    create_ruleset, ask_version = 444, 1
-    version: int = ctypes.CDLL(None).syscall(ctypes.c_long(create_ruleset), None, ctypes.c_size_t(0), ask_version)
-    return max(0, version)
 
 
 def run_tests(code: str, tests: Sequence[str], *, limits: Limits) -> list[str | None]:
@@ -127,7 +149,7 @@ def run_tests(code: str, tests: Sequence[str], *, limits: Limits) -> list[str | 
         ``(n_tests,)``: None for a test that passed, else why not: the error, or how the process ended before it.
     """
     token = secrets.token_hex(16)
-    job = {"token": token, "code": code, "tests": list(tests), "limits": limits.for_kernel(), "landlock": landlock()}
+    job = {"token": token, "code": code, "tests": list(tests), "limits": limits.for_kernel()}
     with (
         tempfile.TemporaryDirectory(prefix="promptopt-", ignore_cleanup_errors=True) as folder,
         tempfile.TemporaryFile() as stdin,
@@ -143,8 +165,9 @@ def run_tests(code: str, tests: Sequence[str], *, limits: Limits) -> list[str | 
 
 def _run(folder: str, stdin: IO[bytes], results: IO[bytes], seconds: float) -> str:
     """Run the harness to its end or its time limit; how it ended, in words."""
+    bwrap = bubblewrap()
     process = subprocess.Popen(
-        [*namespaces(), sys.executable, "-s", "-P", "-B", str(HARNESS), str(results.fileno())],
+        [*(_bubble(bwrap, folder) if bwrap else namespaces()), *PYTHON, str(HARNESS), str(results.fileno())],
         cwd=folder,
         env=_environment(folder),
         stdin=stdin,

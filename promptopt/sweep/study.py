@@ -1,10 +1,10 @@
 """A sweep's study in Optuna's storage, as one worker sees it: taking trials, giving them back, ending them.
 
 Every setting is laid out as a waiting trial before anything runs, and a worker takes one by turning it from waiting to
-running, which the storage lets only one of them do. On one machine (an SQLite file or Optuna's journal file) that
-turn, and the search for lost workers, happen under a file lock, since SQLite has no row locks; every worker holds a
-lock of its own for as long as it lives, so a lost one is noticed at once. In a database server the row is locked, and
-workers give signs of life (Optuna's heartbeat).
+running, which the storage lets only one of them do. On one machine (an SQLite file) that turn, and the search for
+lost workers, happen under a file lock, since SQLite has no row locks; every worker holds a lock of its own for as long
+as it lives, so a lost one is noticed at once. In a PostgreSQL database the row is locked, and workers give signs of
+life (Optuna's heartbeat).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GRACE = 3  # heartbeats that may be missed
 ATTEMPTS = 5  # to make the tables of a database
 PATIENCE = 20.0  # seconds to wait for another worker to lay out a study
 ADVISORY = ("pg_advisory_lock(7402861)", "pg_advisory_unlock(7402861)")  # any number that is ours alone
-DRIVERS = {"postgresql": ("postgresql+psycopg", "psycopg"), "mysql": ("mysql+pymysql", "pymysql")}
+DRIVER = "psycopg"  # of PostgreSQL, where the URL names no other
 
 
 TEST = " test"  # the study of the test splits is called like that of the search, with this after it
@@ -56,12 +56,12 @@ class Storage:
     """Optuna's storage behind a URL, with what makes taking a trial safe there.
 
     Args:
-        url: ``sqlite:///sweeps/mine/study.db`` or ``journal:///sweeps/mine/study.log`` (four slashes where the path
-            is absolute), or the URL of a PostgreSQL or MySQL database.
+        url: ``sqlite:///sweeps/mine/study.db`` (four slashes where the path is absolute), or the URL of a PostgreSQL
+            database: ``postgresql://user@host/name``, or ``postgresql+driver://...``.
         heartbeat: seconds between signs of life, in a database server.
 
     Raises:
-        UserError: the URL cannot be read, or nothing answers there.
+        UserError: the URL is of another kind, or nothing answers there.
         MissingExtra: the driver is not installed.
     """
 
@@ -73,7 +73,7 @@ class Storage:
         self.folder = path and path.with_name(path.name + ".workers")
         if self.folder:
             self.folder.mkdir(parents=True, exist_ok=True)
-        self.optuna = _journal(path) if path and url.startswith("journal:") else self._database()
+        self.optuna = self._database()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -91,8 +91,7 @@ class Storage:
         from sqlalchemy import text
 
         with self.optuna.engine.connect() as connection:  # locks of a session: they end with it
-            mysql = connection.dialect.name in ("mysql", "mariadb")
-            take, free = ("GET_LOCK('promptopt', -1)", "RELEASE_LOCK('promptopt')") if mysql else ADVISORY
+            take, free = ADVISORY
             connection.execute(text(f"SELECT {take}"))
             try:
                 yield
@@ -101,7 +100,7 @@ class Storage:
 
     def _database(self) -> Any:
         kind, _, rest = self.url.partition("://")
-        url, package = DRIVERS.get(kind, (kind, ""))
+        kind = f"postgresql+{DRIVER}" if kind == "postgresql" else kind
         options: dict[str, Any] = {"pool_pre_ping": True}
         beats: dict[str, Any] = {}
         if self.folder:
@@ -109,12 +108,12 @@ class Storage:
         else:
             beats = {"heartbeat_interval": self.heartbeat, "grace_period": GRACE * self.heartbeat}
             beats["heartbeat_stale_trial_callback"] = self.retry
-        make = partial(optuna.storages.RDBStorage, f"{url}://{rest}", engine_kwargs=options, **beats)
+        make = partial(optuna.storages.RDBStorage, f"{kind}://{rest}", engine_kwargs=options, **beats)
         try:
             with self.lock():
                 made = _insistently(lambda: quietly(make))
         except ImportError:
-            raise MissingExtra(package or kind, "mysql" if "mysql" in kind else "postgresql") from None
+            raise MissingExtra(kind.partition("+")[2], "postgresql") from None
         except Exception as error:  # SQLAlchemy and every driver raise their own
             reason = str(error).splitlines()[0]
             raise UserError(f"cannot open the storage {hidden(self.url)}: {reason}") from None
@@ -496,19 +495,12 @@ def hidden(url: str) -> str:
 def _file(url: str) -> Path | None:
     """The file behind the URL of a storage for one machine; None for a database server."""
     kind, separator, path = url.partition("://")
-    if not separator:
+    if not separator or (kind != "sqlite" and kind.partition("+")[0] != "postgresql"):
         raise UserError(
-            f"{hidden(url)!r} is no storage. Write sqlite:///file.db, journal:///file.log, or the URL of a database, "
+            f"{hidden(url)!r} is no storage. Write sqlite:///file.db for a file, or the URL of a PostgreSQL database, "
             "for example postgresql://user@host/name."
         )
-    return Path(path.removeprefix("/")) if kind in ("sqlite", "journal") else None
-
-
-def _journal(path: Path) -> Any:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    return JournalStorage(JournalFileBackend(str(path)))
+    return Path(path.removeprefix("/")) if kind == "sqlite" else None
 
 
 def _insistently(make: Callable[[], Any]) -> Any:

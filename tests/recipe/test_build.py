@@ -385,6 +385,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"scorer": "os:sep"}, r"scorer: cannot load 'os:sep': 'sep' is '/', which makes no part"),
     ({"scorer": "bradley-terry"}, r"scorer: scorer must be given"),
     ({"target": {"name": "klip"}}, r"target: unknown target 'klip'\. Did you mean 'clip'"),
+    ({"target": {"name": "local-lm", "model": "m", "one_pass": False}}, r"target: unknown option 'one_pass'\."),
     ({"data": {"name": "run_parts:toy_data", "trian": 3}}, r"data: unknown option 'trian'\. Did you mean 'train'"),
     ({"data": [1]}, r"give a list of at least two examples"),
     ({"data": 1}, r"data is 1; give a name"),

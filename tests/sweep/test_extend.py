@@ -111,14 +111,12 @@ def test_sampled_designs_by_trials_and_seeds(tmp_path: Path, sampler: str) -> No
     assert {row.state for row in wider.rows} == {"complete"}
 
 
-@pytest.mark.parametrize("place", ["sqlite", "journal", "postgres"])
+@pytest.mark.parametrize("place", ["sqlite", "postgres"])
 def test_an_extension_that_is_killed_goes_on(
     tmp_path: Path, place: str, at_once: tuple[SweepTable, Questions], request: pytest.FixtureRequest
 ) -> None:
     log, folder = tmp_path / "log", tmp_path / "sweep"
-    storage = {"sqlite": None, "journal": f"journal:///{tmp_path}/study.log"}.get(place) or (
-        request.getfixturevalue("postgres") if place == "postgres" else None
-    )
+    storage = request.getfixturevalue("postgres") if place == "postgres" else None
     first, last = small(log, seconds=0.01), whole(log, seconds=0.01)
     for given in (first, last):
         given["sweep"] |= {"heartbeat": 1, "name": "mine"}

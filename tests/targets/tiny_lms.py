@@ -9,6 +9,7 @@ import string
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ from transformers import (
 )
 
 from promptopt.core import Example
+from promptopt.targets.local_lm import LocalLM
+from promptopt.targets.local_lm.speedups import Speedups
 
+SPEEDUPS = tuple(field.name for field in fields(Speedups))
 CONTEXT = 256
 SPECIAL = ["<unk>", "<s>", "</s>", "<|user|>", "<|end|>", "<|assistant|>"]
 CHAT = (
@@ -137,6 +141,13 @@ def saved(kind: str, tokenizer: str, *, chat: bool = False, **more: Any) -> Path
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with torch.random.fork_rng(devices=[]):
         return save(folder / kind, kind, TOKENIZERS[tokenizer](), chat=chat, **more)
+
+
+def slowed(lm: LocalLM, *off: str) -> LocalLM:
+    """A target that has loaded nothing yet, with speed-ups turned off."""
+    assert lm._loaded is None
+    lm._speedups = Speedups(**dict.fromkeys(off, False))
+    return lm
 
 
 def save(

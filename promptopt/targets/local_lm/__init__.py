@@ -23,6 +23,7 @@ from ...errors import UserError
 from ...models.local.reader import EMBEDDED, Reader, located
 from ..oom_backoff import in_batches
 from ..placeholders import names
+from .speedups import Speedups
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,9 +81,9 @@ class LocalLM:
     with "$", and always gets it.
 
     At temperature 0 the likeliest token is taken; else each reasoning is drawn with a random stream of its own, from
-    the seed, the prompt and the example. An output does not depend on what else is in a batch, nor on the switches
-    below, but for the rounding of padded attention (about 1e-6 of a logit in fp32, far more in bf16), which can decide
-    between two tokens that are as good as equally likely.
+    the seed, the prompt and the example. An output does not depend on what else is in a batch, nor on what is done to
+    save work, but for the rounding of padded attention (about 1e-6 of a logit in fp32, far more in bf16), which can
+    decide between two tokens that are as good as equally likely.
 
     Args:
         model: a folder, or a name on the Hugging Face Hub.
@@ -99,10 +100,6 @@ class LocalLM:
         device_map: instead, how accelerate spreads the weights over several devices, for example ``balanced``.
         dtype: of the weights; ``auto`` is as they were saved.
         batch_size: documents at a time; halved for good where memory does not suffice.
-        reuse_prefix: read what documents begin with alike once.
-        use_drafts: check earlier reasoning, and true answers, instead of writing them anew.
-        keep_reasoning: take the gradient with the reasoning that was written when the prompt was rated.
-        one_pass: take proposals and gradient from one forward pass.
         examples: training examples, whose labels choose the default extractor; those of the run.
 
     Raises:
@@ -128,10 +125,6 @@ class LocalLM:
         device_map: str | None = None,
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         batch_size: int = 128,
-        reuse_prefix: bool = True,
-        use_drafts: bool = True,
-        keep_reasoning: bool = True,
-        one_pass: bool = True,
         examples: Sequence[Example] = (),
     ) -> None:
         least = {"max_tokens": (max_tokens, 0), "answer_tokens": (answer_tokens, 1), "batch_size": (batch_size, 1)}
@@ -151,8 +144,7 @@ class LocalLM:
         self._seed = seed
         self._device, self._device_map, self._dtype = device, device_map, dtype
         self._batch_size = self._step_size = batch_size
-        self._reuse_prefix, self._use_drafts = reuse_prefix, use_drafts
-        self._keep_reasoning, self._one_pass = keep_reasoning, one_pass
+        self._speedups = Speedups()  # benchmarks and tests put another here before anything is loaded
         self._lock = threading.RLock()
         self._loaded_pages: Pages | None = None
         self._loaded_memory: Memory | None = None
@@ -269,7 +261,7 @@ class LocalLM:
     def _reasoning(self, text: str, examples: Sequence[Example], heads: Sequence[Head]) -> list[tuple[int, ...]]:
         """The tokens of the reasoning for a prompt, kept or written now."""
         pairs = zip(examples, heads, strict=True)
-        kept = [self._memory.of(text, example.id, head.ids) for example, head in pairs if self._keep_reasoning]
+        kept = [self._memory.of(text, example.id, head.ids) for example, head in pairs if self._speedups.keep_reasoning]
         found = [one for one in kept if one is not None]
         if len(found) < len(heads):
             found = [outcome.written for outcome in self._outcomes([Prompt(text)], examples)]
@@ -385,7 +377,8 @@ class LocalLM:
 
         def take(part: Sequence[int]) -> tuple[Any, Any, Any]:
             chosen = [pages[i] for i in part]
-            return steps(body, chosen, terms, reuse_prefix=self._reuse_prefix, one_pass=self._one_pass)
+            on = self._speedups
+            return steps(body, chosen, terms, reuse_prefix=on.reuse_prefix, one_pass=on.one_pass)
 
         order = sorted(pages, key=lambda i: len(pages[i].ids))
         parts = []
@@ -473,8 +466,7 @@ class LocalLM:
                 max_tokens=self._max_tokens,
                 answer_tokens=self._answer_tokens,
                 temperature=self._temperature,
-                reuse_prefix=self._reuse_prefix,
-                use_drafts=self._use_drafts,
+                speedups=self._speedups,
             )
             self._loaded = body, Writer(body, pages, ends=_ends(weights, pages.tokenizer), settings=settings)
         return self._loaded

@@ -20,6 +20,7 @@ from torch import Tensor
 from .documents import Head, Ids, Pages, Tail
 from .kv_cache import Body, Rows, common
 from .loss import Read, agreeing, means
+from .speedups import Speedups
 from .stop import Stop, Written
 
 __all__ = ["Job", "Outcome", "Settings", "Writer", "prompt_losses"]
@@ -70,9 +71,8 @@ class Settings:
 
     max_tokens: int
     answer_tokens: int
+    speedups: Speedups
     temperature: float = 0.0
-    reuse_prefix: bool = True
-    use_drafts: bool = True
 
 
 class Writer:
@@ -103,7 +103,7 @@ class Writer:
     def _reason(self, jobs: Sequence[Job]) -> tuple[Rows, list[float], list[Written]]:
         """The rows with heads and reasoning, each prompt's NLL, and what was written."""
         greedy = not self._settings.temperature
-        usable = self._settings.use_drafts and greedy
+        usable = self._settings.speedups.use_drafts and greedy
         drafts = [job.draft[: self._settings.max_tokens] if usable else () for job in jobs]
         rows, read = self._read(jobs, drafts)
         nll = _prompt_losses(self._body, read, [job.head for job in jobs])
@@ -121,7 +121,7 @@ class Writer:
         groups: dict[Hashable, list[int]] = {}
         for i, job in enumerate(jobs):
             groups.setdefault(job.group, []).append(i)
-        if not self._settings.reuse_prefix or len(groups) == len(jobs):
+        if not self._settings.speedups.reuse_prefix or len(groups) == len(jobs):
             rows = Rows.empty(self._body, len(jobs))
             states = rows.feed([job.head.ids + draft for job, draft in zip(jobs, drafts, strict=True)])
             return rows, Read(states, [0] * len(jobs))
@@ -153,7 +153,7 @@ class Writer:
         sizes = [len(ids) - first for ids, first in zip(full, firsts, strict=True)]
         losses, right = means(self._body, read, places, [full[i][t + 1] for i, t in places], sizes)
 
-        checked = [i for i, tail in enumerate(tails) if self._settings.use_drafts and tail.clean]
+        checked = [i for i, tail in enumerate(tails) if self._settings.speedups.use_drafts and tail.clean]
         asked = sorted({*range(len(heads))} - {*checked})
         answers: dict[int, Ids] = {}
         if checked:

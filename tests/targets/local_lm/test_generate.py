@@ -20,7 +20,7 @@ from promptopt.targets.local_lm import LocalLM, Reasoned
 from promptopt.targets.local_lm import generate as lm_generate
 from promptopt.targets.local_lm.loss import agreeing
 
-from ..tiny_lms import CONFIGS, EXAMPLES, FIVE, TOKENIZERS, saved
+from ..tiny_lms import CONFIGS, EXAMPLES, FIVE, SPEEDUPS, TOKENIZERS, saved, slowed
 
 PROMPTS = [
     "Think step by step.",
@@ -29,7 +29,6 @@ PROMPTS = [
     "So 10",
     "Answer carefully. 7",
 ]
-OFF = {"reuse_prefix": False, "use_drafts": False, "keep_reasoning": False, "one_pass": False, "batch_size": 1}
 GRID = [(kind, words) for kind in CONFIGS for words in TOKENIZERS if kind in FIVE or words == "byte-level"]
 
 
@@ -147,19 +146,19 @@ def unended(words: str) -> list[Reasoned]:
 
 
 @pytest.mark.parametrize(("kind", "words"), [(kind, words) for kind, words in GRID if kind in FIVE])
-def test_every_switch_and_batch_size_gives_the_same(kind: str, words: str) -> None:
+def test_every_speed_up_and_batch_size_gives_the_same(kind: str, words: str) -> None:
     prompts = [Prompt(text, {"parents": [PROMPTS[0]]}) for text in PROMPTS]
     folder = saved(kind, words)
     wanted = [output for prompt in prompts for output in slow(kind, words).run(prompt, EXAMPLES)]
-    for change in ({}, {"batch_size": 7, "reuse_prefix": False}, {"use_drafts": False}):
-        fast = LocalLM(model=folder, max_tokens=10, answer_tokens=6, **change)
+    for batch_size, *off in ((128,), (7, "reuse_prefix"), (128, "use_drafts")):
+        fast = slowed(LocalLM(model=folder, max_tokens=10, answer_tokens=6, batch_size=batch_size), *off)
         fast.run(prompts[0], EXAMPLES[:4])  # some drafts are there, others not
         compare([output for row in fast.run_batch(prompts, EXAMPLES) for output in row], wanted)
 
 
 @cache
 def slow(kind: str, words: str) -> LocalLM:
-    return LocalLM(model=saved(kind, words), max_tokens=10, answer_tokens=6, **OFF)
+    return slowed(LocalLM(model=saved(kind, words), max_tokens=10, answer_tokens=6, batch_size=1), *SPEEDUPS)
 
 
 def compare(got: list[Reasoned], wanted: list[Reasoned]) -> None:
@@ -219,7 +218,8 @@ def test_what_is_drawn_does_not_depend_on_the_batch(words: str) -> None:
     folder, prompts = saved("llama", words), [Prompt(text) for text in PROMPTS[:2]]
     drawn = LocalLM(model=folder, max_tokens=6, answer_tokens=3, temperature=1.0, seed=0)
     wanted = [output for row in drawn.run_batch(prompts, EXAMPLES) for output in row]
-    again = LocalLM(model=folder, max_tokens=6, answer_tokens=3, temperature=1.0, seed=0, **OFF)
+    again = LocalLM(model=folder, max_tokens=6, answer_tokens=3, temperature=1.0, seed=0, batch_size=1)
+    slowed(again, *SPEEDUPS)
     compare([again.run(prompt, [example])[0] for prompt in prompts[::-1] for example in EXAMPLES[::-1]][::-1], wanted)
     other = LocalLM(model=folder, max_tokens=6, answer_tokens=3, temperature=1.0, seed=1).run(prompts[0], EXAMPLES)
     assert fields(other) != fields(wanted[: len(EXAMPLES)])

@@ -17,7 +17,7 @@ from promptopt.core import Example, Prompt
 from promptopt.errors import UserError
 from promptopt.targets.local_lm import LocalLM
 
-from ..tiny_lms import CONFIGS, EXAMPLES, FIVE, TOKENIZERS, saved
+from ..tiny_lms import CONFIGS, EXAMPLES, FIVE, SPEEDUPS, TOKENIZERS, saved, slowed
 
 PROMPT = "Think step by step."
 WEIGHT = 0.2
@@ -106,16 +106,14 @@ def test_gradients_are_finite_differences_of_the_loss(kind: str, words: str, tem
 
 @pytest.mark.parametrize(("kind", "words"), GRID)
 @pytest.mark.parametrize("with_reasoning", [True, False])
-def test_a_batch_and_every_switch_equal_one_example_at_a_time(kind: str, words: str, with_reasoning: bool) -> None:
+def test_a_batch_and_every_speed_up_equal_one_example_at_a_time(kind: str, words: str, with_reasoning: bool) -> None:
     folder = saved(kind, words)
-    one = LocalLM(
-        model=folder, max_tokens=8, reuse_prefix=False, one_pass=False, keep_reasoning=False, use_drafts=False
-    )
+    one = slowed(LocalLM(model=folder, max_tokens=8), *SPEEDUPS)
     position = len(one.tokens(PROMPT)) // 2
     options: dict[str, Any] = {"with_reasoning": with_reasoning, "perplexity_weight": WEIGHT}
     alone = [one.step(PROMPT, position, [example], **options) for example in EXAMPLES]
-    for change in ({}, {"reuse_prefix": False}, {"one_pass": False}, {"keep_reasoning": False}, {"batch_size": 4}):
-        lm = LocalLM(model=folder, max_tokens=8, **change)
+    for batch_size, *off in ((128,), (128, "reuse_prefix"), (128, "one_pass"), (128, "keep_reasoning"), (4,)):
+        lm = slowed(LocalLM(model=folder, max_tokens=8, batch_size=batch_size), *off)
         lm.run(Prompt(PROMPT), EXAMPLES)
         step = lm.step(PROMPT, position, EXAMPLES, **options)
         np.testing.assert_allclose(step.loss, [a.loss[0] for a in alone], rtol=1e-4, atol=1e-4)

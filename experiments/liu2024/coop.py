@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...core import Example
-from ...errors import UserError
-from . import Clip
-from .text import causal_tower
+from promptopt.core import Example
+from promptopt.errors import UserError
+from promptopt.targets.clip import Clip
+from promptopt.targets.clip.text import causal_tower
 
 __all__ = ["CoOp", "ContinuousPrompt"]
 

@@ -1,16 +1,37 @@
-"""CoOp: learnt context vectors."""
+"""CoOp, the white-box baseline of the study of [Liu2024]: learnt context vectors."""
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
+
+pytest.importorskip("open_clip")
+
 import torch
 
 from promptopt import UserError
 from promptopt.core import Dataset, Prompt
 from promptopt.data.digits import digits
 from promptopt.targets.clip import Clip
-from promptopt.targets.clip.coop import WORD, ContinuousPrompt, CoOp
+
+FILE = Path(__file__).resolve().parents[1] / "experiments" / "liu2024" / "coop.py"
+
+
+def script() -> ModuleType:
+    """The module beside the experiment, imported under a name of its own."""
+    spec = importlib.util.spec_from_file_location("liu2024_coop", FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+coop = script()
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +52,12 @@ def test_the_embeddings_of_words_give_what_the_words_give(clip: Clip, data: Data
     text = "a handwritten digit"
     ids = torch.tensor(clip.tokenizer.encode(text))
     vectors = clip.model.token_embedding.weight[ids]
-    found = ContinuousPrompt(clip, vectors, ()).run(data.train)
+    found = coop.ContinuousPrompt(clip, vectors, ()).run(data.train)
     np.testing.assert_allclose(found, clip.run(Prompt(f"{text} {{}}"), data.train), atol=1e-4)
 
 
 def test_it_learns_and_beats_the_plain_prompt_on_held_out_images(clip: Clip, data: Dataset) -> None:
-    learnt = CoOp(vectors=4, epochs=40).fit(clip, data.train, rng=rng())
+    learnt = coop.CoOp(vectors=4, epochs=40).fit(clip, data.train, rng=rng())
     assert learnt.losses[-1] < learnt.losses[0] / 2
     test = data.test[:500]
     plain = clip.run(Prompt("a photo of a {}"), test)
@@ -45,13 +66,11 @@ def test_it_learns_and_beats_the_plain_prompt_on_held_out_images(clip: Clip, dat
 
 
 def test_gradients_are_those_of_finite_differences(clip: Clip, data: Dataset) -> None:
-    from promptopt.targets.clip.coop import _class_features
-
     vectors = torch.from_numpy(rng().normal(0, 0.02, (3, 64)).astype(np.float32)).requires_grad_()
     labels = torch.tensor([clip.classes.index(example.label) for example in data.train])
 
     def loss(at: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(clip.logits(_class_features(clip, at), data.train), labels)
+        return torch.nn.functional.cross_entropy(clip.logits(coop._class_features(clip, at), data.train), labels)
 
     loss(vectors).backward()
     assert vectors.grad is not None
@@ -65,32 +84,32 @@ def test_gradients_are_those_of_finite_differences(clip: Clip, data: Dataset) ->
 def test_the_model_is_left_as_it_was(clip: Clip, data: Dataset) -> None:
     before = {name: value.clone() for name, value in clip.model.state_dict().items()}
     texts = clip.run(Prompt("a photo of a {}"), data.train)
-    CoOp(vectors=2, epochs=2).fit(clip, data.train, rng=rng())
+    coop.CoOp(vectors=2, epochs=2).fit(clip, data.train, rng=rng())
     assert all(torch.equal(value, before[name]) for name, value in clip.model.state_dict().items())
     np.testing.assert_array_equal(clip.run(Prompt("a photo of a {}"), data.train), texts)
     assert not clip.model.token_embedding._forward_hooks
 
 
 def test_equal_generators_give_equal_prompts(clip: Clip, data: Dataset) -> None:
-    one, same, other = (CoOp(vectors=2, epochs=2).fit(clip, data.train, rng=rng(seed)) for seed in (0, 0, 1))
+    one, same, other = (coop.CoOp(vectors=2, epochs=2).fit(clip, data.train, rng=rng(seed)) for seed in (0, 0, 1))
     assert torch.equal(one.vectors, same.vectors)
     assert not torch.equal(one.vectors, other.vectors)
 
 
 def test_the_placeholder_is_one_token(clip: Clip) -> None:
-    assert len(clip.tokenizer.encode(WORD)) == 1
+    assert len(clip.tokenizer.encode(coop.WORD)) == 1
 
 
 def test_another_architecture_of_open_clip(data: Dataset) -> None:
     clip = Clip(classes=data.classes, model="RN50", pretrained="random", cache=None)
-    learnt = CoOp(vectors=2, epochs=1).fit(clip, data.train[:2], rng=rng())
+    learnt = coop.CoOp(vectors=2, epochs=1).fit(clip, data.train[:2], rng=rng())
     assert learnt.run(data.train[:2]).shape == (2, 10)
 
 
 def test_what_cannot_work_is_said(clip: Clip, data: Dataset) -> None:
     with pytest.raises(UserError, match="no examples"):
-        CoOp().fit(clip, [], rng=rng())
+        coop.CoOp().fit(clip, [], rng=rng())
     with pytest.raises(UserError, match="at most"):
-        CoOp(vectors=30).fit(clip, data.train, rng=rng())
+        coop.CoOp(vectors=30).fit(clip, data.train, rng=rng())
     with pytest.raises(UserError, match="at least 1"):
-        CoOp(vectors=0)
+        coop.CoOp(vectors=0)
