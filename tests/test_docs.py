@@ -48,7 +48,7 @@ from promptopt.optimizers import HillClimb
 from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.greater import Greater
 from promptopt.optimizers.proposers.chat import ChatProposer
-from promptopt.recipe import build as config
+from promptopt.recipe import build
 from promptopt.scorers import BradleyTerry
 from promptopt.sweep import check as check_sweep
 
@@ -211,9 +211,8 @@ def extras() -> list[str]:
 
 def check_names(recipe: Mapping[str, Any]) -> None:
     """Check a recipe's keys, names and types all the way down; build nothing."""
-    options = config.bind(optimize, recipe, where="recipe")
-    kinds = {"optimizer": "optimizers", "scorer": "scorers", "target": "targets", "data": "datasets"}
-    for key, kind in {**kinds, "metric": "metrics", "tiebreak": "metrics"}.items():
+    options = build.bind(optimize, recipe, where="recipe")
+    for key, kind in build.PARTS.items():
         if key in options:
             _check_part(kind, options[key], where=key)
 
@@ -222,10 +221,10 @@ def _check_part(kind: str, spec: Any, *, where: str) -> None:
     spec = {"name": spec} if isinstance(spec, str) else spec
     factory = registry.load(kind, spec["name"], where=where)
     given = {key: value for key, value in spec.items() if key != "name"}
-    hints = config._hints(factory)
-    for key, value in config.bind(factory, given, where=where, given=OFFERED).items():
-        if inner := config._kind(hints.get(key, Any)):
-            _check_part(inner, value, where=f"{where}.{key}")
+    parts = build.parts_of(factory)
+    for key, value in build.bind(factory, given, where=where, given=OFFERED).items():
+        if key in parts:
+            _check_part(parts[key], value, where=f"{where}.{key}")
 
 
 # ── The tests ─────────────────────────────────────────────────────────────────────────────────────────────────────
