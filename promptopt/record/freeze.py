@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol, runtime_checkable
 
@@ -37,6 +37,12 @@ def thaw(frozen: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any
                 f"Resume it from Python: promptopt.resume(folder, {key}=...)."
             )
     return {**{key: _thaw(value) for key, value in frozen.items()}, **objects}
+
+
+def recipe_in_force(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A run's frozen recipe: as the run was started, with what it was extended by since."""
+    extended = [event["extended"] for event in events if event["event"] == "resume"]
+    return {**events[0]["recipe"], **(extended[-1] if extended else {})}
 
 
 def _freeze(value: Any) -> Any:

@@ -12,11 +12,12 @@ import numpy as np
 from rich.text import Text
 
 from ..errors import UserError
+from ..record.answers import rated
 from ..record.story import Story
 from ..stats import FEWEST, holm, interval, mean, sign_flip
 from ..text import plain
 from .outcomes import tested
-from .ratings import band, rated
+from .ratings import band
 from .tables import Column, Table
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _names(folders: Sequence[str | Path]) -> list[str]:
 
 def _entry(folder: Path, name: str) -> Entry:
     story = Story.read(folder)
-    train = {one.prompt: one.rating.value for one in rated(story) if one.whole}.get(story.best)
+    train = {one.prompt: one.rating.value for one in rated(story.events) if one.whole}.get(story.best)
     ids = story.manifest["examples"].get("test", [])
     values = tested(story, story.best)
     return Entry(

@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..record import answers as reading
-from ..record.answers import Contest, Lead, leads
-from ..record.story import Story
+from ..record.answers import Contest, Lead
 from ..stats import fleiss_kappa
 
 __all__ = [
@@ -22,8 +20,6 @@ __all__ = [
     "agreement",
     "annotators",
     "changes_of_hands",
-    "contests",
-    "leads",
     "records",
 ]
 
@@ -64,11 +60,6 @@ class Agreement:
     twice: int
     agreed: int
     kappa: float | None
-
-
-def contests(story: Story) -> list[Contest]:
-    """The duels of the search, as of :func:`promptopt.record.answers.contests`."""
-    return reading.contests(story.events)
 
 
 def records(duels: Sequence[Contest]) -> list[Record]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core import Rate, Rating
-from ..record import answers as reading
 from ..record.answers import Rated
 from ..record.codec import decode_question
 from ..record.story import Story
@@ -39,16 +38,6 @@ class Ancestor:
     rating: Rating | None
     shown: int
     changes: Sequence[tuple[Change, str]]
-
-
-def answers(story: Story, stage: str) -> Iterator[Mapping[str, Any]]:
-    """The answers of a stage, as of :func:`promptopt.record.answers.answers`."""
-    return reading.answers(story.events, stage)
-
-
-def rated(story: Story) -> list[Rated]:
-    """Every rating of the search, as of :func:`promptopt.record.answers.rated`."""
-    return reading.rated(story.events)
 
 
 def improvements(ratings: Sequence[Rated]) -> list[Improvement]:

@@ -7,13 +7,6 @@ from typing import Any
 
 from ..errors import require
 from ..record.freeze import NUMBER, OBJECT
-from ..record.story import Story
-
-
-def recipe_of(story: Story) -> dict[str, Any]:
-    """The recipe in force: as the run was started, with what it was extended by since."""
-    extended = [event["extended"] for event in story.events if event["event"] == "resume"]
-    return {**story.manifest["recipe"], **(extended[-1] if extended else {})}
 
 
 def toml(recipe: Mapping[str, Any]) -> str:

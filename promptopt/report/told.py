@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..core import Coverage, Dataset, Rating, Usage
-from ..record.answers import Rated
+from ..record.answers import Rated, answers, contests, rated
+from ..record.freeze import recipe_in_force
 from ..record.replay import Replay
 from ..record.story import Story
 from . import duels as duelling
 from .outcomes import Outcome, changed_first, examples_of, judged, outcomes
-from .ratings import Ancestor, Improvement, answers, improvements, lineage, rated
-from .recipe import recipe_of
+from .ratings import Ancestor, Improvement, improvements, lineage
 from .tables import Column, Table
 
 LABELS = 100
@@ -47,7 +47,7 @@ class Told:
 
     @cached_property
     def ratings(self) -> list[Rated]:
-        return rated(self.story)
+        return rated(self.story.events)
 
     @cached_property
     def improvements(self) -> list[Improvement]:
@@ -55,11 +55,11 @@ class Told:
 
     @cached_property
     def duels(self) -> list[duelling.Contest]:
-        return duelling.contests(self.story)
+        return contests(self.story.events)
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        return recipe_of(self.story)
+        return recipe_in_force(self.story.events)
 
     @cached_property
     def data(self) -> tuple[Dataset | None, str]:
@@ -76,7 +76,7 @@ class Told:
     @cached_property
     def finalists(self) -> dict[str, float]:
         """The scores of the last choice, on the dev split where there is one."""
-        found = [*answers(self.story, "dev"), *answers(self.story, "final")]
+        found = [*answers(self.story.events, "dev"), *answers(self.story.events, "final")]
         return {event["prompt"]: event["value"] for event in found if event["value"] is not None}
 
     @cached_property
@@ -286,7 +286,7 @@ def questions_table(told: Told) -> Table:
     )
     rows = []
     for stage in ("search", "dev", "final", "test"):
-        if found := list(answers(told.story, stage)):
+        if found := list(answers(told.story.events, stage)):
             empty = sum(e.get("winner") == "unknown" if e["ask"] == "duel" else e["value"] is None for e in found)
             rows.append({"stage": stage, "answers": len(found), "unscored": empty})
     return Table("questions", "Answers bought", columns, rows)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UserError
-from ..record.freeze import freeze
+from ..record.freeze import freeze, recipe_in_force
 from ..record.ledger import FORMAT, Ledger, now
 from .plan import Plan
 
@@ -49,11 +49,9 @@ def in_force(ledger: Ledger) -> dict[str, Any]:
     Raises:
         UserError: the ledger does not begin as a run does.
     """
-    first = ledger.past[0]
-    if first.get("format") != FORMAT:
+    if ledger.past[0].get("format") != FORMAT:
         raise UserError(f"{ledger.folder} holds no run that this version can take up; start a new one.")
-    extended = [event["extended"] for event in ledger.past if event["event"] == "resume"]
-    return {**first["recipe"], **(extended[-1] if extended else {})}
+    return recipe_in_force(ledger.past)
 
 
 def old_rule(ledger: Ledger) -> dict[str, Any]:

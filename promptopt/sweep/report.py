@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import Coverage
-from ..record.answers import together
+from ..record.answers import rated, together
 from ..record.story import Story
 from ..report.figures import SERIES, Axis, Chart, bars, forest
 from ..report.page import Block, Code, Facts, Figure, Grid, Headline, Page, Section, Text
-from ..report.ratings import rated
 from ..report.recipe import toml
 from ..report.tables import Column, Table
 from ..report.told import covered
@@ -114,7 +113,7 @@ class Told:
         """The ratings of a run on the whole training split, by question; none where its ledger is elsewhere."""
         places = [self.folder / "trials" / f"{row.setting:04d}" / outcome.key, Path(outcome.folder)]
         place = next((one for one in places if (one / "ledger.jsonl").exists()), None)
-        ratings = rated(Story.read(place)) if place else []
+        ratings = rated(Story.read(place).events) if place else []
         return [(float(one.n), one.rating.value) for one in ratings if one.whole and math.isfinite(one.rating.value)]
 
 

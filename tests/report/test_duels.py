@@ -9,8 +9,9 @@ import pytest
 
 import promptopt
 from promptopt.core import Belief, Duel, Preference, Prompt
+from promptopt.record.answers import Contest, contests, leads
 from promptopt.record.story import Story
-from promptopt.report.duels import Contest, agreement, annotators, changes_of_hands, contests, leads, records
+from promptopt.report.duels import agreement, annotators, changes_of_hands, records
 from promptopt.report.run import run_page
 
 A, B, C = "prompt a", "prompt b", "prompt c"
@@ -91,7 +92,7 @@ class Later:
 
 def test_the_page_of_a_run_by_duels(tmp_path: Path) -> None:
     promptopt.optimize(start="start", optimizer=Duels(), scorer=Later(), run=tmp_path)
-    assert [duel.winner for duel in contests(Story.read(tmp_path))] == ["b", "b", "b"]
+    assert [duel.winner for duel in contests(Story.read(tmp_path).events)] == ["b", "b", "b"]
     page = run_page(tmp_path)
     names = [section.id for section in page.sections]
     assert "duels" in names

@@ -15,9 +15,9 @@ from run_parts import CLIMB, toy_data
 
 import promptopt
 from promptopt.core import Example
+from promptopt.record.freeze import recipe_in_force
 from promptopt.record.story import Story
 from promptopt.report.outcomes import Outcome, changed_first, examples_of, is_image, outcomes, thumbnail
-from promptopt.report.recipe import recipe_of
 
 
 def toy(folder: Path, **changes: Any) -> promptopt.Result:
@@ -28,7 +28,7 @@ def toy(folder: Path, **changes: Any) -> promptopt.Result:
 def test_outcomes_are_those_of_the_verdict(tmp_path: Path) -> None:
     verdict = toy(tmp_path).verdict
     story = Story.read(tmp_path)
-    data, why = examples_of(story, recipe_of(story))
+    data, why = examples_of(story, recipe_in_force(story.events))
     assert why == ""
     found = outcomes(story, data)
     assert verdict is not None
@@ -45,13 +45,13 @@ def test_without_a_verdict_there_are_none(tmp_path: Path) -> None:
     promptopt.optimize(start="a", score=len, optimizer="run_parts:Counting", budget=5, run=tmp_path)
     story = Story.read(tmp_path)
     assert outcomes(story, None) == []
-    assert examples_of(story, recipe_of(story)) == (None, "The run had no data set.")
+    assert examples_of(story, recipe_in_force(story.events)) == (None, "The run had no data set.")
 
 
 def test_data_given_as_an_object_cannot_be_made_again(tmp_path: Path) -> None:
     toy(tmp_path, data=toy_data())
     story = Story.read(tmp_path)
-    data, why = examples_of(story, recipe_of(story))
+    data, why = examples_of(story, recipe_in_force(story.events))
     assert data is None
     assert "as an object" in why
     assert len(outcomes(story, None)) == 40
@@ -69,7 +69,7 @@ def test_data_that_is_not_there_any_more(tmp_path: Path, spec: dict[str, Any], r
     manifest["recipe"]["data"] = spec
     file.write_text("\n".join([json.dumps(manifest), *rest, ""]), encoding="utf-8")
     story = Story.read(tmp_path)
-    data, why = examples_of(story, recipe_of(story))
+    data, why = examples_of(story, recipe_in_force(story.events))
     assert data is None
     assert reason in why
 

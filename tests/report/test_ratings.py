@@ -11,10 +11,10 @@ import pytest
 
 import promptopt
 from promptopt.core import Coverage, Rating
-from promptopt.record.answers import Rated
+from promptopt.record.answers import Rated, rated
 from promptopt.record.ledger import Ledger
 from promptopt.record.story import Story
-from promptopt.report.ratings import improvements, lineage, rated
+from promptopt.report.ratings import improvements, lineage
 from promptopt.text import changes
 
 
@@ -34,7 +34,7 @@ def answer(n: int, prompt: str, value: float | None, **more: Any) -> dict[str, A
 
 def test_every_rating_in_order(tmp_path: Path) -> None:
     story = written(tmp_path, [answer(0, "start", 0.5), answer(1, "b", None), answer(2, "c", 0.7)])
-    found = rated(story)
+    found = rated(story.events)
     assert [(one.n, one.prompt, one.whole) for one in found] == [(0, "start", True), (1, "b", True), (2, "c", True)]
     assert math.isnan(found[1].rating.value)
 
@@ -45,7 +45,7 @@ def test_parts_are_put_together(tmp_path: Path) -> None:
         answer(1, "b", 0.0, on=["x"], per_example=[0]),
         answer(2, "a", 0.0, on=["x", "y"], per_example=[0, None]),
     ]
-    b, a = rated(written(tmp_path, events))
+    b, a = rated(written(tmp_path, events).events)
     assert (b.prompt, b.examples, b.whole) == ("b", 1, False)
     assert (a.prompt, a.examples, a.whole, a.n) == ("a", 3, True, 2)
     assert a.rating.value == 0.5
@@ -59,7 +59,7 @@ def test_coverage_of_parts_is_that_of_all_together(tmp_path: Path) -> None:
         return answer(n, "a", 1.0, on=on, per_example=[1] * len(on), coverage=given)
 
     parts = [part(0, ["z"], failed=1, reasons={"empty": 1}), part(1, ["x", "y"], failed=1, reasons={"empty": 1})]
-    [found] = rated(written(tmp_path, parts))
+    [found] = rated(written(tmp_path, parts).events)
     assert found.rating.coverage == Coverage(3, 3, 2, {"empty": 2})
 
 
@@ -69,14 +69,17 @@ def test_a_race_is_told_with_the_ratings_that_the_run_had(tmp_path: Path) -> Non
     options: dict[str, Any] = {"start": "answer {}", "target": "run_parts:ToyTarget", "data": "run_parts:toy_data"}
     racing = {"name": "racing", "optimizer": CLIMB, "minibatch": 4}
     result = promptopt.optimize(**options, optimizer=racing, budget=120, finalists=1, run=tmp_path)
-    whole = {one.prompt: one.rating.value for one in rated(Story.read(tmp_path)) if one.whole}
+    whole = {one.prompt: one.rating.value for one in rated(Story.read(tmp_path).events) if one.whole}
     assert len(result.candidates) > 1
     assert whole == pytest.approx({one.prompt.text: one.rating.value for one in result.candidates})
 
 
 def test_an_answer_that_was_changed_counts_once(tmp_path: Path) -> None:
     events = [answer(0, "start", 0.5), answer(1, "b", 0.9), answer(0, "start", 0.8, again=True)]
-    assert [(one.prompt, one.rating.value) for one in rated(written(tmp_path, events))] == [("start", 0.8), ("b", 0.9)]
+    assert [(one.prompt, one.rating.value) for one in rated(written(tmp_path, events).events)] == [
+        ("start", 0.8),
+        ("b", 0.9),
+    ]
 
 
 def test_improvements_have_intervals_where_there_are_examples_enough() -> None:
@@ -112,7 +115,7 @@ def test_lineage_follows_the_closest_parent_and_ends(tmp_path: Path) -> None:
         answer(4, "a red dog", 0.3, **origin("2", "a blue dog")),
     ]
     story = written(tmp_path, events)
-    line = lineage(story, rated(story))
+    line = lineage(story, rated(story.events))
     assert [(one.prompt, one.step, one.shown) for one in line] == [
         ("a red cat", "pool", 0),
         ("a red dog", "0", 2),

@@ -11,11 +11,11 @@ from run_parts import CLIMB, ToyTarget
 
 import promptopt
 from promptopt.api import prepare
-from promptopt.record.freeze import freeze
+from promptopt.record.freeze import freeze, recipe_in_force
 from promptopt.record.story import Story
 from promptopt.report.html import html
 from promptopt.report.page import Headline, Page
-from promptopt.report.recipe import recipe_of, toml
+from promptopt.report.recipe import toml
 from promptopt.report.run import run_page
 
 pytest.importorskip("jinja2")
@@ -86,7 +86,7 @@ def test_llm_calls_are_among_the_costs(tmp_path: Path) -> None:
 def test_the_recipe_runs_again_to_the_same_end(tmp_path: Path) -> None:
     first = toy(tmp_path / "first", seed=3)
     promptopt.resume(tmp_path / "first", ["budget=45"])
-    recipe = tomllib.loads(toml(recipe_of(Story.read(tmp_path / "first"))))
+    recipe = tomllib.loads(toml(recipe_in_force(Story.read(tmp_path / "first").events)))
     assert recipe["budget"] == 45
     again = promptopt.optimize(**{**recipe, "budget": 40, "run": tmp_path / "again"})
     assert again.best == first.best
@@ -104,7 +104,7 @@ def test_texts_survive_in_the_recipe() -> None:
 def test_objects_stand_in_the_recipe_by_name(tmp_path: Path) -> None:
     toy(tmp_path, target=ToyTarget())
     page = run_page(tmp_path)
-    assert 'target = "run_parts:ToyTarget"' in toml(recipe_of(Story.read(tmp_path)))
+    assert 'target = "run_parts:ToyTarget"' in toml(recipe_in_force(Story.read(tmp_path).events))
     assert "objects it was given stand here by the name of their class" in html(page)
 
 
