@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core import Dataset, Rating
+from ..record.answers import Lead
+from ..record.answers import leads as leads_of
 from ..record.freeze import OBJECT
 from ..record.replay import Replay
 from ..record.story import Story
@@ -228,13 +230,13 @@ def _duels(told: Told) -> Section | None:
         blocks += [Text(f"{duels} answered by two; they agreed on {which}.{kappa}")]
     if annotators_table(told).rows:
         blocks += [Grid(annotators_table(told))]
-    if leads := duelling.leads(told.duels):
+    if leads := leads_of(told.duels):
         blocks += [_leads(told, leads)]
     blocks += [Grid(ends(records_table(told), ROWS)), Grid(first(duels_table(told), ROWS), folded=True)]
     return Section("duels", "Duels", blocks)
 
 
-def _leads(told: Told, leads: Sequence[duelling.Lead]) -> Figure:
+def _leads(told: Told, leads: Sequence[Lead]) -> Figure:
     last = told.duels[-1].n
     taken = duelling.changes_of_hands(leads)
     caption = (
