@@ -111,7 +111,17 @@ SURFACE = {
         "instruction_induction",
     ],
     "promptopt.testing": ["Call", "FakeSetup", "ScriptedModel"],
-    "promptopt.testing.contracts": ["OptimizerContract", "ScorerContract", "TargetContract"],
+    "promptopt.testing.contracts": [
+        "DatasetContract",
+        "EmbedderContract",
+        "MetricContract",
+        "ModelContract",
+        "OptimizerContract",
+        "PoolContract",
+        "ProposerContract",
+        "ScorerContract",
+        "TargetContract",
+    ],
 }
 
 
