@@ -10,7 +10,7 @@ Shapes are written ``(n_examples,)``. Every number is *higher is better*.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -275,7 +275,10 @@ class Choice:
 
 @runtime_checkable
 class Chooses(Protocol):
-    """A chat model that can say how likely given replies are, without writing one."""
+    """A chat model that can say how likely given replies are, without writing one.
+
+    Without it, it cannot judge with ``read = "probabilities"``.
+    """
 
     def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
         """The log-probability that a reply to a conversation begins with each of these texts.
@@ -286,6 +289,45 @@ class Chooses(Protocol):
 
     def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
         """The most that :meth:`choose` could cost with these arguments; the budget is checked against it."""
+
+
+@runtime_checkable
+class HasIdentity(Protocol):
+    """A chat model that says what its replies depend on, so that they can be looked up instead of bought again.
+
+    Without it, or with None, replies are never cached.
+    """
+
+    @property
+    def identity(self) -> Mapping[str, Any] | None:
+        """What besides the name makes replies differ, as JSON values: ``max_tokens``, ``base_url``, weights."""
+
+
+@runtime_checkable
+class HasNotes(Protocol):
+    """A chat model that has something to tell the user before its first call, for example that no price is known.
+
+    Without it nothing is said.
+    """
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Whole sentences or the like; each is shown once a run."""
+
+
+@runtime_checkable
+class ChecksKey(Protocol):
+    """A chat model that knows before its first call whether the key that it needs is there.
+
+    Without it, a missing key comes out at the first call, when the data and the other models are loaded.
+    """
+
+    def check_key(self) -> object:
+        """Sends nothing; what it returns is not looked at.
+
+        Raises:
+            UserError: there is no key, or it cannot be one.
+        """
 
 
 class Embedder(Protocol):
@@ -400,7 +442,10 @@ class Target(Protocol):
 
 @runtime_checkable
 class BatchTarget(Protocol):
-    """A target that runs many prompts on the same examples faster together than one by one."""
+    """A target that runs many prompts on the same examples faster together than one by one.
+
+    Without it, prompts are run one by one.
+    """
 
     def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterable[Sequence[Any]]:
         """What ``run`` returns, prompt by prompt, in order."""
@@ -477,8 +522,75 @@ class HasWorst(Protocol):
 
 
 @runtime_checkable
+class ReadsCut(Protocol):
+    """A metric that says whether it can find its answer in an output that was cut off.
+
+    Without it, it is given the text of such an output. With False it is given None, and the output counts as failed.
+    """
+
+    @property
+    def reads_cut(self) -> bool: ...
+
+
+@runtime_checkable
+class HasClasses(Protocol):
+    """A metric that knows which class each number of an output stands for, so that the record can name the likeliest.
+
+    Without it, the record of an example has the numbers, or how many there are.
+    """
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The class names, in the order of a target's scores."""
+
+
+@runtime_checkable
+class HasMetric(Protocol):
+    """A target that says what its outputs are judged by where the user does not; without it, the user has to."""
+
+    @property
+    def metric(self) -> Any:
+        """A metric as a recipe has it: a name, a table, or the metric itself."""
+
+
+@runtime_checkable
+class HasTiebreak(Protocol):
+    """A target that says which second metric decides between equal ratings; without it, and the user's word, none."""
+
+    @property
+    def tiebreak(self) -> Any:
+        """As :attr:`HasMetric.metric`."""
+
+
+@runtime_checkable
+class HasRecord(Protocol):
+    """A target that tells the run's record what it is, so that a run is never resumed with another one.
+
+    Without it, or with nothing in it, a target that has changed since (other weights, say) goes unnoticed.
+    """
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """Facts as JSON values: model, weights, preprocessing."""
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """What of an embedder the optimizer ``bayes`` needs; a target may have it too.
+
+    Without it, prompts for the target are compared by their wording.
+    """
+
+    def embed(self, texts: Sequence[str], /) -> Array:
+        """``(n_texts, d)``, each row of length 1."""
+
+
+@runtime_checkable
 class HasViews(Protocol):
-    """A target that knows changed copies of an example, such as turned images, for which the label stays the same."""
+    """A target that knows changed copies of an example, such as turned images, for which the label stays the same.
+
+    Without it, each example is tried as it is.
+    """
 
     def view(self, example: Example, number: int, /) -> Example:
         """The copy of this number, from 1; equal numbers give equal copies."""
@@ -486,7 +598,11 @@ class HasViews(Protocol):
 
 @runtime_checkable
 class Begins(Protocol):
-    """A scorer or target that wants the run's setup: random streams, billed models, counters."""
+    """A part that wants the run's setup: random streams, billed models, counters.
+
+    Optimizers and proposers must have it. Without it, a part draws nothing at random, and calls no model that the run
+    pays for and writes down.
+    """
 
     def begin(self, setup: Setup, /) -> None: ...
 
@@ -504,7 +620,10 @@ class Prompted(Protocol):
 
 @runtime_checkable
 class Checks(Protocol):
-    """An optimizer, proposer or pool that can tell, before anything is spent, that it does not suit the prompts."""
+    """An optimizer, proposer or pool that can tell, before anything is spent, that it does not suit the prompts.
+
+    Without it, it is taken to suit every prompt.
+    """
 
     def check(self, run: Prompted, /) -> None:
         """Free. Called once before the run, from Python and on the command line, also by ``--check``.
@@ -516,16 +635,81 @@ class Checks(Protocol):
 
 @runtime_checkable
 class Closes(Protocol):
-    """A scorer that holds on to something, such as a page; closed once, after the run's last question to it."""
+    """A scorer that holds on to something, such as a page; closed once, after the run's last question to it.
+
+    Without it, nothing is done at the end.
+    """
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
+class HasPresentation(Protocol):
+    """A scorer some of whose options only say how people are asked, such as the port of a page.
+
+    Without it, a run whose scorer has any other option than before is a run with another recipe, and is not taken up.
+    """
+
+    @property
+    def presentation(self) -> Collection[str]:
+        """The names of those options."""
+
+
+@runtime_checkable
+class HasTarget(Protocol):
+    """A scorer that gives prompts to a target; a transfer's target is recorded if it has :class:`HasRecord`.
+
+    Without it, nothing is recorded of a transfer's target.
+    """
+
+    @property
+    def target(self) -> Target: ...
+
+
+@runtime_checkable
 class HasPrompts(Protocol):
-    """An optimizer that knows from the start which prompts it chooses among."""
+    """An optimizer that knows from the start which prompts it chooses among.
+
+    Without it, a scorer that :class:`Calibrates` is offered none.
+    """
 
     def prompts(self) -> Sequence[Prompt]: ...
+
+
+@runtime_checkable
+class HasQueries(Protocol):
+    """A pool whose texts answer queries; only answers to the same query meet in a duel.
+
+    Without it, or with no queries, its texts are prompts like any other.
+    """
+
+    @property
+    def queries(self) -> Sequence[str]:
+        """What is answered."""
+
+    def query_of(self, text: str, /) -> str | None:
+        """The query that a text of this pool answers."""
+
+
+@runtime_checkable
+class Shortens(Protocol):
+    """An optimizer whose prompts hold phrases that came in by chance; without it, none of its answer is taken away."""
+
+    @property
+    def shortens(self) -> bool:
+        """Whether some questions are kept back to drop from the answer what does not pay."""
+
+
+@runtime_checkable
+class HasVocabulary(Protocol):
+    """An optimizer that puts prompts together from phrases, which may be dropped from its answer again.
+
+    Without it, an answer is shortened by what its text alone shows: sentences, lines, clauses.
+    """
+
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        """The phrases of the run, once it has begun."""
 
 
 @runtime_checkable
@@ -533,7 +717,7 @@ class Calibrates(Protocol):
     """A scorer that wants ratings of some prompts before its first answer, for example to know how far they spread.
 
     The run has them made once and writes them down apart, as the stage ``calibration``. They are no questions of the
-    budget (LLM calls are paid for as ever), and the optimizer never sees them.
+    budget (LLM calls are paid for as ever), and the optimizer never sees them. Without it, none are made.
     """
 
     @property
@@ -549,7 +733,10 @@ class Calibrates(Protocol):
 
 @runtime_checkable
 class Remembers(Protocol):
-    """A scorer whose later answers depend on its earlier ones, such as one that rates each prompt once."""
+    """A scorer whose later answers depend on its earlier ones, such as one that rates each prompt once.
+
+    Without it, a resumed run's scorer knows nothing of the answers from before.
+    """
 
     def remember(self, question: Any, answer: Any, /) -> None:
         """Called for every answer that was recorded before the run was resumed, in the order they were given."""
@@ -568,7 +755,10 @@ class Weighs(Protocol):
 
 @runtime_checkable
 class HasRatings(Protocol):
-    """An optimizer that puts ratings on the whole training split together from ratings on parts of it."""
+    """An optimizer that puts ratings on the whole training split together from ratings on parts of it.
+
+    Without it, the run knows the ratings alone that were asked on the whole split.
+    """
 
     def ratings(self) -> Mapping[Prompt, Rating]: ...
 
@@ -588,7 +778,7 @@ class Belief:
 
 @runtime_checkable
 class HasBelief(Protocol):
-    """An optimizer that can say how sure it is of its incumbent."""
+    """An optimizer that can say how sure it is of its incumbent; without it, the user is told no probability."""
 
     def belief(self) -> Belief: ...
 
@@ -598,7 +788,8 @@ class Streams(Protocol):
     """A scorer whose answers come when they come, as people's do.
 
     The run keeps ``ahead`` questions open and asks on while others are still open, so that nobody waits for anybody.
-    Every question is opened once; ``answer`` of the same scorer is for those who need a batch at a time.
+    Every question is opened once; ``answer`` of the same scorer is for those who need a batch at a time. Without it,
+    each batch is answered whole before the next is asked for.
     """
 
     @property

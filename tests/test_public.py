@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
 
 import promptopt
+from promptopt import core
+from promptopt.optimizers.proposers import Looks
 from promptopt.registry import TABLE, load
 
 SURFACE = {
@@ -108,7 +111,17 @@ SURFACE = {
         "instruction_induction",
     ],
     "promptopt.testing": ["Call", "FakeSetup", "ScriptedModel"],
-    "promptopt.testing.contracts": ["OptimizerContract", "ScorerContract", "TargetContract"],
+    "promptopt.testing.contracts": [
+        "DatasetContract",
+        "EmbedderContract",
+        "MetricContract",
+        "ModelContract",
+        "OptimizerContract",
+        "PoolContract",
+        "ProposerContract",
+        "ScorerContract",
+        "TargetContract",
+    ],
 }
 
 
@@ -147,6 +160,18 @@ def test_every_public_name_has_a_home() -> None:
     for name, home in promptopt._HOME.items():
         assert getattr(promptopt, name).__module__ == f"promptopt.{home}"
     assert sorted(dir(promptopt)) == sorted([*promptopt.__all__, "__version__"])
+
+
+def test_every_optional_protocol_stands_on_the_page_of_plug_ins() -> None:
+    optional = {Looks} | {one for one in vars(core).values() if getattr(one, "_is_runtime_protocol", False)}
+    assert {core.HasIdentity, core.Streams} < optional
+    page = (Path(__file__).parent.parent / "docs" / "plugins.md").read_text(encoding="utf-8")
+    rows = {found[2]: found[1] for found in re.finditer(r"^\| (`.+?`) \| `(\w+)` \|(?: [^|]+ \|){3}$", page, re.M)}
+    assert set(rows) == {one.__name__ for one in optional}
+    for one in optional:
+        assert one.__doc__
+        members = {name for name in vars(one) if not name.startswith("_")}
+        assert set(re.findall(r"`(\w+)", rows[one.__name__])) == members, one.__name__
 
 
 def test_the_version_is_the_distributions() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any
 
-from ..core import Example, Mark
+from ..core import Example, HasWorst, Mark
 from ..errors import UserError
 from ..registry import load
 
@@ -36,7 +36,8 @@ class FunctionMetric:
         if not callable(found):
             raise UserError(f"function {function!r} is {type(found).__name__}, which cannot be called.")
         self.function: Callable[[Any, Example], Any] = found
-        self.worst: float | None = getattr(found, "worst", None) if worst is None else worst
+        own = found.worst if isinstance(found, HasWorst) else None
+        self.worst: float | None = own if worst is None else worst
         if self.worst is not None and not math.isfinite(self.worst):
             raise UserError(f"worst is {self.worst}; give the least number that the function returns.")
 

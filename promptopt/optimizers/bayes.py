@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import Begins, Embedder, Prompt, Prompted, Rate, Rating, Setup, Target
+from ..core import Begins, Embedder, Embeds, Prompt, Prompted, Rate, Rating, Setup, Target
 from ..embedders.ngrams import Ngrams
 from ..errors import UserError
 from ..vocabulary import check, is_template, vocabulary
@@ -48,7 +48,7 @@ from ..vocabulary.phrases import PLACEHOLDER
 from ..vocabulary.units import Keep
 from .pools import Pool
 from .steps import Ratings, Search
-from .surrogate import Embeds, Places, Posterior, response
+from .surrogate import Places, Posterior, response
 
 if TYPE_CHECKING:
     from ..core import Array
@@ -110,8 +110,7 @@ class Bayes:
             raise UserError(f"fresh is {fresh}; give a share from 0 to 1.")
         self.phrases, self.exclude, self.keep = phrases, exclude, keep
         self.pool = pool
-        own: Embeds | None = target if hasattr(target, "embed") else None  # type: ignore[assignment]
-        self.embedder: Embeds = embedder or own or Ngrams()
+        self.embedder: Embeds = embedder or (target if isinstance(target, Embeds) else Ngrams())
         self.design, self.batch, self.candidates = design, batch, candidates
         self.elite, self.fresh = elite, fresh
 

@@ -15,17 +15,18 @@ strength, and phrases that the embedder hardly notices say hardly anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from ..core import Embeds
 from ..errors import UserError
 from .duels.blas import alone
 
 if TYPE_CHECKING:
     from ..core import Array
 
-__all__ = ["Embeds", "Places", "Posterior", "response"]
+__all__ = ["Places", "Posterior", "response"]
 
 LENGTHS = (0.25, 0.5, 1.0)  # of the smooth part, on the unit sphere; whichever the ratings make likeliest
 NOISES = (0.01, 0.03, 0.1, 0.3, 1.0)  # what ratings have beside, as a share of the signal; likewise
@@ -34,13 +35,6 @@ JITTER = 1e-5
 DECIMALS = 6  # what decides is rounded, so that the last bits of a product decide nothing
 
 Phrases: TypeAlias = Sequence[str]
-
-
-class Embeds(Protocol):
-    """The part of an embedder that is needed here; a target may have it too."""
-
-    def embed(self, texts: Sequence[str], /) -> Array:
-        """``(n_texts, d)``, each row of length 1."""
 
 
 class Places:

@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ..core import HasBelief, Prompt, Rate, Rating, Scorer
+from ..core import HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
 from ..errors import BudgetExhausted, NothingUsable
 from ..record.stages import TEST
 from ..record.verdict import Verdict, compare
@@ -52,7 +52,7 @@ def _shorten(plan: Plan, run: Run, best: Prompt, rating: Rating) -> Prompt:
             run.ratings.update(rated)
         return rated
 
-    phrases = getattr(plan.optimizer, "vocabulary", ())
+    phrases = plan.optimizer.vocabulary if isinstance(plan.optimizer, HasVocabulary) else ()
     known = {} if plan.dev else dict(run.ratings)
     within = 0.5 / len(plan.data.train) if plan.data and plan.views > 1 and not plan.dev else 0.0
     found, _, whole = shorten(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+from ..core import HasRecord, HasTarget
 from ..errors import UserError
 from ..record.freeze import freeze
 from ..record.ledger import FORMAT, now
@@ -57,9 +58,13 @@ def check_targets(first: Mapping[str, Any], plan: Plan) -> None:
 
 def _targets(plan: Plan) -> dict[str, dict[str, Any]]:
     """What the targets tell of themselves, by where they stand in the recipe; those that tell nothing are left out."""
-    others = {f"transfer.{name}": getattr(scorer, "target", None) for name, scorer in plan.transfer.items()}
+    others = {f"transfer.{name}": one.target for name, one in plan.transfer.items() if isinstance(one, HasTarget)}
     every = {"target": plan.target, **others}
-    return {where: dict(record) for where, target in every.items() if (record := getattr(target, "record", None))}
+    return {
+        where: dict(record)
+        for where, target in every.items()
+        if isinstance(target, HasRecord) and (record := target.record)
+    }
 
 
 def versions() -> dict[str, str]:

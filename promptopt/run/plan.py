@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import Checks, Dataset, FailedRule, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from ..core import Checks, ChecksKey, Dataset, FailedRule, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from ..errors import UserError
 from ..scorers.metric import MetricScorer
 from .budget import Budget
@@ -82,7 +82,7 @@ class Plan:
     def check_keys(self) -> None:
         """Raises UserError if a chat model of the recipe lacks the key that its first call will need."""
         for model in self.models:
-            if hasattr(model, "check_key"):
+            if isinstance(model, ChecksKey):
                 model.check_key()
 
     def check(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from ..core import ChatModel, Choice, Chooses, Completion, Message, Prompt, Usage
+from ..core import ChatModel, Choice, Chooses, Completion, HasNotes, Message, Prompt, Usage
 from ..errors import ModelError, Rejected, Unanswered
 from ..models.keys import call_key, choice_key
 from ..record.codec import encode_choice, encode_completion
@@ -45,7 +45,7 @@ class RunSetup:
 
     def note_what_it_says(self, model: ChatModel) -> None:
         """Note what the user should hear before the model's first call."""
-        for note in getattr(model, "notes", ()):
+        for note in model.notes if isinstance(model, HasNotes) else ():
             self.note(note)
 
     def count(self, what: str, n: int = 1) -> None:

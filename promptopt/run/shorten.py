@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import Prompt, Prompted, Rating
+from ..core import Prompt, Prompted, Rating, Shortens
 from ..vocabulary import is_template
 from ..vocabulary.phrases import PLACEHOLDER, Phrases
 from ..vocabulary.units import Units, bare
@@ -53,7 +53,7 @@ def questions(wanted: int | None, *, optimizer: object, budget: int | None) -> i
     """
     if wanted is not None:
         return wanted
-    if not getattr(optimizer, "shortens", False):
+    if not (isinstance(optimizer, Shortens) and optimizer.shortens):
         return 0
     return QUESTIONS if budget is None else min(QUESTIONS, budget // SHARE)
 

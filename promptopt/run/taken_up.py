@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core import HasPresentation
 from ..errors import UserError
 from ..record.freeze import freeze, recipe_in_force
 from ..record.ledger import FORMAT, Ledger, now
@@ -35,7 +36,8 @@ def check_same(ledger: Ledger, plan: Plan, *, defaults: Mapping[str, Any]) -> No
 
 def _compared(plan: Plan, recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe without the scorer's options that only say how people are asked, such as the port of a page."""
-    scorer, leave_out = recipe.get("scorer"), getattr(plan.scorer, "presentation", ())
+    scorer = recipe.get("scorer")
+    leave_out = plan.scorer.presentation if isinstance(plan.scorer, HasPresentation) else ()
     if isinstance(scorer, str):
         scorer = {"name": scorer}
     if isinstance(scorer, dict):

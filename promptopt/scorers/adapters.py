@@ -9,7 +9,20 @@ from itertools import islice
 from statistics import pstdev
 from typing import Any
 
-from ..core import Begins, Closes, Coverage, Duel, Preference, Prompt, Rate, Rating, Scorer, Setup, Weighs
+from ..core import (
+    Begins,
+    Closes,
+    Coverage,
+    Duel,
+    HasPresentation,
+    Preference,
+    Prompt,
+    Rate,
+    Rating,
+    Scorer,
+    Setup,
+    Weighs,
+)
 from ..errors import UserError
 
 POINTS = {"a": 1.0, "b": 0.0, "tie": 0.5, "unknown": math.nan}
@@ -111,7 +124,7 @@ class BradleyTerry:
     @property
     def presentation(self) -> Collection[str]:
         """Options that only say how people are asked."""
-        return getattr(self.scorer, "presentation", ())
+        return self.scorer.presentation if isinstance(self.scorer, HasPresentation) else ()
 
     def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
         """Preferences; the draw of a duel depends on its number alone, and so do the numbers of its ratings."""
@@ -204,7 +217,7 @@ class WinRate:
     @property
     def presentation(self) -> Collection[str]:
         """Options that only say how people are asked."""
-        return getattr(self.scorer, "presentation", ())
+        return self.scorer.presentation if isinstance(self.scorer, HasPresentation) else ()
 
     def answer(self, questions: Sequence[Rate], /) -> Iterator[Rating]:
         """Win rates in [0, 1], one by one; ``per_example`` holds the duels, NaN where the answer was unknown.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core import Coverage, Example, Failed, FailedRule, HasWorst, Mark, Metric, Missing
+from ..core import Coverage, Example, Failed, FailedRule, HasWorst, Mark, Metric, Missing, ReadsCut
 from ..errors import UserError
 from ..stats import mean
 
@@ -142,7 +142,8 @@ def _missing(outputs: Sequence[Any]) -> dict[int, str]:
 
 def _readable(output: Failed, metric: Metric) -> str | None:
     """What of a failed output the metric is shown: a cut-off text, unless it says that ``reads_cut`` is False."""
-    return output.text if output.cut and getattr(metric, "reads_cut", True) else None
+    reads = metric.reads_cut if isinstance(metric, ReadsCut) else True
+    return output.text if output.cut and reads else None
 
 
 def _is_lost(mark: float | Mark | None, value: float, worst: float) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from ..core import Begins, Case, Example, FailedRule, HasViews, Metric, Rate, Rating, Setup, Target
+from ..core import Begins, Case, Example, FailedRule, HasClasses, HasViews, Metric, Rate, Rating, Setup, Target
 from ..errors import UserError
 from ..targets.outputs import outputs_of
 from .cases import cases
@@ -99,7 +99,8 @@ class MetricScorer:
         return round(Marking.of(self.tiebreak, outputs, examples, failed=rule).mean, DECIMALS)
 
     def _cases(self, outputs: Sequence[Any], examples: Sequence[Example], marking: Marking) -> tuple[Case, ...]:
-        return cases(outputs, examples, marking, classes=getattr(self.metric, "classes", ()))
+        classes = self.metric.classes if isinstance(self.metric, HasClasses) else ()
+        return cases(outputs, examples, marking, classes=classes)
 
     def _changed(self, example: Example) -> list[Example]:
         if self.views == 1:

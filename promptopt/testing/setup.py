@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..core import ChatModel, Prompt
+from ..core import ChatModel, HasNotes, Prompt
 
 __all__ = ["FakeSetup"]
 
@@ -53,7 +53,7 @@ class FakeSetup:
 
     def model(self, model: ChatModel, *, role: str) -> ChatModel:
         self.roles.append(role)
-        for note in getattr(model, "notes", ()):
+        for note in model.notes if isinstance(model, HasNotes) else ():
             self.note(note)
         return model
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core import ChatModel, Choice, Completion, Message, Reply, Usage
+from ...core import ChatModel, Choice, Completion, HasIdentity, Message, Reply, Usage
 from ...errors import UserError
 from ...store import Store, cache_folder
 from ..choices import chooser
@@ -47,7 +47,7 @@ class CachedModel:
     """
 
     def __init__(self, model: ChatModel, *, folder: Path | None = None) -> None:
-        identity = getattr(model, "identity", None)
+        identity = model.identity if isinstance(model, HasIdentity) else None
         if identity is None:
             raise UserError(f"{model.name} does not say what its replies depend on, so they cannot be cached.")
         self._model = model

@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ...core import ChatModel, Choice, Completion, Message, Usage
+from ...core import ChatModel, Choice, Completion, HasIdentity, Message, Usage
 from ...errors import ModelError, UserError
 from ..choices import chooser
 
@@ -155,8 +155,7 @@ class LimitedModel:
     @property
     def identity(self) -> Mapping[str, Any] | None:
         """The model's own: what besides its name makes its replies differ; None if it does not say."""
-        identity: Mapping[str, Any] | None = getattr(self._model, "identity", None)
-        return identity
+        return self._model.identity if isinstance(self._model, HasIdentity) else None
 
     @property
     def rate(self) -> float:

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ...core import Begins, Belief, Duel, Embedder, Preference, Prompt, Setup
+from ...core import Begins, Belief, Duel, Embedder, HasQueries, Preference, Prompt, Setup
 from ...errors import UserError
 from ..pools import Pool
 from ..proposers import Proposer, Scored
@@ -104,21 +104,6 @@ class Record:
         return sorted(set(other[met & ~known].tolist()) - set(other[met & known].tolist()))
 
 
-@runtime_checkable
-class Answers(Protocol):
-    """A pool whose texts answer queries.
-
-    Attributes:
-        queries: what is answered; empty where the texts are prompts like any other.
-    """
-
-    @property
-    def queries(self) -> Sequence[str]: ...
-
-    def query_of(self, text: str, /) -> str | None:
-        """The query that a text of this pool answers."""
-
-
 # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -196,7 +181,7 @@ class DuelSearch(ABC):
         if isinstance(embedder, Begins):
             embedder.begin(setup)
         self._arms = Arms(embedder)
-        several = isinstance(self.pool, Answers) and bool(self.pool.queries)
+        several = isinstance(self.pool, HasQueries) and bool(self.pool.queries)
         if several and self.mutate_every:
             raise UserError("mutate_every writes prompts that answer no query; leave it out with a pool of queries.")
         self._arms.add([*([] if several else setup.start), *self._draw()])
@@ -279,7 +264,7 @@ class DuelSearch(ABC):
         return list(islice(usable, self.pool_size))
 
     def _origin(self, text: str) -> dict[str, Any]:
-        query = self.pool.query_of(text) if isinstance(self.pool, Answers) else None
+        query = self.pool.query_of(text) if isinstance(self.pool, HasQueries) else None
         return {"step": "pool"} | ({} if query is None else {"query": query})
 
     @alone

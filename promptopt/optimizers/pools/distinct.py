@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core import Begins, Embedder, Prompted, Setup
+from ...core import Begins, Embedder, HasQueries, Prompted, Setup
 from ...embedders.ngrams import Ngrams
 from ...errors import UserError
 from ...vocabulary import check
@@ -59,12 +59,12 @@ class Distinct:
 
     @property
     def queries(self) -> Sequence[str]:
-        """Those that the inner pool answers, see :class:`promptopt.optimizers.duels.Answers`."""
-        return getattr(self.pool, "queries", ())
+        """Those that the inner pool answers, see :class:`promptopt.core.HasQueries`."""
+        return self.pool.queries if isinstance(self.pool, HasQueries) else ()
 
     def query_of(self, text: str, /) -> str | None:
         """The query that a text of the inner pool answers."""
-        return self.pool.query_of(text) if self.queries else None  # type: ignore[attr-defined]
+        return self.pool.query_of(text) if isinstance(self.pool, HasQueries) else None
 
     def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
         """Prompts of the inner pool, in its order; no two are near-duplicates."""

@@ -2,7 +2,7 @@
 
 Lin et al., *Prompt Optimization with Human Feedback*, arXiv 2405.17346. With one query a prompt of the search *is* a
 reply. With several, it is a query and a reply to it, one below the other: so they are embedded, one utility is fitted
-to the duels of all queries, and only replies to the same query meet (:class:`promptopt.optimizers.duels.Answers`).
+to the duels of all queries, and only replies to the same query meet (:class:`promptopt.core.HasQueries`).
 """
 
 from __future__ import annotations

@@ -1,23 +1,10 @@
-"""Contract suites: what every optimizer, scorer and target must hold. Subclass one, say how to make yours, run pytest.
-
-::
-
-    class TestMyOptimizer(OptimizerContract):
-        def make(self):
-            return MyOptimizer(k=3)
-
-pytest collects the subclass and runs every test of the suite on it. ``make`` must build a new object each time.
-"""
+"""What every optimizer must hold."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
-import os
 import random
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,20 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core import BatchTarget, Begins, Duel, Example, Optimizer, Preference, Prompt, Rate, Rating, Scorer, Target
-from ..record.codec import Answer, Question, encode_question
-from ..record.ledger import Ledger
-from ..run.budget import Budget
-from ..run.loop import Run
-from .setup import FakeSetup
+from ...core import Duel, Optimizer, Preference, Prompt, Rate, Rating
+from ...record.codec import Answer, Question, encode_question
+from ...record.ledger import Ledger
+from ...run.budget import Budget
+from ...run.loop import Run
+from ..setup import FakeSetup
+from .fresh import in_a_fresh_process
 
-__all__ = ["OptimizerContract", "ScorerContract", "TargetContract"]
-
-FRESH_PROCESS = """
-import json, runpy, sys
-suite = runpy.run_path(sys.argv[1], run_name="contract")[sys.argv[2]]()
-print(json.dumps(suite.trajectory(suite.make())))
-"""
+__all__ = ["OptimizerContract"]
 
 
 class OptimizerContract:
@@ -100,16 +82,7 @@ class OptimizerContract:
         assert (random.getstate(), repr(np.random.get_state())) == before
 
     def test_same_questions_in_a_fresh_process_with_another_hash_seed(self) -> None:
-        file = inspect.getfile(type(self))
-        done = subprocess.run(
-            [sys.executable, "-c", FRESH_PROCESS, file, type(self).__name__],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONHASHSEED": "4711"},
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout.splitlines()[-1]) == self.trajectory(self.make())
+        assert in_a_fresh_process(self, "_new_trajectory") == self._new_trajectory()
 
     def test_begin_starts_afresh(self) -> None:
         optimizer = self.make()
@@ -185,6 +158,9 @@ class OptimizerContract:
         decoded: list[Any] = json.loads(json.dumps(asked))
         return decoded
 
+    def _new_trajectory(self) -> list[Any]:
+        return self.trajectory(self.make())
+
     def _begun(self) -> Optimizer[Any, Any]:
         optimizer = self.make()
         optimizer.begin(FakeSetup(start=self.start, problem_with=self.problem_with))
@@ -232,147 +208,9 @@ class _Answers:
         return [self._suite._answer(question) for question in questions]
 
 
-class ScorerContract:
-    """What a run relies on in a scorer.
-
-    Attributes:
-        prompts: at least two texts that the scorer can answer for.
-    """
-
-    prompts: Sequence[str] = ("a photo of a {}", "a drawing of a {}", "{}")
-
-    def make(self) -> Scorer[Any, Any]:
-        """A new scorer, with whatever models it needs scripted."""
-        raise AssertionError("say how to make the scorer: override make()")
-
-    def test_says_which_question_it_answers(self) -> None:
-        assert self.make().question in (Rate, Duel)
-
-    def test_answers_every_question_in_kind(self) -> None:
-        questions = self._questions()
-        answers = self._answer(questions)
-        assert len(answers) == len(questions)
-        kind = Rating if isinstance(questions[0], Rate) else Preference
-        assert all(isinstance(answer, kind) for answer in answers)
-
-    def test_answers_nothing_with_nothing(self) -> None:
-        assert self._answer([]) == []
-
-    def test_a_batch_equals_one_by_one(self) -> None:
-        questions = self._questions()
-        scorer = self._begun()
-        single = [answer for question in questions for answer in scorer.answer([question])]
-        _assert_same(self._answer(questions), single)
-
-    def test_the_order_of_a_batch_does_not_matter(self) -> None:
-        questions = self._questions()
-        _assert_same(self._answer(questions[::-1])[::-1], self._answer(questions))
-
-    def test_a_new_scorer_gives_the_same_answers(self) -> None:
-        questions = self._questions()
-        _assert_same(self._answer(questions), self._answer(questions))
-
-    def test_values_are_finite_or_unscored(self) -> None:
-        for answer in self._answer(self._questions()):
-            if isinstance(answer, Rating):
-                assert math.isfinite(answer.value) or math.isnan(answer.value)
-                assert math.isfinite(answer.tiebreak)
-
-    def _begun(self) -> Scorer[Any, Any]:
-        scorer = self.make()
-        if isinstance(scorer, Begins):
-            scorer.begin(FakeSetup(start=self.prompts))
-        return scorer
-
-    def _answer(self, questions: Sequence[Question]) -> list[Any]:
-        return list(self._begun().answer(questions))
-
-    def _questions(self) -> list[Question]:
-        prompts = [Prompt(text) for text in self.prompts]
-        if self.make().question is Rate:
-            return [Rate(prompt, number=n) for n, prompt in enumerate(prompts)]
-        pairs = [(a, b) for a in prompts for b in prompts if a != b]
-        return [Duel(a, b, number=n) for n, (a, b) in enumerate(pairs)]
-
-
-class TargetContract:
-    """What scorers rely on in a target.
-
-    Attributes:
-        prompts: at least two texts that the target can run.
-        bad_prompts: texts that it cannot.
-    """
-
-    prompts: Sequence[str] = ("a photo of a {}", "a drawing of a {}")
-    bad_prompts: Sequence[str] = ()
-
-    def make(self) -> Target:
-        """A new target, with whatever models it needs scripted."""
-        raise AssertionError("say how to make the target: override make()")
-
-    def examples(self) -> Sequence[Example]:
-        """At least two examples that it can be run on."""
-        raise AssertionError("say what to run the target on: override examples()")
-
-    def test_takes_good_prompts_and_says_what_is_wrong_with_bad_ones(self) -> None:
-        target = self.make()
-        assert [target.problem_with(Prompt(text)) for text in self.prompts] == [None] * len(self.prompts)
-        assert all(target.problem_with(Prompt(text)) for text in self.bad_prompts)
-
-    def test_prompts_are_data(self) -> None:
-        target = self.make()
-        for text in ("{0.__class__}", "%s %d", "{", "}", "${x}", "{}{}", "", "\x00"):
-            problem = target.problem_with(Prompt(text))
-            assert problem is None or isinstance(problem, str)
-
-    def test_one_output_per_example(self) -> None:
-        target = self._begun()
-        examples = self.examples()
-        for text in self.prompts:
-            assert len(target.run(Prompt(text), examples)) == len(examples)
-
-    def test_an_output_does_not_depend_on_its_neighbours(self) -> None:
-        target = self._begun()
-        examples = self.examples()
-        together = target.run(Prompt(self.prompts[0]), examples)
-        alone = [target.run(Prompt(self.prompts[0]), [example])[0] for example in examples]
-        _assert_close(list(together), alone)
-
-    def test_batches_of_prompts_equal_single_prompts(self) -> None:
-        target = self._begun()
-        if isinstance(target, BatchTarget):
-            prompts, examples = [Prompt(text) for text in self.prompts], self.examples()
-            for prompt, outputs in zip(prompts, target.run_batch(prompts, examples), strict=True):
-                _assert_close(list(outputs), list(target.run(prompt, examples)))
-
-    def _begun(self) -> Target:
-        target = self.make()
-        if isinstance(target, Begins):
-            target.begin(FakeSetup(start=self.prompts))
-        return target
-
-
 def _prompts(question: Question) -> list[Prompt]:
     return [question.prompt] if isinstance(question, Rate) else [question.a, question.b]
 
 
 def _unscored(question: Question) -> Answer:
     return Rating(math.nan) if isinstance(question, Rate) else Preference("unknown")
-
-
-def _assert_same(one: Sequence[Any], other: Sequence[Any]) -> None:
-    for a, b in zip(one, other, strict=True):
-        if isinstance(a, Rating):
-            np.testing.assert_allclose([a.value, a.tiebreak], [b.value, b.tiebreak], rtol=1e-4, atol=1e-5)
-            if a.per_example is not None:
-                np.testing.assert_allclose(a.per_example, b.per_example, rtol=1e-4, atol=1e-5)
-        else:
-            assert a == b
-
-
-def _assert_close(one: Sequence[Any], other: Sequence[Any]) -> None:
-    for a, b in zip(one, other, strict=True):
-        if isinstance(a, np.ndarray):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
-        else:
-            assert a == b

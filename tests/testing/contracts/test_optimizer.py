@@ -1,21 +1,20 @@
-"""The contract suites hold for our parts, and fail for parts that break a contract, each in the test meant for it."""
+"""The contract suite of optimizers holds for ours; a part that breaks it fails in the test meant for it."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from promptopt.core import Duel, Example, Message, Preference, Prompt, Rate, Rating
+from promptopt.core import Duel, Message, Prompt, Rate, Rating
 from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.proposers.chat import ChatProposer
-from promptopt.scorers import BradleyTerry, FunctionScorer, MetricScorer, WinRate
 from promptopt.testing import ScriptedModel
-from promptopt.testing.contracts import OptimizerContract, ScorerContract, TargetContract
+from promptopt.testing.contracts import OptimizerContract
 
 WORDS = "small large blurry clean drawing painting toy plastic".split()
 POOL = [f"a {word} {{}}" for word in WORDS] + [f"{word} photo of a {{}}" for word in WORDS]
@@ -61,70 +60,6 @@ class TestRandomSearch(OptimizerContract):
 
     def problem_with(self, text: str) -> str | None:
         return one_hole(text)
-
-
-# ── Our scorers ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def score(text: str) -> float:
-    return float("nan") if "drawing" in text else len(text) / 20
-
-
-class TestFunctionScorer(ScorerContract):
-    def make(self) -> FunctionScorer:
-        return FunctionScorer(score)
-
-
-class Upper:
-    """Outputs the prompt, filled in and in capitals."""
-
-    def problem_with(self, prompt: Prompt, /) -> str | None:
-        return one_hole(prompt.text)
-
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str]:
-        return [prompt.text.replace("{}", str(e.input)).upper() for e in examples]
-
-
-class BatchUpper(Upper):
-    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[str]]:
-        return (self.run(prompt, examples) for prompt in prompts)
-
-
-EXAMPLES = [Example(f"e{i}", f"cat {i}", i) for i in range(5)]
-
-
-def length(outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | None]:
-    return [None if "3" in output else float(len(output)) for output in outputs]
-
-
-class TestMetricScorer(ScorerContract):
-    def make(self) -> MetricScorer:
-        return MetricScorer(target=Upper(), metric=length, examples=EXAMPLES)
-
-
-class TestMetricScorerInBatches(ScorerContract):
-    def make(self) -> MetricScorer:
-        return MetricScorer(target=BatchUpper(), metric=length, examples=EXAMPLES, tiebreak=length)
-
-
-class TestBradleyTerry(ScorerContract):
-    def make(self) -> BradleyTerry:
-        return BradleyTerry(scorer=FunctionScorer(score))
-
-
-class TestWinRate(ScorerContract):
-    def make(self) -> WinRate:
-        return WinRate(scorer=BradleyTerry(scorer=FunctionScorer(score)), repeats=3)
-
-
-class TestTarget(TargetContract):
-    bad_prompts = ("no hole", "{}{}")
-
-    def make(self) -> Upper:
-        return BatchUpper()
-
-    def examples(self) -> list[Example]:
-        return EXAMPLES
 
 
 # ── Broken optimizers ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -357,182 +292,3 @@ def test_other_tests_still_pass_for_a_part_that_breaks_one() -> None:
     for name in dir(suite):
         if name.startswith("test_") and "tie" not in name and "fresh_process" not in name:
             getattr(suite, name)()
-
-
-# ── Broken scorers ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class SoundScorer:
-    question: Any = Rate
-
-    def answer(self, questions: Sequence[Any], /) -> list[Any]:
-        return [self.one(question) for question in questions]
-
-    def one(self, question: Any) -> Any:
-        return Rating(float(len(question.prompt.text)), per_example=np.array([1.0, 2.0]))
-
-
-class Mute(SoundScorer):
-    question = str
-
-
-class Short(SoundScorer):
-    def answer(self, questions: Sequence[Any], /) -> list[Any]:
-        return super().answer(questions[1:])
-
-
-class Numbers(SoundScorer):
-    def one(self, question: Any) -> Any:
-        return 0.5
-
-
-class NeedsAQuestion(SoundScorer):
-    def answer(self, questions: Sequence[Any], /) -> list[Any]:
-        questions[0]
-        return super().answer(questions)
-
-
-class RanksWithinTheBatch(SoundScorer):
-    def answer(self, questions: Sequence[Any], /) -> list[Any]:
-        order = sorted(len(q.prompt.text) for q in questions)
-        return [Rating(order.index(len(q.prompt.text)) / len(questions)) for q in questions]
-
-
-class DrawsInOrder(SoundScorer):
-    def begin(self, setup: Any, /) -> None:
-        self.rng = setup.rng()
-
-    def one(self, question: Any) -> Any:
-        return Rating(float(self.rng.random()))
-
-
-class OtherValuesEachTime(SoundScorer):
-    def one(self, question: Any) -> Any:
-        return Rating(random.random())
-
-
-class OtherExamplesEachTime(SoundScorer):
-    def one(self, question: Any) -> Any:
-        return Rating(0.5, per_example=np.array([random.random()]))
-
-
-class Infinite(SoundScorer):
-    def one(self, question: Any) -> Any:
-        return Rating(float("inf"))
-
-
-class NoTiebreak(SoundScorer):
-    def one(self, question: Any) -> Any:
-        return Rating(0.5, tiebreak=float("nan"))
-
-
-BROKEN_SCORERS = [
-    _rate("test_says_which_question_it_answers", Mute),
-    _rate("test_answers_every_question_in_kind", Short),
-    _rate("test_answers_every_question_in_kind", Numbers),
-    _rate("test_answers_nothing_with_nothing", NeedsAQuestion),
-    _rate("test_a_batch_equals_one_by_one", RanksWithinTheBatch),
-    _rate("test_the_order_of_a_batch_does_not_matter", DrawsInOrder),
-    _rate("test_a_new_scorer_gives_the_same_answers", OtherValuesEachTime),
-    _rate("test_a_new_scorer_gives_the_same_answers", OtherExamplesEachTime),
-    _rate("test_values_are_finite_or_unscored", Infinite),
-    _rate("test_values_are_finite_or_unscored", NoTiebreak),
-]
-
-
-@pytest.mark.parametrize(("test", "part"), BROKEN_SCORERS)
-def test_a_broken_scorer_fails_the_test_meant_for_it(test: str, part: Any) -> None:
-    suite = ScorerContract()
-    suite.make = SoundScorer  # type: ignore[method-assign]
-    getattr(suite, test)()
-    suite.make = part
-    with pytest.raises((AssertionError, IndexError)):
-        getattr(suite, test)()
-
-
-def test_every_scorer_test_has_a_part_that_fails_it() -> None:
-    tests = {name for name in dir(ScorerContract) if name.startswith("test_")}
-    assert tests == {param.values[0] for param in BROKEN_SCORERS}
-
-
-# ── Broken targets ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class TakesAll(Upper):
-    def problem_with(self, prompt: Prompt, /) -> str | None:
-        return None
-
-
-class Formats(Upper):
-    def problem_with(self, prompt: Prompt, /) -> str | None:
-        prompt.text.format("cat")
-        return one_hole(prompt.text)
-
-
-class OneOutput(Upper):
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str]:
-        return super().run(prompt, examples)[:1]
-
-
-class SeesNeighbours(Upper):
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str]:
-        return [f"{output} {len(examples)}" for output in super().run(prompt, examples)]
-
-
-class OtherInBatches(BatchUpper):
-    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[str]]:
-        return ([output.lower() for output in self.run(prompt, examples)] for prompt in prompts)
-
-
-class Arrays(BatchUpper):
-    """Outputs arrays, a little off in batches."""
-
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Any]:
-        return [np.ones(3) for _ in examples]
-
-    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[Any]]:
-        return ([np.ones(3) * 1.01 for _ in examples] for _ in prompts)
-
-
-BROKEN_TARGETS = [
-    _rate("test_takes_good_prompts_and_says_what_is_wrong_with_bad_ones", TakesAll),
-    _rate("test_prompts_are_data", Formats),
-    _rate("test_one_output_per_example", OneOutput),
-    _rate("test_an_output_does_not_depend_on_its_neighbours", SeesNeighbours),
-    _rate("test_batches_of_prompts_equal_single_prompts", OtherInBatches),
-    _rate("test_batches_of_prompts_equal_single_prompts", Arrays),
-]
-
-
-@pytest.mark.parametrize(("test", "part"), BROKEN_TARGETS)
-def test_a_broken_target_fails_the_test_meant_for_it(test: str, part: Any) -> None:
-    suite = TestTarget()
-    getattr(suite, test)()
-    suite.make = part  # type: ignore[method-assign]
-    with pytest.raises((AssertionError, KeyError, ValueError, AttributeError, IndexError)):
-        getattr(suite, test)()
-
-
-def test_every_target_test_has_a_part_that_fails_it() -> None:
-    tests = {name for name in dir(TargetContract) if name.startswith("test_")}
-    assert tests == {param.values[0] for param in BROKEN_TARGETS}
-
-
-@pytest.mark.parametrize("suite", [OptimizerContract, ScorerContract, TargetContract])
-def test_a_suite_without_a_part_says_what_to_override(suite: Any) -> None:
-    with pytest.raises(AssertionError, match="override make"):
-        suite().make()
-
-
-def test_preferences_are_compared_too() -> None:
-    class Fickle:
-        question = Duel
-        winners: Iterator[Any] = iter(["a"] * 6 + ["b"] * 6)
-
-        def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
-            return [Preference(next(self.winners)) for _ in questions]
-
-    suite = ScorerContract()
-    suite.make = Fickle  # type: ignore[method-assign]
-    with pytest.raises(AssertionError):
-        suite.test_a_new_scorer_gives_the_same_answers()
