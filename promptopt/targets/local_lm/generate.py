@@ -33,9 +33,11 @@ class Job:
     """One document to be completed.
 
     Attributes:
-        group: documents of one group are likely to begin alike.
-        draft: what the model may write.
-        seed: of the row's own random stream; None takes the likeliest token.
+        head: question and prompt.
+        tail: extractor and true answer.
+        group: documents with the same group are likely to begin alike: those for the same example.
+        draft: a guess at the tokens of the reasoning, which the model checks; empty for none.
+        seed: of the document's own random stream; None takes the likeliest token each time.
     """
 
     head: Head
@@ -53,7 +55,7 @@ class Outcome:
         written: the reasoning.
         answer: tokens of the model's own answer.
         loss: cross-entropy of the true answer, mean nats a token.
-        mistaken: whether, behind the true answer's first tokens, the model would ever have gone on otherwise.
+        mistaken: whether the model, reading the true answer token by token, finds another token likelier anywhere.
         nll: of the prompt's tokens, mean nats a token; 0 if none of them has a token before it.
     """
 
@@ -117,7 +119,11 @@ class Writer:
         return rows, nll, written
 
     def _read(self, jobs: Sequence[Job], drafts: Sequence[Ids]) -> tuple[Rows, Read]:
-        """Read heads and drafts; what each group has in common is read once."""
+        """Read heads and drafts, and the tokens that the heads of a group begin with alike only once.
+
+        A group whose heads are ``a|b|c`` and ``a|b|d`` has ``a|b`` read in one row, which is then copied for ``c`` and
+        ``d``. At least one token of each head is left to be read in the head's own row.
+        """
         groups: dict[Hashable, list[int]] = {}
         for i, job in enumerate(jobs):
             groups.setdefault(job.group, []).append(i)
@@ -145,7 +151,13 @@ class Writer:
     def _answer(
         self, rows: Rows, heads: Sequence[Ids], tails: Sequence[Tail]
     ) -> tuple[list[float], list[bool], list[Ids]]:
-        """Losses of the true answers, whether all their tokens are the likeliest, and the model's own answers."""
+        """The losses of the true answers, whether all their tokens are the likeliest, and the model's own answers.
+
+        Args:
+            rows: what the model has read of the documents.
+            heads: the documents up to and with the reasoning.
+            tails: extractor and true answer.
+        """
         firsts = [len(head) + tail.first for head, tail in zip(heads, tails, strict=True)]
         full = [(*head, *tail.ids) for head, tail in zip(heads, tails, strict=True)]
         read = _catch_up(rows, full, [min(len(head), first - 1) for head, first in zip(heads, firsts, strict=True)])
@@ -165,7 +177,11 @@ class Writer:
     def _checked(
         self, rows: Rows, read: Read, checked: Sequence[int], firsts: Sequence[int], tails: Sequence[Tail]
     ) -> list[Ids]:
-        """The model's answers in some rows, which have read the true ones."""
+        """The model's answers in the rows ``checked``, with the true answers, which are read already, as drafts.
+
+        Args:
+            firsts: where the true answer begins in each document.
+        """
         starts = [firsts[i] for i in checked]
         drafts = [tails[i].ids[tails[i].first :][: self._settings.answer_tokens] for i in checked]
         accepted = agreeing(self._body, read, starts, drafts, rows=checked)
@@ -175,7 +191,11 @@ class Writer:
         return [one.tokens for one in written]
 
     def _asked(self, rows: Rows, asked: Sequence[tuple[Ids, Tail]]) -> list[Ids]:
-        """The model's answers behind heads with reasoning and the extractor alone."""
+        """The model's answers behind (head with reasoning, tail), after reading the extractor but no answer.
+
+        This is for all documents where drafts are off, and else for those whose extractor shares a token with the
+        answer: there the tail's tokens would give the true answer away.
+        """
         full = [(*head, *tail.asks) for head, tail in asked]
         kept = [min(len(head), len(ids) - 1) for (head, _), ids in zip(asked, full, strict=True)]
         read = _catch_up(rows, full, kept)
@@ -195,23 +215,32 @@ class Writer:
         *,
         seeds: Sequence[int] | None = None,
     ) -> tuple[Rows, list[Written]]:
-        """Go on writing each row until it ends.
+        """Go on writing the text of each document until it ends.
+
+        Row i of the batch is the document's first ``starts[i]`` tokens, then the text. What the model has read behind
+        that, such as the rest of a draft that it would not have written, is forgotten::
+
+            What| is| 3|+|4|?| Let| us        3|+| 4      is| 7
+            ──── starts[i] tokens ────        text        rest of the draft, forgotten
 
         Args:
-            rows: have read ``starts[i]`` tokens of a document, then ``texts[i]``, then maybe what is to be forgotten.
-            hidden: ``(n_rows, width)`` the last hidden state of each text.
-            starts: where the texts begin.
-            texts: what is written already; extended.
-            seeds: of the rows' random streams; without, the likeliest token is taken.
+            rows: what the model has read of each document.
+            hidden: ``(n_rows, width)``, the hidden state that gives each row's next token.
+            starts: how many tokens of each document stand before the text.
+            texts: the tokens of each text that are written already; the lists are extended in place.
+            seeds: of each row's own random stream; without them the likeliest token is taken.
 
         Returns:
-            The rows with what is kept (but for a last token that was not read again), and what was written.
+            The rows, cut behind the tokens that each text keeps; and the texts. A text's last token may be missing from
+            its row, since the model need not read a token that nothing is to follow.
         """
         rows.truncate([start + len(text) for start, text in zip(starts, texts, strict=True)])
         written = [stop.within(text) for text in texts]
         draws = None if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
         done: list[tuple[list[int], Rows]] = []
-        here = list(range(len(texts)))  # what stands in each row of the batch
+        # Finished rows leave the batch when it is worth copying the rest: ``here[p]`` is the number of the document in
+        # row p of what is left, and ``done`` holds the rows that left, with their documents' numbers.
+        here = list(range(len(texts)))
         while True:
             alive = [i for i in here if written[i] is None]
             if len(alive) < CROWDED * len(here) or not alive:
@@ -236,7 +265,8 @@ class Writer:
     def _next(self, hidden: Tensor, here: Sequence[int], draws: Sequence[torch.Generator] | None) -> list[int]:
         """The next token of each row: the likeliest, or a draw with the row's own random stream.
 
-        The maximum of logits with Gumbel noise is a draw from them.
+        The draw is by the Gumbel trick: with ``E`` from the exponential distribution, ``-log E`` is Gumbel noise, and
+        ``argmax(logits - log E)`` is token c with probability ``softmax(logits)[c]``.
         """
         if draws is None:
             return self._body.likeliest(hidden)
@@ -253,7 +283,10 @@ def prompt_losses(body: Body, heads: Sequence[Head]) -> list[float]:
 
 
 def _prompt_losses(body: Body, read: Read, heads: Sequence[Head]) -> list[float]:
-    """Of documents that have been read; without a token that stands at the very beginning."""
+    """As :func:`prompt_losses`, of documents that are read already.
+
+    The first token of a document is left out, since nothing stands before it to predict it from.
+    """
     spans = [range(max(head.first, 1), head.stop) for head in heads]
     places = [(i, t - 1) for i, span in enumerate(spans) for t in span]
     targets = [heads[i].ids[t + 1] for i, t in places]
@@ -262,7 +295,13 @@ def _prompt_losses(body: Body, read: Read, heads: Sequence[Head]) -> list[float]
 
 
 def _catch_up(rows: Rows, ids: Sequence[Ids], kept: Sequence[int]) -> Read:
-    """Have rows read the rest of their documents, of which they know at most the first ``kept`` tokens."""
+    """Read the rest of each document.
+
+    Args:
+        rows: what the model has read of them so far.
+        ids: the whole documents.
+        kept: how many tokens of the document a row holds rightly, at most; what it has read behind them is forgotten.
+    """
     rows.truncate(kept)
     known = rows.lengths.tolist()
     return Read(rows.feed([one[n:] for one, n in zip(ids, known, strict=True)]), known)

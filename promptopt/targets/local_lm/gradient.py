@@ -31,14 +31,16 @@ EMBEDDED = 1 << 14
 
 @dataclass(frozen=True)
 class Page:
-    """A whole document, reasoning and true answer included.
+    """The tokens of a whole document: question, prompt, reasoning, extractor and true answer.
+
+    ``place``, ``stop`` and ``first`` are indices into ``ids``, in this order.
 
     Attributes:
-        ids: its tokens.
-        place: the token that is to be replaced.
-        stop: where the prompt ends.
-        size: tokens of the prompt.
-        first: where the answer begins.
+        ids: ``(n_tokens,)``.
+        place: of the prompt's token that is to be replaced.
+        stop: of the first token behind the prompt.
+        size: how many tokens the prompt has.
+        first: of the answer's first token; the answer goes on to the end of the document.
     """
 
     ids: Ids
@@ -52,7 +54,8 @@ class Step:
     """What the model says about one position of a prompt. Arrays are on the CPU.
 
     Attributes:
-        loss: ``(n_examples,)`` cross-entropy of the true answer, mean nats a token; NaN as for the whole example.
+        loss: ``(n_examples,)`` cross-entropy of the true answer, mean nats a token. NaN for an example in whose
+            document the position has no token of its own; so is all else that is said about this example.
     """
 
     def __init__(self, body: Body, size: int, loss: NDArray[np.float64], logits: Tensor, slopes: Tensor) -> None:
@@ -88,10 +91,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Terms:
-    """The loss that slopes belong to: the answer's, and what is added.
+    """The loss that is differentiated: the answer's cross-entropy, and what is added to it.
 
     Attributes:
-        perplexity_weight: of the mean NLL of the prompt's tokens.
+        perplexity_weight: what the mean NLL of the prompt's tokens is multiplied by before it is added.
         answer_temperature: what the answer's logits are divided by.
     """
 
@@ -102,11 +105,15 @@ class Terms:
 def steps(
     body: Body, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool, one_pass: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The answers' losses ``(n,)``, the logits at the places ``(n, n_vocabulary)``, the slopes ``(n, width)``; fp32.
+    """What the model says about the token at ``place`` in each of n documents; all fp32.
 
     Args:
-        reuse_prefix: read what stands before the place without a gradient.
+        reuse_prefix: read the tokens before the place without a gradient.
         one_pass: take logits and slopes from one forward pass, not from one each.
+
+    Returns:
+        The losses of the true answers ``(n,)``; the logits ``(n, n_vocabulary)`` with which the model proposes a token
+        for the place; and the slopes ``(n, width)``, the gradient of the loss with respect to that token's embedding.
     """
     losses, logits, slopes = _pass(body, pages, terms, reuse_prefix=reuse_prefix)
     if one_pass:
@@ -140,9 +147,13 @@ def _pass(body: Body, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool
 
 
 def _losses(body: Body, read: Read, pages: Sequence[Page], terms: Terms) -> tuple[Tensor, Tensor]:
-    """What is differentiated, but for what no gradient reaches, and the answers' own losses; both ``(n,)``.
+    """The losses that are differentiated, and the cross-entropies of the answers alone; both ``(n,)``.
 
-    Each term: a page, one of its tokens, its weight in the one and in the other, and its temperature.
+    The former leave out the NLL of the prompt's tokens up to and with the one that is replaced: no gradient reaches it,
+    since a token's embedding has no say in what stands before, nor in how likely the token itself is.
+
+    Both are weighted sums of the NLLs of tokens, and share a forward pass. So each term in ``found`` is (the page, the
+    index of one of its tokens, the token's weight in the first sum, its weight in the second, its temperature).
     """
     found: list[tuple[int, int, float, float, float]] = []
     for i, page in enumerate(pages):

@@ -1,8 +1,15 @@
 """A causal LM taken apart, and rows of tokens with their keys and values.
 
-Whatever is fed to :class:`Rows` is padded on the right; what is kept is then moved to the right end, so that a row's
-tokens always lie side by side, behind padding on the left. So distances between slots are distances between tokens, as
-sliding windows need it, and every position is given explicitly.
+The cache holds keys and values ``(n_rows, heads, n_slots, width)`` per layer, one slot a token. Tokens that are fed are
+padded on the right; before the next tokens come, those that are kept move to the right end (:meth:`Rows._settle`). For
+rows that hold a, b, c and d, when one is fed "x y z" and the other "w" (``.`` for padding)::
+
+    before       fed          padding moved to the left
+    a b c        a b c x y z  a b c x y z
+    . . d        . . d w . .  . . . . d w
+
+So a row's tokens always lie side by side, and the distance between two slots is the distance between their tokens, as
+sliding windows need it. Positions count tokens, not slots, and are given explicitly: d is at 0 and w at 1.
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ LOGITS = 1 << 26
 
 
 class Body:
-    """A causal LM of transformers as a body, which gives hidden states, and a head, which makes logits of them.
+    """A causal LM of transformers in two parts: the backbone gives hidden states, and the head makes logits of them.
 
     So logits are computed only where they are needed. The weights are frozen.
 
@@ -38,8 +45,8 @@ class Body:
         model: a causal LM in eval mode.
 
     Attributes:
-        context: tokens that the model can hold.
-        work: what was done: ``forwards`` (calls of the body), ``tokens`` (fed, padding included), ``backwards``.
+        context: the most tokens that the model can hold.
+        work: what was done: ``forwards`` (calls of the backbone), ``tokens`` (fed, padding included), ``backwards``.
 
     Raises:
         UserError: the model's logits are not made of its hidden states as it is assumed here.
@@ -90,7 +97,7 @@ class Body:
         return states
 
     def embed(self, ids: Tensor) -> Tensor:
-        """What the tokens enter the body as: ``ids.shape + (width,)``."""
+        """The embeddings of tokens: ``ids.shape + (width,)``."""
         embedded: Tensor = self._embeddings(ids.to(self.device))
         return embedded
 
@@ -161,10 +168,14 @@ class Rows:
         return int(self._cache.get_seq_length())
 
     def feed(self, ids: Sequence[Sequence[int]], *, embeds: Tensor | None = None) -> Tensor:
-        """Append tokens to each row; their hidden states ``(n_rows, n_longest, width)``, rubbish behind a row's own.
+        """Append tokens to each row, and return their hidden states ``(n_rows, n_longest, width)``.
+
+        Rows that are fed fewer tokens than the longest are padded on the right; what is returned for padding means
+        nothing.
 
         Args:
-            embeds: ``(n_rows, n_longest, width)`` what the tokens are to enter as, where not as their embeddings.
+            ids: the tokens for each row; a row may get none.
+            embeds: ``(n_rows, n_longest, width)``, the vectors that the model reads in place of the tokens' embeddings.
         """
         self._settle()
         counts = np.array([len(row) for row in ids], dtype=np.int64)
@@ -172,10 +183,14 @@ class Rows:
         if embeds is None:
             embeds = self._body.embed(padded(ids))
         new = np.arange(longest)
+        # (n_rows, n_slots + n_longest): nothing attends to padding, on the left of what is cached or the right of what
+        # is new
         slots = np.arange(self._width) >= self._first[:, None]
         mask = np.concatenate([slots, new < counts[:, None]], axis=1)
+        # (n_rows, n_longest): padding repeats the last position; finished rows are fed on with their batch, and could
+        # grow beyond the context
         positions = self.lengths[:, None] + np.minimum(new, np.maximum(counts, 1)[:, None] - 1)
-        positions = np.minimum(positions, self._body.context - 1)  # rows that are done may grow on beyond it
+        positions = np.minimum(positions, self._body.context - 1)
         states = self._body.hidden(
             embeds=embeds,
             mask=torch.from_numpy(mask.astype(np.int64)).to(embeds.device),
@@ -186,7 +201,7 @@ class Rows:
         return states
 
     def truncate(self, lengths: Sequence[int] | Indices) -> None:
-        """Forget the tokens of each row behind the first so many."""
+        """Keep the first ``lengths[i]`` tokens of row i and forget those behind them; shorter rows stay as they are."""
         self.lengths = np.minimum(self.lengths, np.asarray(lengths, dtype=np.int64))
 
     def select(self, rows: Sequence[int] | Indices) -> Rows:
@@ -223,14 +238,15 @@ class Rows:
         return [(layer.keys, layer.values) for layer in self._cache.layers]
 
     def _settle(self) -> None:
-        """Move each row's tokens to the right end, over what was forgotten or never belonged to it."""
-        behind = self._width - self._first - self.lengths
+        """Move each row's tokens to the right end, over slots of forgotten tokens and of padding; see the module."""
+        behind = self._width - self._first - self.lengths  # (n_rows,) slots to the right of a row's tokens
         if not behind.any():
             return
         width = int(self.lengths.max())
         if not width:
             self._cache, self._first = DynamicCache(), np.zeros_like(self._first)
             return
+        # New slot s of row i is filled from old slot first[i] + lengths[i] - width + s; below 0 there is only padding.
         slots = np.maximum(self._first[:, None] + self.lengths[:, None] - width + np.arange(width), 0)
         index = torch.from_numpy(slots)[:, None, :, None]
         self._cache = _cache([(_gather(k, index), _gather(v, index)) for k, v in self._pairs])
@@ -238,7 +254,7 @@ class Rows:
 
 
 def _gather(states: Tensor, index: Tensor) -> Tensor:
-    """States ``(n, heads, n_slots, width)`` at other slots, ``(n, 1, n_new, 1)``."""
+    """Keys or values ``(n_rows, heads, n_new, width)`` from the slots ``index`` ``(n_rows, 1, n_new, 1)`` of others."""
     return states.gather(2, index.to(states.device).expand(-1, states.shape[1], -1, states.shape[3]))
 
 
@@ -250,12 +266,12 @@ def _cache(pairs: Sequence[tuple[Tensor, Tensor]]) -> DynamicCache:
 
 
 def padded(ids: Sequence[Sequence[int]]) -> Tensor:
-    """Token rows ``(n_rows, n_longest)``, filled up on the right with a token that nothing looks at."""
+    """Tokens ``(n_rows, n_longest)``, padded on the right with a token that nothing attends to."""
     longest = max(map(len, ids))
     return torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids], dtype=torch.long)
 
 
 def common(rows: Sequence[tuple[int, ...]]) -> int:
-    """How many tokens all rows begin with alike."""
-    low, high = min(rows), max(rows)  # in the order of their tokens, all others lie between them
+    """The length of the longest common prefix of rows of tokens."""
+    low, high = min(rows), max(rows)  # in lexicographic order; all other rows lie between them, and share what they do
     return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))

@@ -18,8 +18,11 @@ class Read:
     """Hidden states of documents, found by row and position.
 
     Args:
-        states: ``(n_rows, n, width)`` of the tokens from ``firsts[row]`` on.
-        before: ``(n_groups, n, width)`` of what stands before, for the row's group.
+        states: ``(n_rows, n, width)``; ``states[i, k]`` is the hidden state at position ``firsts[i] + k`` of row i.
+        firsts: ``(n_rows,)``: where what is in ``states`` begins.
+        before: ``(n_groups, n, width)``, the hidden states of the beginnings that rows of a group share;
+            ``before[g, t]`` is the one at position t. None where rows share nothing.
+        group: ``(n_rows,)``, the group of each row.
     """
 
     def __init__(
@@ -28,7 +31,7 @@ class Read:
         self._states, self._firsts, self._before, self._group = states, firsts, before, group
 
     def at(self, places: Sequence[tuple[int, int]]) -> Tensor:
-        """``(n_places, width)``, of pairs of row and position in the document."""
+        """``(n_places, width)``: the hidden states at places, each given as (row, position in the row's document)."""
         late = [(k, i, t - self._firsts[i]) for k, (i, t) in enumerate(places) if t >= self._firsts[i]]
         early = [(k, self._group[i], t) for k, (i, t) in enumerate(places) if t < self._firsts[i]]
         found = _pick(self._states, late)
@@ -40,6 +43,7 @@ class Read:
 
 
 def _pick(states: Tensor, places: Sequence[tuple[int, int, int]]) -> Tensor:
+    """``(n_places, width)``: the states at places given as (anything, row, column)."""
     rows, columns = ([place[k] for place in places] for k in (1, 2))
     index = torch.tensor([rows, columns], dtype=torch.long, device=states.device)
     return states[index[0], index[1]]
@@ -48,7 +52,12 @@ def _pick(states: Tensor, places: Sequence[tuple[int, int, int]]) -> Tensor:
 def agreeing(
     body: Body, read: Read, starts: Sequence[int], drafts: Sequence[Ids], *, rows: Sequence[int] | None = None
 ) -> list[int]:
-    """How many tokens of each draft, which was read from ``starts`` on, the model would have written itself."""
+    """How many tokens of each draft, from its first on, are the ones that the model would have written itself.
+
+    Args:
+        read: the hidden states of rows that the drafts stand in, from position ``starts[k]`` on.
+        rows: the row that each draft stands in; draft k in row k by default.
+    """
     numbers = range(len(drafts)) if rows is None else rows
     places = [
         (i, start + t - 1) for i, start, draft in zip(numbers, starts, drafts, strict=True) for t in range(len(draft))
@@ -64,9 +73,12 @@ def agreeing(
 def means(
     body: Body, read: Read, places: Sequence[tuple[int, int]], targets: Sequence[int], sizes: Sequence[int]
 ) -> tuple[list[float], list[bool]]:
-    """The mean loss of each row's targets, and whether each of them is the likeliest token in its place.
+    """Per row, the mean loss of its targets (0 without any), and whether all of them are the likeliest tokens.
 
-    The places are row by row, ``sizes`` of them in each.
+    Args:
+        places: (row, position) of the hidden state that predicts each target, row by row.
+        targets: the token at the position behind each of these.
+        sizes: ``(n_rows,)``: how many of the places belong to each row.
     """
     if not places:
         return [0.0] * len(sizes), [True] * len(sizes)
