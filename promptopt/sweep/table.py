@@ -360,7 +360,7 @@ def _of_differences(within: Range | None) -> Range | None:
 
 
 def _by_seed(runs: Sequence[tuple[int, float]]) -> Array | None:
-    """``(n_seeds,)``: the mean of each seed's runs; None for too few seeds, or where they have not run equally much."""
+    """``(n_seeds,)``: the mean of each seed's runs; None for too few seeds, or if some have more runs than others."""
     found: dict[int, list[float]] = {}
     for seed, value in runs:
         found.setdefault(seed, []).append(value)
@@ -378,7 +378,11 @@ def run_key(task: str, seed: int) -> str:
 
 
 def settled(study: Study) -> list[FrozenTrial]:
-    """One trial per setting: that which went furthest, the last of these. Trials of lost workers were retried."""
+    """One trial per setting, in the order of the study.
+
+    A setting has several trials where workers were lost and others took it up again: of those the last one counts that
+    did not fail, or where all failed the last one.
+    """
     found: dict[int, FrozenTrial] = {}
     for trial in study.get_trials(deepcopy=False):
         setting = trial.user_attrs.get("setting")
@@ -416,7 +420,10 @@ def _row(trial: FrozenTrial, tasks: Sequence[str], order: Mapping[str, int], wit
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:
-    """Each setting once: a sampler may come back to one, whose runs are then not repeated."""
+    """The rows without those whose optimizer and parameters came in an earlier row.
+
+    A sampler may draw the same parameters again, and the trial then takes the runs of the first.
+    """
     found: dict[str, Row] = {}
     for row in rows:
         values = json.dumps([row.optimizer, row.params], sort_keys=True, default=repr)
@@ -431,7 +438,7 @@ def _tests(trial: FrozenTrial, order: Mapping[str, int]) -> tuple[Test, ...]:
 
 
 def _first(row: Row) -> tuple[float, ...]:
-    """What rows of the same state are ordered by; equal for a tie."""
+    """The key that rows of the same state are sorted by: the higher mean score first. Equal keys are a tie."""
     return (-round(row.score.mean, SAME) if row.score else math.inf,)
 
 
@@ -450,7 +457,7 @@ def _compared(rows: Sequence[Row], picked: Sequence[int], within: Range | None) 
 
 
 def _paired(row: Row, best: Row) -> list[tuple[int, float]]:
-    """The setting minus the best on each run that both have, with its seed."""
+    """For each run (task and seed) that both settings have: its seed, and the setting's score minus the best's."""
     theirs = {outcome.key: outcome.score for outcome in best.outcomes}
     return [(one.seed, one.score - theirs[one.key]) for one in row.outcomes if one.key in theirs]
 
