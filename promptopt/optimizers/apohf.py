@@ -148,7 +148,7 @@ class Network(Fitted):
         self._lam = lam
         self._norm = norm
 
-    def spread(self, first: int, duels: Duels) -> Array:
+    def exploration_bonus(self, first: int, duels: Duels) -> Array:
         """``(n,)``: ``‖g(x) - g(first)‖`` in the norm of V⁻¹, or in that of V's diagonal."""
         if self._norm == "full":
             return np.sqrt(Posterior(self.kernel, duels, np.ones(len(duels.wins))).variance(first))

@@ -119,9 +119,9 @@ class Linear(Fitted):
         super().__init__(mean, kernel, decided)
         self._vectors = arms.vectors
 
-    def spread(self, first: int, duels: Duels) -> Array:
+    def exploration_bonus(self, first: int, duels: Duels) -> Array:
         """``(n,)``: ``‖x - first‖`` in the norm of the inverse of V's diagonal, ``Σ (a - b)²`` without λ."""
         x = self._vectors
         diagonal = np.sum((x[duels.a] - x[duels.b]) ** 2, axis=0) + NO_ZERO
-        spread: Array = np.sqrt(np.sum((x - x[first]) ** 2 / diagonal, axis=1))
-        return spread
+        norm: Array = np.sqrt(np.sum((x - x[first]) ** 2 / diagonal, axis=1))
+        return norm

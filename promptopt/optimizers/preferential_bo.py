@@ -87,7 +87,7 @@ class PreferentialBO(DuelSearch):
         self.dimensions = dimensions
         self._cube: Array = np.empty((0, 0))
 
-    def _fit(self, duels: Duels) -> Posterior:  # type: ignore[override]  # it has no spread, which is apohf's rule
+    def _fit(self, duels: Duels) -> Posterior:  # type: ignore[override]  # EUBO needs no exploration bonus
         """The process after the duels; a tie is a win of either side."""
         from .duels.pairwise_gp import Posterior
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 
 from ..errors import UserError
-from .duels.blas import alone
+from .duels.blas import single_threaded
 
 if TYPE_CHECKING:
     from ..core import Array
@@ -102,7 +102,7 @@ class Posterior:
         y: ``(n,)`` their responses, standardised.
     """
 
-    @alone
+    @single_threaded
     def __init__(self, places: Places, prompts: Sequence[Phrases], y: Array) -> None:
         self._places, self._prompts = places, prompts
         counts, at = places.of(prompts)
@@ -111,15 +111,15 @@ class Posterior:
             values, vectors = np.linalg.eigh(_kernel((counts, at), (counts, at), length))
             seen = vectors.T @ y
             for noise in NOISES:
-                spread = np.maximum(values, 0.0) + noise
-                signal = max(float(np.mean(seen**2 / spread)), JITTER)
-                evidence = round(-0.5 * float(len(y) * np.log(signal) + np.log(spread).sum()), DECIMALS)
+                variances = np.maximum(values, 0.0) + noise
+                signal = max(float(np.mean(seen**2 / variances)), JITTER)
+                evidence = round(-0.5 * float(len(y) * np.log(signal) + np.log(variances).sum()), DECIMALS)
                 if evidence > likeliest:
                     likeliest, self._length, self._signal = evidence, length, signal
-                    self._inverse = (vectors / spread) @ vectors.T
+                    self._inverse = (vectors / variances) @ vectors.T
         self._weights = self._inverse @ y
 
-    @alone
+    @single_threaded
     def draws(self, prompts: Sequence[Phrases], *, n: int, rng: np.random.Generator) -> Array:
         """``(n, n_prompts)``: what the ratings of prompts may be, in ``n`` independent draws."""
         both = self._places.of([*prompts, *self._prompts])

@@ -16,7 +16,7 @@ from ..pools import Pool
 from ..proposers import Proposer, Scored
 from .arms import Arms
 from .belief import Part, believe, likely_rivals
-from .blas import alone
+from .blas import single_threaded
 
 if TYPE_CHECKING:
     from ...core import Array, Winner
@@ -139,7 +139,7 @@ class Utility(Protocol):
     def mean(self) -> Array:
         """``(n,)``: the utilities h."""
 
-    def spread(self, first: int, duels: Duels) -> Array:
+    def exploration_bonus(self, first: int, duels: Duels) -> Array:
         """``(n,)``: how uncertain ``h(x) - h(first)`` is for every prompt x, by which duels were asked, not by who won.
 
         This is what ``ν`` is multiplied by in the choice of the second prompt. Open duels count, too, so that the
@@ -221,7 +221,7 @@ class DuelSearch(ABC):
         elif self.proposer:
             setup.note("The proposer is not used, since mutate_every is 0.")
 
-    @alone
+    @single_threaded
     def ask(self) -> Sequence[Duel]:
         """The next duels; empty only where there are fewer than two prompts."""
         self._mutate()
@@ -252,7 +252,7 @@ class DuelSearch(ABC):
             return self._setup.start[0]
         return best[0] if len(best) == 1 else Prompt(SHEET.join(one.text for one in best), {"step": "the best replies"})
 
-    @alone
+    @single_threaded
     def belief(self) -> Belief:
         """How sure it is of the incumbent, see :mod:`.belief`; the mean over several queries."""
         if not (fields := self._fields()):
@@ -296,7 +296,7 @@ class DuelSearch(ABC):
         query = self.pool.query_of(text) if isinstance(self.pool, Answers) else None
         return {"step": "pool"} | ({} if query is None else {"query": query})
 
-    @alone
+    @single_threaded
     def _utility(self) -> Any:
         """The model after the present answers, fitted once."""
         key = self._record.version, len(self._arms)
@@ -326,7 +326,7 @@ class DuelSearch(ABC):
         """
         utility = self._utility()
         first = int(among[np.argmax(utility.mean[among])])
-        value = utility.mean + nu * utility.spread(first, self._record.duels())
+        value = utility.mean + nu * utility.exploration_bonus(first, self._record.duels())
         others = among[among != first]
         fresh = others[~np.isin(others, self._record.idle(first))]
         second = fresh if len(fresh) else others

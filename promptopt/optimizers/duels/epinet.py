@@ -84,7 +84,7 @@ class Epinet:
         places: Places = among[np.argmax(self.members[:, among], axis=1)]
         return places
 
-    def spread(self, first: int, duels: Duels) -> Array:
+    def exploration_bonus(self, first: int, duels: Duels) -> Array:
         """``(n,)``: as :meth:`uncertainty`; only the answers tell the members apart."""
         return self.uncertainty(first)
 

@@ -65,7 +65,7 @@ class Posterior:
 
     def uncertainty(self, first: int) -> Array:
         """``(n,)``: standard deviations of ``h(x) - h(first)``."""
-        return np.concatenate([self._spread(first, places) for places in self._chunks()])
+        return np.concatenate([self._deviation(first, places) for places in self._chunks()])
 
     def parts(self, places: Places) -> list[tuple[float, Array, Array]]:
         """Mean and covariance at some of the points, as a mixture with one part."""
@@ -82,11 +82,11 @@ class Posterior:
         parts = [self.joint(places) for places in self._chunks()]
         return np.concatenate([m for m, _ in parts]), np.concatenate([np.diagonal(c) for _, c in parts])
 
-    def _spread(self, first: int, places: Places) -> Array:
+    def _deviation(self, first: int, places: Places) -> Array:
         _, cov = self.joint(np.append(places, first))
         variance = np.diagonal(cov) + cov[-1, -1] - 2 * cov[-1]
-        spread: Array = np.sqrt(np.maximum(variance[:-1], 0))
-        return spread
+        deviation: Array = np.sqrt(np.maximum(variance[:-1], 0))
+        return deviation
 
     def _chunks(self) -> list[Places]:
         places = np.arange(len(self._x))

@@ -256,7 +256,8 @@ class GaussianProcess:
 
     Args:
         duels: with answers, all of them.
-        counts: the weight of a duel in :meth:`spread`: ¼ is the most that an answer can say, 1 is what the paper takes.
+        counts: the weight of a duel in :meth:`exploration_bonus`: ¼ is the most that an answer can say, 1 is what the
+            paper takes.
     """
 
     def __init__(self, duels: Duels, kernels: Sequence[Kernel], *, counts: float = 0.25) -> None:
@@ -272,7 +273,7 @@ class GaussianProcess:
         self._posteriors = [Posterior(k, duels, information(gap)) for k, gap in zip(self._kernels, gaps, strict=True)]
         self.mean: Array = np.average(self._means, axis=0, weights=self._weights)
 
-    def spread(self, first: int, duels: Duels) -> Array:
+    def exploration_bonus(self, first: int, duels: Duels) -> Array:
         """``(n,)``: how little duels can have said about ``h(x) - h(first)``, whatever their answers were."""
         return self._deviation(
             first, [Posterior(k, duels, np.full(len(duels.wins), self._counts)) for k in self._kernels]
@@ -326,9 +327,9 @@ def kernels(arms: Arms) -> list[Kernel]:
     least = ROUNDING * float(squares.mean())  # below, embeddings are equal and their distance is of rounding
     median = float(np.median(squared[np.triu_indices(len(vectors), 1)]))
     median = median**0.5 if median > least else 1.0
-    spread = float(np.var(vectors, axis=0).sum())
-    spread = spread if spread > least else 1.0
+    variance = float(np.var(vectors, axis=0).sum())
+    variance = variance if variance > least else 1.0
     radial: list[Kernel] = [
         Embedded(arms, scale * max(1.0, length**2), length * median) for length in LENGTHS for scale in SCALES
     ]
-    return radial + [Embedded(arms, scale / spread) for scale in SCALES]
+    return radial + [Embedded(arms, scale / variance) for scale in SCALES]
