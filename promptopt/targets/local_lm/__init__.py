@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .documents import Head, Pages, Tail
     from .generate import Job, Outcome, Writer
     from .gradient import Page, Step, Terms
-    from .kv_cache import Body
+    from .kv_cache import Backbone
     from .memory import Memory
 
 __all__ = ["LocalLM", "Reasoned"]
@@ -156,7 +156,7 @@ class LocalLM:
         self._lock = threading.RLock()
         self._loaded_pages: Pages | None = None
         self._loaded_memory: Memory | None = None
-        self._loaded: tuple[Body, Writer] | None = None
+        self._loaded: tuple[Backbone, Writer] | None = None
         self._setup: Setup | None = None
 
     def begin(self, setup: Setup, /) -> None:
@@ -460,15 +460,15 @@ class LocalLM:
         return self._loaded_memory
 
     @property
-    def _weights(self) -> tuple[Body, Writer]:
+    def _weights(self) -> tuple[Backbone, Writer]:
         """The weights' side, loaded once."""
         if self._loaded is None:
             pages = self._pages
             weights = self._reader.load_weights(dtype=self._dtype, device=self._device, device_map=self._device_map)
             from .generate import Settings, Writer
-            from .kv_cache import Body
+            from .kv_cache import Backbone
 
-            body = Body(weights)
+            body = Backbone(weights)
             settings = Settings(
                 max_tokens=self._max_tokens,
                 answer_tokens=self._answer_tokens,

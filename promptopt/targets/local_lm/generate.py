@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .documents import Head, Ids, Pages, Tail
-from .kv_cache import Body, Rows, common
+from .kv_cache import Backbone, KVCache, common
 from .loss import Read, agreeing, means
 from .stop import Stop, Written
 
@@ -81,13 +81,13 @@ class Writer:
     """Completes documents. For one thread at a time.
 
     Args:
-        body: the model.
+        backbone: the model.
         pages: its tokenizer's side.
         ends: tokens with which the model ends a text.
     """
 
-    def __init__(self, body: Body, pages: Pages, *, ends: Iterable[int], settings: Settings) -> None:
-        self._body, self._pages, self._settings = body, pages, settings
+    def __init__(self, backbone: Backbone, pages: Pages, *, ends: Iterable[int], settings: Settings) -> None:
+        self._backbone, self._pages, self._settings = backbone, pages, settings
         self._reasoning = Stop(pages, ends, limit=settings.max_tokens, own="extractor")
         self._answers = Stop(pages, ends, limit=settings.answer_tokens, own="line")
 
@@ -102,15 +102,15 @@ class Writer:
 
     # ── Reasoning ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reason(self, jobs: Sequence[Job]) -> tuple[Rows, list[float], list[Written]]:
+    def _reason(self, jobs: Sequence[Job]) -> tuple[KVCache, list[float], list[Written]]:
         """The rows with heads and reasoning, each prompt's NLL, and what was written."""
         greedy = not self._settings.temperature
         usable = self._settings.use_drafts and greedy
         drafts = [job.draft[: self._settings.max_tokens] if usable else () for job in jobs]
         rows, read = self._read(jobs, drafts)
-        nll = _prompt_losses(self._body, read, [job.head for job in jobs])
+        nll = _prompt_losses(self._backbone, read, [job.head for job in jobs])
         starts = [len(job.head.ids) for job in jobs]
-        accepted = agreeing(self._body, read, starts, drafts)
+        accepted = agreeing(self._backbone, read, starts, drafts)
         hidden = read.at([(i, start + n - 1) for i, (start, n) in enumerate(zip(starts, accepted, strict=True))])
         texts = [list(draft[:n]) for draft, n in zip(drafts, accepted, strict=True)]
         seeds = None if greedy else [job.seed or 0 for job in jobs]
@@ -118,7 +118,7 @@ class Writer:
         rows, written = self._write(rows, hidden, starts, texts, self._reasoning, seeds=seeds)
         return rows, nll, written
 
-    def _read(self, jobs: Sequence[Job], drafts: Sequence[Ids]) -> tuple[Rows, Read]:
+    def _read(self, jobs: Sequence[Job], drafts: Sequence[Ids]) -> tuple[KVCache, Read]:
         """Read heads and drafts, and the tokens that the heads of a group begin with alike only once.
 
         A group whose heads are ``a|b|c`` and ``a|b|d`` has ``a|b`` read in one row, which is then copied for ``c`` and
@@ -128,7 +128,7 @@ class Writer:
         for i, job in enumerate(jobs):
             groups.setdefault(job.group, []).append(i)
         if not self._settings.reuse_prefix or len(groups) == len(jobs):
-            rows = Rows.empty(self._body, len(jobs))
+            rows = KVCache.empty(self._backbone, len(jobs))
             states = rows.feed([job.head.ids + draft for job, draft in zip(jobs, drafts, strict=True)])
             return rows, Read(states, [0] * len(jobs))
         heads = [[jobs[i].head.ids for i in members] for members in groups.values()]
@@ -137,7 +137,7 @@ class Writer:
         for g, members in enumerate(groups.values()):
             for i in members:
                 group[i] = g
-        beginnings = Rows.empty(self._body, len(groups))
+        beginnings = KVCache.empty(self._backbone, len(groups))
         before = None
         if max(shared):
             before = beginnings.feed([ids[0][:n] for ids, n in zip(heads, shared, strict=True)])
@@ -149,7 +149,7 @@ class Writer:
     # ── Answers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _answer(
-        self, rows: Rows, heads: Sequence[Ids], tails: Sequence[Tail]
+        self, rows: KVCache, heads: Sequence[Ids], tails: Sequence[Tail]
     ) -> tuple[list[float], list[bool], list[Ids]]:
         """The losses of the true answers, whether all their tokens are the likeliest, and the model's own answers.
 
@@ -163,7 +163,7 @@ class Writer:
         read = _catch_up(rows, full, [min(len(head), first - 1) for head, first in zip(heads, firsts, strict=True)])
         places = [(i, t - 1) for i, first in enumerate(firsts) for t in range(first, len(full[i]))]
         sizes = [len(ids) - first for ids, first in zip(full, firsts, strict=True)]
-        losses, right = means(self._body, read, places, [full[i][t + 1] for i, t in places], sizes)
+        losses, right = means(self._backbone, read, places, [full[i][t + 1] for i, t in places], sizes)
 
         checked = [i for i, tail in enumerate(tails) if self._settings.use_drafts and tail.clean]
         asked = sorted({*range(len(heads))} - {*checked})
@@ -175,7 +175,7 @@ class Writer:
         return losses, right, [answers[i] for i in range(len(heads))]
 
     def _checked(
-        self, rows: Rows, read: Read, checked: Sequence[int], firsts: Sequence[int], tails: Sequence[Tail]
+        self, rows: KVCache, read: Read, checked: Sequence[int], firsts: Sequence[int], tails: Sequence[Tail]
     ) -> list[Ids]:
         """The model's answers in the rows ``checked``, with the true answers, which are read already, as drafts.
 
@@ -184,13 +184,13 @@ class Writer:
         """
         starts = [firsts[i] for i in checked]
         drafts = [tails[i].ids[tails[i].first :][: self._settings.answer_tokens] for i in checked]
-        accepted = agreeing(self._body, read, starts, drafts, rows=checked)
+        accepted = agreeing(self._backbone, read, starts, drafts, rows=checked)
         hidden = read.at([(i, start + n - 1) for i, start, n in zip(checked, starts, accepted, strict=True)])
         texts = [list(draft[:n]) for draft, n in zip(drafts, accepted, strict=True)]
         _, written = self._write(rows.select(checked), hidden, starts, texts, self._answers)
         return [one.tokens for one in written]
 
-    def _asked(self, rows: Rows, asked: Sequence[tuple[Ids, Tail]]) -> list[Ids]:
+    def _asked(self, rows: KVCache, asked: Sequence[tuple[Ids, Tail]]) -> list[Ids]:
         """The model's answers behind (head with reasoning, tail), after reading the extractor but no answer.
 
         This is for all documents where drafts are off, and else for those whose extractor shares a token with the
@@ -207,14 +207,14 @@ class Writer:
 
     def _write(
         self,
-        rows: Rows,
+        rows: KVCache,
         hidden: Tensor,
         starts: Sequence[int],
         texts: list[list[int]],
         stop: Stop,
         *,
         seeds: Sequence[int] | None = None,
-    ) -> tuple[Rows, list[Written]]:
+    ) -> tuple[KVCache, list[Written]]:
         """Go on writing the text of each document until it ends.
 
         Row i of the batch is the document's first ``starts[i]`` tokens, then the text. What the model has read behind
@@ -237,7 +237,7 @@ class Writer:
         rows.truncate([start + len(text) for start, text in zip(starts, texts, strict=True)])
         written = [stop.within(text) for text in texts]
         draws = None if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
-        done: list[tuple[list[int], Rows]] = []
+        done: list[tuple[list[int], KVCache]] = []
         # Finished rows leave the batch when it is worth copying the rest: ``here[p]`` is the number of the document in
         # row p of what is left, and ``done`` holds the rows that left, with their documents' numbers.
         here = list(range(len(texts)))
@@ -259,7 +259,7 @@ class Writer:
             if any(written[i] is None for i in here):
                 hidden = rows.feed([[token] for token in tokens])[:, 0]
         order = [i for members, _ in done for i in members]
-        whole = Rows.together([part for _, part in done]).select(np.argsort(order))
+        whole = KVCache.together([part for _, part in done]).select(np.argsort(order))
         return whole, [one for one in written if one is not None]
 
     def _next(self, hidden: Tensor, here: Sequence[int], draws: Sequence[torch.Generator] | None) -> list[int]:
@@ -269,20 +269,20 @@ class Writer:
         ``argmax(logits - log E)`` is token c with probability ``softmax(logits)[c]``.
         """
         if draws is None:
-            return self._body.likeliest(hidden)
-        logits = self._body.logits(hidden).cpu() / self._settings.temperature
+            return self._backbone.likeliest(hidden)
+        logits = self._backbone.logits(hidden).cpu() / self._settings.temperature
         noise = [torch.empty(logits.shape[1]).exponential_(generator=draws[i]).log() for i in here]
         tokens: list[int] = (logits - torch.stack(noise)).argmax(dim=-1).tolist()
         return tokens
 
 
-def prompt_losses(body: Body, heads: Sequence[Head]) -> list[float]:
+def prompt_losses(backbone: Backbone, heads: Sequence[Head]) -> list[float]:
     """Mean NLL of each prompt's tokens in its document."""
-    states = Rows.empty(body, len(heads)).feed([head.ids[: head.stop] for head in heads])
-    return _prompt_losses(body, Read(states, [0] * len(heads)), heads)
+    states = KVCache.empty(backbone, len(heads)).feed([head.ids[: head.stop] for head in heads])
+    return _prompt_losses(backbone, Read(states, [0] * len(heads)), heads)
 
 
-def _prompt_losses(body: Body, read: Read, heads: Sequence[Head]) -> list[float]:
+def _prompt_losses(backbone: Backbone, read: Read, heads: Sequence[Head]) -> list[float]:
     """As :func:`prompt_losses`, of documents that are read already.
 
     The first token of a document is left out, since nothing stands before it to predict it from.
@@ -290,11 +290,11 @@ def _prompt_losses(body: Body, read: Read, heads: Sequence[Head]) -> list[float]
     spans = [range(max(head.first, 1), head.stop) for head in heads]
     places = [(i, t - 1) for i, span in enumerate(spans) for t in span]
     targets = [heads[i].ids[t + 1] for i, t in places]
-    losses, _ = means(body, read, places, targets, [len(span) for span in spans])
+    losses, _ = means(backbone, read, places, targets, [len(span) for span in spans])
     return losses
 
 
-def _catch_up(rows: Rows, ids: Sequence[Ids], kept: Sequence[int]) -> Read:
+def _catch_up(rows: KVCache, ids: Sequence[Ids], kept: Sequence[int]) -> Read:
     """Read the rest of each document.
 
     Args:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .documents import Ids
-from .kv_cache import Body, Rows, padded
+from .kv_cache import Backbone, KVCache, padded
 from .loss import Read
 
 __all__ = ["Page", "Step", "Terms", "steps"]
@@ -58,9 +58,11 @@ class Step:
             document the position has no token of its own; so is all else that is said about this example.
     """
 
-    def __init__(self, body: Body, size: int, loss: NDArray[np.float64], logits: Tensor, slopes: Tensor) -> None:
+    def __init__(
+        self, backbone: Backbone, size: int, loss: NDArray[np.float64], logits: Tensor, slopes: Tensor
+    ) -> None:
         self.loss = loss
-        self._body, self._size = body, size
+        self._backbone, self._size = backbone, size
         self._logits = logits[:, :size]  # (n_examples, n_vocabulary), fp32
         self._slopes = slopes  # (n_examples, width)
 
@@ -82,9 +84,9 @@ class Step:
     def gradient(self, tokens: Sequence[int] | None = None) -> NDArray[np.float64]:
         """``(n_examples, n_tokens)`` d loss / d weight of a token, each example's own; all tokens by default."""
         wanted = torch.tensor(list(range(self._size) if tokens is None else tokens), dtype=torch.long)
-        slopes = self._slopes.to(self._body.device)
+        slopes = self._slopes.to(self._backbone.device)
         with torch.no_grad():
-            parts = [(slopes @ self._body.embed(part).float().T).cpu() for part in torch.split(wanted, EMBEDDED)]
+            parts = [(slopes @ self._backbone.embed(part).float().T).cpu() for part in torch.split(wanted, EMBEDDED)]
         rows = torch.cat(parts, dim=1).double().numpy()
         return np.where(np.isnan(self.loss)[:, None], np.nan, rows)
 
@@ -103,7 +105,7 @@ class Terms:
 
 
 def steps(
-    body: Body, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool, one_pass: bool
+    backbone: Backbone, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool, one_pass: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What the model says about the token at ``place`` in each of n documents; all fp32.
 
@@ -115,38 +117,40 @@ def steps(
         The losses of the true answers ``(n,)``; the logits ``(n, n_vocabulary)`` with which the model proposes a token
         for the place; and the slopes ``(n, width)``, the gradient of the loss with respect to that token's embedding.
     """
-    losses, logits, slopes = _pass(body, pages, terms, reuse_prefix=reuse_prefix)
+    losses, logits, slopes = _pass(backbone, pages, terms, reuse_prefix=reuse_prefix)
     if one_pass:
         return losses, logits, slopes
     with torch.no_grad():
-        states = Rows.empty(body, len(pages)).feed([page.ids[: page.place] for page in pages])
+        states = KVCache.empty(backbone, len(pages)).feed([page.ids[: page.place] for page in pages])
         hidden = Read(states, [0] * len(pages)).at([(i, page.place - 1) for i, page in enumerate(pages)])
-        return losses, body.logits(hidden).cpu(), slopes
+        return losses, backbone.logits(hidden).cpu(), slopes
 
 
-def _pass(body: Body, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _pass(
+    backbone: Backbone, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     n = len(pages)
     cuts = [page.place - 1 if reuse_prefix else 0 for page in pages]  # the token before is read again: it proposes
-    rows = Rows.empty(body, n)
+    rows = KVCache.empty(backbone, n)
     with torch.no_grad():
         if max(cuts):
             rows.feed([page.ids[:cut] for page, cut in zip(pages, cuts, strict=True)])
         ids = [page.ids[cut:] for page, cut in zip(pages, cuts, strict=True)]
-        embeds = body.embed(padded(ids))
+        embeds = backbone.embed(padded(ids))
         index = torch.tensor([[i, page.place - cut] for i, (page, cut) in enumerate(zip(pages, cuts, strict=True))])
         row, column = index.to(embeds.device).unbind(dim=1)
     with torch.enable_grad():
         leaf = embeds[row, column].clone().requires_grad_()
         read = Read(rows.feed(ids, embeds=embeds.index_put((row, column), leaf)), cuts)
-        losses, answers = _losses(body, read, pages, terms)
+        losses, answers = _losses(backbone, read, pages, terms)
         (slopes,) = torch.autograd.grad(losses.sum(), leaf)
-    body.work["backwards"] += 1
+    backbone.work["backwards"] += 1
     with torch.no_grad():
-        logits = body.logits(read.at([(i, page.place - 1) for i, page in enumerate(pages)]))
+        logits = backbone.logits(read.at([(i, page.place - 1) for i, page in enumerate(pages)]))
     return answers.detach().float().cpu(), logits.cpu(), slopes.float().cpu()
 
 
-def _losses(body: Body, read: Read, pages: Sequence[Page], terms: Terms) -> tuple[Tensor, Tensor]:
+def _losses(backbone: Backbone, read: Read, pages: Sequence[Page], terms: Terms) -> tuple[Tensor, Tensor]:
     """The losses that are differentiated, and the cross-entropies of the answers alone; both ``(n,)``.
 
     The former leave out the NLL of the prompt's tokens up to and with the one that is replaced: no gradient reaches it,
@@ -169,7 +173,7 @@ def _losses(body: Body, read: Read, pages: Sequence[Page], terms: Terms) -> tupl
     row, place, whole, part, temperatures = zip(*found, strict=True)
     states = read.at([(i, t - 1) for i, t in zip(row, place, strict=True)])
     targets = [pages[i].ids[t] for i, t in zip(row, place, strict=True)]
-    each = body.losses(states, targets, temperatures=() if terms.answer_temperature == 1 else temperatures)
+    each = backbone.losses(states, targets, temperatures=() if terms.answer_temperature == 1 else temperatures)
     index = torch.tensor(row, device=each.device)
     nothing = torch.zeros(len(pages), device=each.device, dtype=each.dtype)
     one, other = (nothing.index_add(0, index, each.new_tensor(weights) * each) for weights in (whole, part))

@@ -1,8 +1,8 @@
 """A causal LM taken apart, and rows of tokens with their keys and values.
 
 The cache holds keys and values ``(n_rows, heads, n_slots, width)`` per layer, one slot a token. Tokens that are fed are
-padded on the right; before the next tokens come, those that are kept move to the right end (:meth:`Rows._settle`). For
-rows that hold a, b, c and d, when one is fed "x y z" and the other "w" (``.`` for padding)::
+padded on the right; before the next tokens come, those that are kept move to the right end (``KVCache._settle``). For
+one row that holds "a b c" and is fed "x y z", and one that holds "d" and is fed "w" (``.`` for padding)::
 
     before       fed          padding moved to the left
     a b c        a b c x y z  a b c x y z
@@ -28,7 +28,7 @@ from transformers import DynamicCache
 
 from ...errors import UserError
 
-__all__ = ["Body", "Rows", "common", "padded"]
+__all__ = ["Backbone", "KVCache", "common", "padded"]
 
 Indices: TypeAlias = NDArray[np.int64]
 
@@ -36,7 +36,7 @@ LOGITS = 1 << 26
 """So many logits are computed at a time: 256 MB in fp32."""
 
 
-class Body:
+class Backbone:
     """A causal LM of transformers in two parts: the backbone gives hidden states, and the head makes logits of them.
 
     So logits are computed only where they are needed. The weights are frozen.
@@ -55,7 +55,7 @@ class Body:
     def __init__(self, model: Any) -> None:
         self.model = model.requires_grad_(False)
         self.work: Counter[str] = Counter()
-        self._body = model.base_model
+        self._backbone = model.base_model
         self._head = model.get_output_embeddings()
         self._embeddings = model.get_input_embeddings()
         config = model.config.get_text_config()
@@ -69,7 +69,7 @@ class Body:
         try:
             with torch.no_grad():
                 wanted = self.model(input_ids=ids, use_cache=False).logits[0]
-                got = self.logits(self._body(input_ids=ids, use_cache=False).last_hidden_state[0])
+                got = self.logits(self._backbone(input_ids=ids, use_cache=False).last_hidden_state[0])
             same = wanted.shape == got.shape and torch.allclose(got, wanted.float(), rtol=1e-3, atol=1e-3)
         except (TypeError, AttributeError):
             same = False
@@ -90,7 +90,7 @@ class Body:
         """
         self.work["forwards"] += 1
         self.work["tokens"] += embeds.shape[0] * embeds.shape[1]
-        out = self._body(
+        out = self._backbone(
             inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
         )
         states: Tensor = out.last_hidden_state
@@ -144,24 +144,24 @@ class Body:
         return torch.split(hidden, max(1, LOGITS // self._head.weight.shape[0]))
 
 
-class Rows:
-    """Rows of tokens that a model has read, with their keys and values.
+class KVCache:
+    """KVCache of tokens that a model has read, with their keys and values.
 
     Attributes:
         lengths: ``(n_rows,)`` tokens in each row.
     """
 
-    def __init__(self, body: Body, cache: DynamicCache, first: Indices, lengths: Indices) -> None:
-        self._body = body
+    def __init__(self, backbone: Backbone, cache: DynamicCache, first: Indices, lengths: Indices) -> None:
+        self._backbone = backbone
         self._cache = cache
         self._first = first  # (n_rows,) the slot where each row begins
         self.lengths = lengths
 
     @classmethod
-    def empty(cls, body: Body, n: int) -> Rows:
+    def empty(cls, backbone: Backbone, n: int) -> KVCache:
         """``n`` rows without tokens."""
         nothing = np.zeros(n, dtype=np.int64)
-        return cls(body, DynamicCache(), nothing, nothing)
+        return cls(backbone, DynamicCache(), nothing, nothing)
 
     @property
     def _width(self) -> int:
@@ -181,7 +181,7 @@ class Rows:
         counts = np.array([len(row) for row in ids], dtype=np.int64)
         longest = int(counts.max())
         if embeds is None:
-            embeds = self._body.embed(padded(ids))
+            embeds = self._backbone.embed(padded(ids))
         new = np.arange(longest)
         # (n_rows, n_slots + n_longest): nothing attends to padding, on the left of what is cached or the right of what
         # is new
@@ -190,8 +190,8 @@ class Rows:
         # (n_rows, n_longest): padding repeats the last position; finished rows are fed on with their batch, and could
         # grow beyond the context
         positions = self.lengths[:, None] + np.minimum(new, np.maximum(counts, 1)[:, None] - 1)
-        positions = np.minimum(positions, self._body.context - 1)
-        states = self._body.hidden(
+        positions = np.minimum(positions, self._backbone.context - 1)
+        states = self._backbone.hidden(
             embeds=embeds,
             mask=torch.from_numpy(mask.astype(np.int64)).to(embeds.device),
             positions=torch.from_numpy(positions).to(embeds.device),
@@ -204,15 +204,15 @@ class Rows:
         """Keep the first ``lengths[i]`` tokens of row i and forget those behind them; shorter rows stay as they are."""
         self.lengths = np.minimum(self.lengths, np.asarray(lengths, dtype=np.int64))
 
-    def select(self, rows: Sequence[int] | Indices) -> Rows:
+    def select(self, rows: Sequence[int] | Indices) -> KVCache:
         """Some of the rows, in a new order; a row may come several times."""
         wanted = np.asarray(rows, dtype=np.int64)
         index = torch.from_numpy(wanted)
         pairs = [(k.index_select(0, index.to(k.device)), v.index_select(0, index.to(v.device))) for k, v in self._pairs]
-        return Rows(self._body, _cache(pairs), self._first[wanted], self.lengths[wanted])
+        return KVCache(self._backbone, _cache(pairs), self._first[wanted], self.lengths[wanted])
 
     @staticmethod
-    def together(parts: Sequence[Rows]) -> Rows:
+    def together(parts: Sequence[KVCache]) -> KVCache:
         """The rows of all the parts, one after another."""
         if len(parts) == 1:
             return parts[0]
@@ -231,7 +231,7 @@ class Rows:
             for layer in zip(*padded_pairs, strict=True)
         ]
         first = np.concatenate([part._first + width - part._width for part in parts])
-        return Rows(parts[0]._body, _cache(pairs), first, np.concatenate([part.lengths for part in parts]))
+        return KVCache(parts[0]._backbone, _cache(pairs), first, np.concatenate([part.lengths for part in parts]))
 
     @property
     def _pairs(self) -> list[tuple[Tensor, Tensor]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .documents import Ids
-from .kv_cache import Body
+from .kv_cache import Backbone
 
 __all__ = ["Read", "agreeing", "means"]
 
@@ -50,7 +50,7 @@ def _pick(states: Tensor, places: Sequence[tuple[int, int, int]]) -> Tensor:
 
 
 def agreeing(
-    body: Body, read: Read, starts: Sequence[int], drafts: Sequence[Ids], *, rows: Sequence[int] | None = None
+    backbone: Backbone, read: Read, starts: Sequence[int], drafts: Sequence[Ids], *, rows: Sequence[int] | None = None
 ) -> list[int]:
     """How many tokens of each draft, from its first on, are the ones that the model would have written itself.
 
@@ -62,7 +62,7 @@ def agreeing(
     places = [
         (i, start + t - 1) for i, start, draft in zip(numbers, starts, drafts, strict=True) for t in range(len(draft))
     ]
-    chosen = iter(body.likeliest(read.at(places)) if places else [])
+    chosen = iter(backbone.likeliest(read.at(places)) if places else [])
     accepted = []
     for draft in drafts:
         agrees = [next(chosen) == token for token in draft]
@@ -71,7 +71,7 @@ def agreeing(
 
 
 def means(
-    body: Body, read: Read, places: Sequence[tuple[int, int]], targets: Sequence[int], sizes: Sequence[int]
+    backbone: Backbone, read: Read, places: Sequence[tuple[int, int]], targets: Sequence[int], sizes: Sequence[int]
 ) -> tuple[list[float], list[bool]]:
     """Per row, the mean loss of its targets (0 without any), and whether all of them are the likeliest tokens.
 
@@ -82,7 +82,7 @@ def means(
     """
     if not places:
         return [0.0] * len(sizes), [True] * len(sizes)
-    found = body.scored(read.at(places), targets)
+    found = backbone.scored(read.at(places), targets)
     losses, right = (np.split(one.cpu().numpy(), np.cumsum(sizes)[:-1]) for one in found)
     mean = [float(part.mean(dtype=np.float64)) if len(part) else 0.0 for part in losses]
     return mean, [bool(part.all()) for part in right]
