@@ -20,9 +20,9 @@ from torch import Tensor
 from .documents import Head, Ids, Pages, Tail
 from .kv_cache import Backbone, KVCache, common
 from .loss import Read, agreeing, means
-from .stop import Stop, Written
+from .stop import GeneratedText, Stop
 
-__all__ = ["Job", "Outcome", "Settings", "Writer", "prompt_losses"]
+__all__ = ["CompletedDocument", "DocumentWriter", "Job", "Settings", "prompt_losses"]
 
 CROWDED = 0.7
 """A batch is thinned out when the share of its rows that are still being written falls below this."""
@@ -48,7 +48,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CompletedDocument:
     """A completed document.
 
     Attributes:
@@ -59,7 +59,7 @@ class Outcome:
         nll: of the prompt's tokens, mean nats a token; 0 if none of them has a token before it.
     """
 
-    written: Written
+    written: GeneratedText
     answer: Ids
     loss: float
     mistaken: bool
@@ -77,7 +77,7 @@ class Settings:
     use_drafts: bool = True
 
 
-class Writer:
+class DocumentWriter:
     """Completes documents. For one thread at a time.
 
     Args:
@@ -92,17 +92,17 @@ class Writer:
         self._answers = Stop(pages, ends, limit=settings.answer_tokens, own="line")
 
     @torch.no_grad()
-    def complete(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def complete(self, jobs: Sequence[Job]) -> list[CompletedDocument]:
         """One outcome per job, in order. Does not depend on what else is in the batch."""
         rows, nll, written = self._reason(jobs)
         heads = [(*job.head.ids, *one.tokens) for job, one in zip(jobs, written, strict=True)]
         losses, right, answers = self._answer(rows, heads, [job.tail for job in jobs])
         mistaken = [not one for one in right]
-        return [Outcome(*fields) for fields in zip(written, answers, losses, mistaken, nll, strict=True)]
+        return [CompletedDocument(*fields) for fields in zip(written, answers, losses, mistaken, nll, strict=True)]
 
     # ── Reasoning ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reason(self, jobs: Sequence[Job]) -> tuple[KVCache, list[float], list[Written]]:
+    def _reason(self, jobs: Sequence[Job]) -> tuple[KVCache, list[float], list[GeneratedText]]:
         """The rows with heads and reasoning, each prompt's NLL, and what was written."""
         greedy = not self._settings.temperature
         usable = self._settings.use_drafts and greedy
@@ -214,7 +214,7 @@ class Writer:
         stop: Stop,
         *,
         seeds: Sequence[int] | None = None,
-    ) -> tuple[KVCache, list[Written]]:
+    ) -> tuple[KVCache, list[GeneratedText]]:
         """Go on writing the text of each document until it ends.
 
         Row i of the batch is the document's first ``starts[i]`` tokens, then the text. What the model has read behind
@@ -307,5 +307,5 @@ def _catch_up(rows: KVCache, ids: Sequence[Ids], kept: Sequence[int]) -> Read:
     return Read(rows.feed([one[n:] for one, n in zip(ids, known, strict=True)]), known)
 
 
-def _kept(written: Written | None) -> int:
+def _kept(written: GeneratedText | None) -> int:
     return written.kept if written else 0

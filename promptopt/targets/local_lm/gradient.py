@@ -23,7 +23,7 @@ from .documents import Ids
 from .kv_cache import Backbone, KVCache, padded
 from .loss import Read
 
-__all__ = ["Page", "Step", "Terms", "steps"]
+__all__ = ["Page", "Terms", "TokenStep", "steps"]
 
 EMBEDDED = 1 << 14
 """So many tokens' embeddings are taken at a time."""
@@ -50,7 +50,7 @@ class Page:
     first: int
 
 
-class Step:
+class TokenStep:
     """What the model says about one position of a prompt. Arrays are on the CPU.
 
     Attributes:

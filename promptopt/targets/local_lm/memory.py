@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from .documents import Ids
-from .stop import Written
+from .stop import GeneratedText
 
 __all__ = ["Memory"]
 
@@ -20,13 +20,13 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[tuple[str, str], tuple[Ids, Written]] = OrderedDict()  # by prompt and example
+        self._kept: OrderedDict[tuple[str, str], tuple[Ids, GeneratedText]] = OrderedDict()  # by prompt and example
         self._latest: dict[str, str] = {}  # by example: the prompt of its latest reasoning
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, prompt: str, example: str, head: Ids, written: Written) -> None:
+    def keep(self, prompt: str, example: str, head: Ids, written: GeneratedText) -> None:
         """Keep the reasoning that was written for a prompt and an example.
 
         Args:
@@ -40,7 +40,7 @@ class Memory:
             if self._latest.get(of) == old:
                 del self._latest[of]
 
-    def of(self, prompt: str, example: str, head: Ids) -> Written | None:
+    def of(self, prompt: str, example: str, head: Ids) -> GeneratedText | None:
         """The reasoning for a prompt and an example, if it is kept and was written behind this very head."""
         found = self._kept.get((prompt, example))
         if found is None or found[0] != head:

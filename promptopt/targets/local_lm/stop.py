@@ -8,11 +8,11 @@ from typing import Literal
 
 from .documents import Ids, Pages
 
-__all__ = ["Stop", "Written"]
+__all__ = ["GeneratedText", "Stop"]
 
 
 @dataclass(frozen=True)
-class Written:
+class GeneratedText:
     """A text that the model wrote: a reasoning, or an answer.
 
     For example, an answer ``7|</s>`` has two ``ids``, of which one is ``kept``: the end token is no part of the answer.
@@ -48,18 +48,18 @@ class Stop:
         self._pages, self._ends, self._limit, self._own = pages, frozenset(ends), limit, own
         self._watched = pages.having("\n" if own == "line" else pages.extractor.strip()[-1:])
 
-    def after(self, ids: Sequence[int]) -> Written | None:
+    def after(self, ids: Sequence[int]) -> GeneratedText | None:
         """The text that these tokens make, if the last of them ends it; None if the model is to go on writing."""
         if ids and ids[-1] in self._ends:
-            return Written(tuple(ids), len(ids) - 1, True)
+            return GeneratedText(tuple(ids), len(ids) - 1, True)
         if ids and ids[-1] in self._watched and (kept := self._kept(ids)) is not None:
-            return Written(tuple(ids), kept, True)
-        return Written(tuple(ids), len(ids), False) if len(ids) >= self._limit else None
+            return GeneratedText(tuple(ids), kept, True)
+        return GeneratedText(tuple(ids), len(ids), False) if len(ids) >= self._limit else None
 
-    def within(self, ids: Sequence[int]) -> Written | None:
+    def within(self, ids: Sequence[int]) -> GeneratedText | None:
         """The text that the first of these tokens make, up to the token that ends it; None if none of them does."""
         if not self._limit:
-            return Written((), 0, False)
+            return GeneratedText((), 0, False)
         likely = (n for n, one in enumerate(ids, 1) if one in self._ends or one in self._watched or n == self._limit)
         return next((found for n in likely if (found := self.after(ids[:n]))), None)
 
