@@ -25,7 +25,7 @@ from .duels.blas import single_threaded
 if TYPE_CHECKING:
     from ..core import Array
 
-__all__ = ["Embeds", "Places", "Posterior", "response"]
+__all__ = ["Embeds", "Places", "ResponsePosterior", "response"]
 
 LENGTHS = (0.25, 0.5, 1.0)  # of the smooth part, on the unit sphere; whichever the ratings make likeliest
 NOISES = (0.01, 0.03, 0.1, 0.3, 1.0)  # what ratings have beside, as a share of the signal; likewise
@@ -90,7 +90,7 @@ class Places:
         return rows
 
 
-class Posterior:
+class ResponsePosterior:
     """The process after ratings.
 
     Length and noise are those of a small grid that make the responses likeliest, with the best signal variance for

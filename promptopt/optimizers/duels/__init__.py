@@ -59,7 +59,7 @@ class Duels:
 
 
 @dataclass
-class Record:
+class DuelRecord:
     """Every duel that was asked, and its answer where there is one.
 
     Attributes:
@@ -203,7 +203,7 @@ class DuelSearch(ABC):
         if not setup.start and self.pool is None:
             raise UserError("there is no prompt to start from. Give a starting prompt or a pool.")
         self._setup = setup
-        self._record = Record()
+        self._record = DuelRecord()
         self._mutations = 0
         self._models: dict[tuple[int, int], Any] = {}
         embedder = self.embedder or _ngrams()

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     Places: TypeAlias = NDArray[np.intp]
 
-__all__ = ["Posterior"]
+__all__ = ["PairwisePosterior"]
 
 DECIMALS = 4  # points that agree in so many are one: there is nothing to learn from their duels
 _ONE_AT_A_TIME = threading.RLock()
 AT_ONCE = 1000  # points whose covariance is computed together where only variances are wanted
 
 
-class Posterior:
+class PairwisePosterior:
     """What duels between points of the unit cube tell about the latent utility of all of them, in log-odds.
 
     The kernel is BoTorch's default for preferences: squared exponential, with a length for each dimension.
