@@ -13,7 +13,7 @@ from ..core import Coverage
 from ..record.answers import together
 from ..record.story import Story
 from ..report.figures import SERIES, Axis, Chart, bars, forest
-from ..report.page import Block, Code, Facts, Figure, Grid, Headline, Page, Section, Text
+from ..report.page import Block, CodeBlock, FactsBlock, Figure, Grid, Headline, Page, Section, Text
 from ..report.ratings import rated
 from ..report.recipe import toml
 from ..report.tables import Column, Table
@@ -126,7 +126,7 @@ def _verdict(told: Told) -> Section:
     notes = [Text(note) for note in table.notes]
     if best is None or best.score is None:
         unsure = Headline("No setting has run on every task with every seed", "There is no best setting yet.", "unsure")
-        return Section("verdict", "Verdict", [unsure, Facts(_totals(table)), *notes])
+        return Section("verdict", "Verdict", [unsure, FactsBlock(_totals(table)), *notes])
     compared = [row.difference for row in table.rows if row.difference]
     worse = sum(gap.significant and gap.mean < 0 for gap in compared)
     details = f"Its score is {_interval(best.score)} over {_runs(best.score)}. "
@@ -142,7 +142,7 @@ def _verdict(told: Told) -> Section:
         details += "Only more seeds, tasks or examples can tell them apart. The first of them stands for all below."
         details += f" It is significantly better than {worse} of the {len(compared)} others." if worse else ""
     headline = Headline(found, details, "gain" if worse == len(compared) > 0 else "unsure")
-    blocks: list[Block] = [headline, Facts(_totals(table)), *notes]
+    blocks: list[Block] = [headline, FactsBlock(_totals(table)), *notes]
     if compared:
         gaps = [(row.label, row.difference) for row in table.rows if row.difference]
         caption = "Each setting minus the best one, paired by task and seed"
@@ -252,7 +252,7 @@ def _recipe(told: Told) -> Section | None:
     if "recipe" not in identity:
         return None
     text = f"Save this as {told.table.name}.toml and run it with: promptopt sweep {told.table.name}.toml"
-    blocks: list[Block] = [Text(text), Code("recipe-text", "the recipe", toml(identity["recipe"]))]
+    blocks: list[Block] = [Text(text), CodeBlock("recipe-text", "the recipe", toml(identity["recipe"]))]
     return Section("recipe", "Recipe", blocks)
 
 
