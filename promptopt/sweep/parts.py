@@ -125,7 +125,7 @@ def rehearse(space: Space, parts: Parts) -> None:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Rehearsal:
     """What a worker finds out before it begins.
 
     Attributes:
@@ -137,7 +137,7 @@ class Facts:
     tested: frozenset[str]
 
 
-def rehearsed(space: Space, parts: Parts) -> Facts:
+def rehearsed(space: Space, parts: Parts) -> Rehearsal:
     """Rehearse a sweep and say what was found.
 
     Raises:
@@ -146,7 +146,7 @@ def rehearsed(space: Space, parts: Parts) -> Facts:
     rehearse(space, parts)
     recipes = {task: space.arguments(space.rehearsed()[0], task, space.seeds[0]) for task in space.tasks}
     tested = frozenset(task for task, recipe in recipes.items() if parts.plan(recipe).test is not None)
-    return Facts(identity(space, parts), tested)
+    return Rehearsal(identity(space, parts), tested)
 
 
 def identity(space: Space, parts: Parts) -> dict[str, Any]:

@@ -10,16 +10,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol, TypeAlias
 
-from .pool import Job, Pool, folder_of
+from .pool import Job, RunPool, folder_of
 from .space import Params, Space
 from .study import Gone, Study
-from .table import Outcome, Row, run_key
+from .table import RunOutcome, SettingRow, run_key
 
 POLL = 1.0  # seconds between looks at what other workers have done
 
 
 @dataclass(frozen=True)
-class Progress:
+class SweepProgress:
     """Where a sweep stands, as given to its watchers after every run and at the end of every trial.
 
     Attributes:
@@ -36,13 +36,13 @@ class Progress:
     setting: int
     params: Mapping[str, Any]
     state: str
-    outcome: Outcome | None = None
+    outcome: RunOutcome | None = None
     value: float | None = None
     error: str | None = None
     settings: int = 0
 
 
-Watch: TypeAlias = Callable[[Progress], None]
+Watch: TypeAlias = Callable[[SweepProgress], None]
 
 
 class Stage(Protocol):
@@ -95,7 +95,7 @@ class Verdicts:
 
     name = "test"
 
-    def __init__(self, space: Space, folder: Path, chosen: Mapping[int, Row], tasks: frozenset[str]) -> None:
+    def __init__(self, space: Space, folder: Path, chosen: Mapping[int, SettingRow], tasks: frozenset[str]) -> None:
         self.space = space
         self.folder = folder
         self.chosen = chosen
@@ -158,7 +158,7 @@ class Worker:
         stage: what they stand for.
         pool: does the runs.
         sampler: makes Optuna's sampler from the number of a setting.
-        watch: called with a :class:`Progress`.
+        watch: called with a :class:`SweepProgress`.
         settings: how many there are.
     """
 
@@ -166,7 +166,7 @@ class Worker:
         self,
         study: Study,
         stage: Stage,
-        pool: Pool,
+        pool: RunPool,
         *,
         sampler: Callable[[int], Any],
         watch: Watch,
@@ -287,7 +287,9 @@ class Worker:
         value: float | None = None,
         error: str = "",
     ) -> None:
-        ended = Outcome(**outcome) if outcome and self.stage.name == "search" else None
+        ended = RunOutcome(**outcome) if outcome and self.stage.name == "search" else None
         self.watch(
-            Progress(self.stage.name, taken.setting, taken.params, state, ended, value, error or None, self.settings)
+            SweepProgress(
+                self.stage.name, taken.setting, taken.params, state, ended, value, error or None, self.settings
+            )
         )
