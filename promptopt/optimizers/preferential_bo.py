@@ -22,7 +22,7 @@ from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
-    from .duels.arms import Places
+    from .duels.arms import Indices
     from .duels.pairwise_gp import PairwisePosterior
 
 __all__ = ["PreferentialBO", "eubo", "project"]
@@ -96,7 +96,7 @@ class PreferentialBO(DuelSearch):
             wins += [(a, b)] * int(win > 0) + [(b, a)] * int(win < 1)
         return PairwisePosterior(self._points(), wins)
 
-    def _choose(self, among: Places) -> tuple[int, int]:
+    def _choose(self, among: Indices) -> tuple[int, int]:
         """The pair of the highest EUBO; the one of the higher mean comes first."""
         posterior: PairwisePosterior = self._utility()
         bound = posterior.mean + 2 * np.sqrt(np.maximum(posterior.variance, 0))

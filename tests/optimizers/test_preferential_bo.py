@@ -106,7 +106,7 @@ def test_ties_draw_together_and_unknown_teaches_nothing() -> None:
         optimizer = search(n_init=1)
         [duel] = optimizer.ask()
         optimizer.tell([(duel, Preference(winner))])  # type: ignore[arg-type]
-        place = optimizer._arms.place
+        place = optimizer._arms.index
         posterior = optimizer._utility()
         found[winner] = (
             posterior.mean[place(duel.a)] - posterior.mean[place(duel.b)],

@@ -20,7 +20,7 @@ from .blas import single_threaded
 
 if TYPE_CHECKING:
     from ...core import Array, Winner
-    from .arms import Places
+    from .arms import Indices
 
 POOL, PAIRS, BELIEF = 0, int.from_bytes(b"pair"), int.from_bytes(b"sure")  # keys of random streams
 SHEET = "\n\n---\n\n"  # between the best replies to several queries
@@ -42,8 +42,8 @@ class Duels:
             while the duel is open.
     """
 
-    a: Places
-    b: Places
+    a: Indices
+    b: Indices
     wins: Array
 
     @property
@@ -53,7 +53,7 @@ class Duels:
         return Duels(self.a[known], self.b[known], self.wins[known])
 
     @property
-    def played(self) -> Places:
+    def played(self) -> Indices:
         """``(m,)``, sorted: the prompts that were in any of these duels."""
         return np.unique(np.concatenate([self.a, self.b]))
 
@@ -149,7 +149,7 @@ class Utility(Protocol):
     def uncertainty(self, first: int) -> Array:
         """``(n,)``: standard deviations of ``h(x) - h(first)`` in the posterior, after the answers."""
 
-    def parts(self, places: Places) -> Sequence[Part]:
+    def parts(self, places: Indices) -> Sequence[Part]:
         """The joint posterior of the utilities of k prompts, as a mixture of normal distributions."""
 
 
@@ -239,7 +239,7 @@ class DuelSearch(ABC):
     def tell(self, answered: Sequence[tuple[Duel, Preference]], /) -> None:
         """Take answers, in any order."""
         for duel, preference in answered:
-            a, b = self._arms.place(duel.a), self._arms.place(duel.b)
+            a, b = self._arms.index(duel.a), self._arms.index(duel.b)
             self._record.tell(duel.number, a, b, preference.winner)
 
     def best(self) -> Prompt:
@@ -274,12 +274,12 @@ class DuelSearch(ABC):
         """The model fitted to some duels, each of which ended with a winner or a tie."""
 
     @abstractmethod
-    def _choose(self, among: Places) -> tuple[int, int]:
+    def _choose(self, among: Indices) -> tuple[int, int]:
         """The next two prompts to meet, as indices, out of those in ``among``; there are two at least."""
 
     # ── How it does the rest ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _fields(self) -> list[Places]:
+    def _fields(self) -> list[Indices]:
         """The prompts that may meet each other: for every query with two replies at least, the indices of these."""
         return [among for among in self._arms.fields() if len(among) > 1]
 
@@ -304,21 +304,21 @@ class DuelSearch(ABC):
             self._models = {key: self._fit(self._record.duels().decided)}
         return self._models[key]
 
-    def _best(self, among: Places) -> int:
+    def _best(self, among: Indices) -> int:
         duels = self._record.duels().decided
         played = duels.played[np.isin(duels.played, among)]
         if not len(played) or not (duels.wins != 0.5).any():
             return int(among[0])
         return int(played[np.argmax(self._utility().mean[played])])
 
-    def _confidence(self, among: Places) -> float:
+    def _confidence(self, among: Indices) -> float:
         """The probability that the incumbent among some prompts really has the highest utility of them."""
         utility, best = self._utility(), self._best(among)
         gap, deviation = utility.mean - utility.mean[best], utility.uncertainty(best)
         places = among[likely_rivals(gap[among], deviation[among], int(np.searchsorted(among, best)))]
         return believe(utility.parts(places), self._setup.rng(BELIEF))
 
-    def _optimistic_pair(self, nu: float, among: Places) -> tuple[int, int]:
+    def _optimistic_pair(self, nu: float, among: Indices) -> tuple[int, int]:
         """The rule of [Lin2024]: the best prompt, and the one that could yet turn out better than it.
 
         ``first = argmax h(x)`` and ``second = argmax h(x) + ν s(x)`` over the others, s the exploration bonus.
@@ -332,7 +332,7 @@ class DuelSearch(ABC):
         second = fresh if len(fresh) else others
         return first, int(second[np.argmax(value[second])])
 
-    def _random_pair(self, among: Places) -> tuple[int, int]:
+    def _random_pair(self, among: Indices) -> tuple[int, int]:
         rng = self._setup.rng(PAIRS, self._record.asked)
         a, b = rng.choice(among, 2, replace=False)
         return int(a), int(b)

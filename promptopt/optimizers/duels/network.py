@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...core import Array
-    from .arms import Places
+    from .arms import Indices
 
     Weights: TypeAlias = list[NDArray[Any]]
 
@@ -118,7 +118,7 @@ class Learner:
         self._steps = 0
 
     def step(
-        self, x: NDArray[Any], a: Places, b: Places, wins: NDArray[Any], *, decay: float, towards: Any = None
+        self, x: NDArray[Any], a: Indices, b: Indices, wins: NDArray[Any], *, decay: float, towards: Any = None
     ) -> None:
         """One step of Adam.
 
@@ -158,7 +158,7 @@ class Learner:
         self.theta -= step
 
 
-def train(start: Weights, x: Array, a: Places, b: Places, wins: Array, *, decay: float, steps: int) -> Weights:
+def train(start: Weights, x: Array, a: Indices, b: Indices, wins: Array, *, decay: float, steps: int) -> Weights:
     """Adam on the mean binary cross-entropy of duels with weight decay, as released, in single precision.
 
     Args:

@@ -39,7 +39,7 @@ from scipy.special import expit
 if TYPE_CHECKING:
     from ...core import Array
     from . import Duels
-    from .arms import Arms, Places
+    from .arms import Arms, Indices
     from .belief import Part
 
 JITTER = 1e-9  # of the mean variance: prompts with equal embeddings are allowed
@@ -58,10 +58,10 @@ class Kernel(Protocol):
     def diagonal(self) -> Array:
         """``(n,)``: the prior variances."""
 
-    def columns(self, places: Places) -> Array:
+    def columns(self, places: Indices) -> Array:
         """``(n, k)``: covariances of all prompts with k of them."""
 
-    def block(self, places: Places) -> Array:
+    def block(self, places: Indices) -> Array:
         """``(k, k)``: covariances of k prompts with each other."""
 
 
@@ -158,7 +158,7 @@ class Posterior:
         left = np.sum((self._left - self._left[first]) ** 2, axis=1)
         return np.asarray(np.maximum(prior - known + left, 0.0))
 
-    def covariance(self, places: Places) -> Array:
+    def covariance(self, places: Indices) -> Array:
         """``(k, k)``: of the utilities of some prompts."""
         features, left = self.features[places], self._left[places]
         covariance: Array = self._kernel.block(places) - features @ features.T + left @ left.T
@@ -202,7 +202,7 @@ class Fitted:
         """``(n,)``: standard deviations of ``h(x) - h(first)``."""
         return np.sqrt(self._posterior.variance(first))
 
-    def parts(self, places: Places) -> list[Part]:
+    def parts(self, places: Indices) -> list[Part]:
         """See :class:`promptopt.optimizers.duels.Utility`."""
         return [(1.0, self.mean[places], self._posterior.covariance(places))]
 
@@ -230,11 +230,11 @@ class Embedded:
             return self.scale * self.arms.squares
         return np.full(len(self.arms), self.scale)
 
-    def columns(self, places: Places) -> Array:
+    def columns(self, places: Indices) -> Array:
         """See :class:`Kernel`."""
         return self._of(self.arms.inner(places), self.arms.squares, self.arms.squares[places])
 
-    def block(self, places: Places) -> Array:
+    def block(self, places: Indices) -> Array:
         """See :class:`Kernel`."""
         squares = self.arms.squares[places]
         return self._of(self.arms.inner_block(places), squares, squares)
@@ -283,7 +283,7 @@ class GaussianProcess:
         """``(n,)``: standard deviations of ``h(x) - h(first)``."""
         return self._deviation(first, self._posteriors)
 
-    def parts(self, places: Places) -> list[Part]:
+    def parts(self, places: Indices) -> list[Part]:
         """See :class:`promptopt.optimizers.duels.Utility`."""
         parts = zip(self._weights, self._means, self._posteriors, strict=True)
         return [(float(weight), mean[places], posterior.covariance(places)) for weight, mean, posterior in parts]
@@ -307,7 +307,7 @@ def _mode(kernel: Kernel, duels: Duels) -> Mode:
     return laplace(root[np.searchsorted(played, duels.a)] - root[np.searchsorted(played, duels.b)], duels.wins)
 
 
-def _predict(kernel: Kernel, played: Places, v: Array) -> Array:
+def _predict(kernel: Kernel, played: Indices, v: Array) -> Array:
     """``(n,)``: ``h(x) = f(x)·v = K(x, played) R⁻ᵀ v`` of all prompts."""
     if not len(played):
         return np.zeros(len(kernel.diagonal))
