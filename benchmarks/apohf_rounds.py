@@ -99,7 +99,7 @@ def rounds_of(fit: str, table: Any, duels: int, rounds: int) -> list[float]:
 
 def plain(fit: str, table: Any, duels: int, rounds: int) -> list[float]:
     """The released way: (arms, P) gradients and a (P, P) matrix."""
-    from promptopt.optimizers.duels.blas import alone
+    from promptopt.optimizers.duels.blas import single_threaded
     from promptopt.optimizers.duels.network import draw, gradients, train
 
     rng = np.random.default_rng(1)
@@ -110,7 +110,9 @@ def plain(fit: str, table: Any, duels: int, rounds: int) -> list[float]:
         before = time.perf_counter()
         played, places = np.unique(np.r_[a, b], return_inverse=True)
         split = places[:duels], places[duels:]
-        h, g = gradients(alone(train)(start, table[played], *split, wins, decay=0.1 / (duels + 50), steps=1_000), table)
+        h, g = gradients(
+            single_threaded(train)(start, table[played], *split, wins, decay=0.1 / (duels + 50), steps=1_000), table
+        )
         pairs = zip(g.into, g.back, strict=True)
         full = np.concatenate([np.hstack([(e[:, :, None] * u[:, None]).reshape(len(u), -1), e]) for u, e in pairs], 1)
         gaps = full[a] - full[b]

@@ -33,7 +33,7 @@ from promptopt.core import Example, Prompt, Rating
 from promptopt.data.reasoning import reasoning
 from promptopt.optimizers.greater import Greater
 from promptopt.targets.local_lm import NUMBER_EXTRACTOR, LocalLM
-from promptopt.targets.local_lm.generate import Writer
+from promptopt.targets.local_lm.generate import DocumentWriter
 from promptopt.targets.local_lm.speedups import Speedups
 from promptopt.testing import FakeSetup
 
@@ -96,10 +96,10 @@ def searched(lm: LocalLM, examples: Sequence[Example], *, mu: int, steps: int) -
 def watched(clock: Callable[[], float]) -> Iterator[Seconds]:
     """Seconds spent in the reasoning and in what follows it, while in use."""
     spent = {"_reason": 0.0, "_answer": 0.0}
-    originals = {name: getattr(Writer, name) for name in spent}
+    originals = {name: getattr(DocumentWriter, name) for name in spent}
 
     def timed(name: str) -> Callable[..., Any]:
-        def method(self: Writer, *args: Any) -> Any:
+        def method(self: DocumentWriter, *args: Any) -> Any:
             before = clock()
             result = originals[name](self, *args)
             spent[name] += clock() - before
@@ -108,12 +108,12 @@ def watched(clock: Callable[[], float]) -> Iterator[Seconds]:
         return method
 
     for name in spent:
-        setattr(Writer, name, timed(name))
+        setattr(DocumentWriter, name, timed(name))
     try:
         yield spent
     finally:
         for name, original in originals.items():
-            setattr(Writer, name, original)
+            setattr(DocumentWriter, name, original)
 
 
 def go_through(lm: LocalLM, steps: Sequence[Taken], examples: Sequence[Example]) -> tuple[list[Seconds], Any]:

@@ -18,11 +18,19 @@ from .text import TextMetric, missed, references, shown
 
 _NUMBER = re.compile(
     r"""
-    (?<![A-Za-z\d]) (?<!\d\.)         # not within a word such as H2O, nor within 1.2.3
-    (?P<sign> (?<![\w)\]]) [-+−] )?    # 16-3 is no negative number, and neither is the item "- 3" of a list
-    (?: [$€£¥] \s? (?P<inner> [-+−] )? )?
-    (?P<digits> (?> \d{1,3} (?: ,\d{3} )+ (?!\d) | \d+ ) (?> \.\d+ )? | \.\d++ )
-    (?P<exponent> [eE] [-+]? \d{1,3} (?!\w) )? (?! [eE] [-+]? \d )
+    (?<![A-Za-z\d]) (?<!\d\.)           # not the 2 of H2O, nor the 3 of 1.2.3
+    (?P<sign> (?<![\w)\]]) [-+−] )?     # -5; but 16-3 has no negative number, and neither has the item "- 3" of a list
+    (?: [$€£¥] \s? (?P<inner> [-+−] )? )?       # $5, € 5, $-5
+    (?P<digits>
+        (?>
+            \d{1,3} (?: ,\d{3} )+ (?!\d)        # 1,234,567
+          | \d+                                 # 1234567; of 1,23 the 1 and the 23
+        )
+        (?> \.\d+ )?                            # 3.25; the full stop of "It is 3." is none of it
+      | \.\d++                                  # .25
+    )
+    (?P<exponent> [eE] [-+]? \d{1,3} (?!\w) )?  # 1.5e-3, 2E10
+    (?! [eE] [-+]? \d )                         # nothing of 2e1000, whose exponent is too long
     """,
     re.VERBOSE,
 )
@@ -77,25 +85,57 @@ def _value(found: re.Match[str]) -> Decimal:
 
 # ── Options ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_STATED = re.compile(  # "the answer is (B)", "Answer: b)", "the correct option is B"
+_STATED = re.compile(  # a statement of the pick, anywhere in the reply
     r"""
-    \b (?: (?i: answer ) \b (?: [\s:=>-]{0,3} (?i: is | would\ be | should\ be ) \b )?
-       | (?i: option | choice ) \s (?i: is | would\ be | should\ be ) \b )
-    [\s:=>-]{0,3} (?: (?i: option | choice ) \s )? [(\[{']?
-    (?: (?P<capital> [A-Z] ) (?! \w | ['’]\w ) (?! (?<=I) \s \w )
-      | (?P<small> [a-z] ) (?= \s? [)\]}'.,;\n] | \Z ) )
-    (?: [)\]}']? \s? (?: or | and | / ) \s? [(\[{']? (?P<second> [A-Z] ) (?! \w | ['’]\w ) )?
+    \b
+    (?:
+        (?i: answer ) \b                                                        # "Answer: B", "answer = B"
+        (?: [\s:=>-]{0,3} (?i: is | would\ be | should\ be ) \b )?              # "the answer is B"
+      | (?i: option | choice ) \s (?i: is | would\ be | should\ be ) \b         # "the correct option is B"
+    )
+    [\s:=>-]{0,3}
+    (?: (?i: option | choice ) \s )?                                            # "the answer is option B"
+    [(\[{']?                                                                    # "the answer is (B"
+    (?:
+        (?P<capital> [A-Z] )
+        (?! \w | ['’]\w )                                                       # not "the answer is Berlin" or "I'm"
+        (?! (?<=I) \s \w )                                                      # nor "the answer I would give"
+      | (?P<small> [a-z] )
+        (?= \s? [)\]}'.,;\n] | \Z )                                             # "answer: b)"; not "answer: a car"
+    )
+    (?:
+        [)\]}']? \s? (?: or | and | / ) \s? [(\[{']?
+        (?P<second> [A-Z] ) (?! \w | ['’]\w )                                   # "the answer is (B) or (C)": unclear
+    )?
     """,
     re.VERBOSE,
 )
-_ALONE = re.compile(r"[(\[{']? ([A-Za-z]) [)\]}']? [.:]?", re.VERBOSE)
-_LEADING = re.compile(r"^ (?: [(\[{] ([A-Za-z]) [)\]}] | ([A-Z]) [).:] | ([A-HJ-Z]) , )", re.VERBOSE | re.MULTILINE)
-_NOT = r"(?<! (?i:not) \s )"
-_BRACKETED = re.compile(rf"{_NOT} [(\[{{] ([A-Z]) [)\]}}]", re.VERBOSE)
-_BARE = re.compile(
-    rf"{_NOT} (?<! [\w'’.] ) ([B-HJ-Z] | A (?! \s (?! (?: or | and ) \b ) \w )) (?! [\w'’] )", re.VERBOSE
+_ALONE = re.compile(r"[(\[{']? ([A-Za-z]) [)\]}']? [.:]?", re.VERBOSE)  # a whole line: "B", "(b)", "'B'.", "B:"
+_LEADING = re.compile(  # at the beginning of a line
+    r"""
+    ^ (?:
+        [(\[{] ([A-Za-z]) [)\]}]    # "(b) Paris"
+      | ([A-Z]) [).:]               # "B. Paris", "B) Paris", "B: Paris"
+      | ([A-HJ-Z]) ,                # "B, since ..."; not "I, for one, ..."
+    )
+    """,
+    re.VERBOSE | re.MULTILINE,
 )
-_LABEL = re.compile(r"\s* [(\[]? ([A-Za-z]) (?: [)\].:] .* )? \s*", re.VERBOSE | re.DOTALL)
+_NOT = r"(?<! (?i:not) \s )"  # "not (C)", "not C"
+_BRACKETED = re.compile(rf"{_NOT} [(\[{{] ([A-Z]) [)\]}}]", re.VERBOSE)  # "so I take (B) here"
+_BARE = re.compile(
+    rf"""
+    {_NOT}
+    (?<! [\w'’.] )                                  # not in "DNA", nor the S of "U.S"
+    (
+        [B-HJ-Z]                                    # "I choose B"; "I" is a word
+      | A (?! \s (?! (?: or | and ) \b ) \w )       # "I choose A.", "A or B"; not "A car"
+    )
+    (?! [\w'’] )                                    # not in "Bob" or "B's"
+    """,
+    re.VERBOSE,
+)
+_LABEL = re.compile(r"\s* [(\[]? ([A-Za-z]) (?: [)\].:] .* )? \s*", re.VERBOSE | re.DOTALL)  # "B", "(B)", "b. Paris"
 
 
 class MultipleChoice(TextMetric):

@@ -45,7 +45,7 @@ from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
-    from .duels.arms import Places
+    from .duels.arms import Indices
 
 WEIGHTS = int.from_bytes(b"init")  # key of the random stream of the initial weights
 NU = {"gaussian-process": 2.0, "released": 1.0}
@@ -129,7 +129,7 @@ class Apohf(DuelSearch):
         mean, slopes = gradients(weights, vectors)
         return Network(mean, slopes, duels, lam=self.lam, norm=self.norm)
 
-    def _choose(self, among: Places) -> tuple[int, int]:
+    def _choose(self, among: Indices) -> tuple[int, int]:
         return self._optimistic_pair(self.nu**0.5 if self.fit == "released" else self.nu, among)
 
 
@@ -148,7 +148,7 @@ class Network(Fitted):
         self._lam = lam
         self._norm = norm
 
-    def spread(self, first: int, duels: Duels) -> Array:
+    def exploration_bonus(self, first: int, duels: Duels) -> Array:
         """``(n,)``: ``‖g(x) - g(first)‖`` in the norm of V⁻¹, or in that of V's diagonal."""
         if self._norm == "full":
             return np.sqrt(Posterior(self.kernel, duels, np.ones(len(duels.wins))).variance(first))
@@ -168,10 +168,10 @@ class Tangent:
         self._lam = lam
         self.diagonal: Array = slopes.squares() / lam
 
-    def columns(self, places: Places) -> Array:
+    def columns(self, places: Indices) -> Array:
         """See :class:`promptopt.optimizers.duels.posterior.Kernel`."""
         return self._slopes.inner(self._slopes[places]) / self._lam
 
-    def block(self, places: Places) -> Array:
+    def block(self, places: Indices) -> Array:
         """See :class:`promptopt.optimizers.duels.posterior.Kernel`."""
         return self._slopes[places].inner(self._slopes[places]) / self._lam

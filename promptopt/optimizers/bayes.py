@@ -48,7 +48,7 @@ from ..vocabulary.phrases import PLACEHOLDER
 from ..vocabulary.units import Keep
 from .pools import Pool
 from .steps import Ratings, Search
-from .surrogate import Places, Posterior, response
+from .surrogate import Places, ResponsePosterior, response
 
 if TYPE_CHECKING:
     from ..core import Array
@@ -196,16 +196,16 @@ class Bayes:
             near = np.minimum(near, _squares(at[len(known) :], at[[len(known) + taken[-1]]])[:, 0])
         return [new[i] for i in dict.fromkeys(taken)]
 
-    def _fitted(self, ranked: Sequence[Prompt]) -> Posterior:
+    def _fitted(self, ranked: Sequence[Prompt]) -> ResponsePosterior:
         """The process after all ratings, or after the best and the latest of very many."""
         half = REMEMBERED // 2
         latest = set(self._ratings.ranked(map(Prompt, list(self._asked)[-half:])))
         kept = [p for i, p in enumerate(ranked) if len(ranked) <= REMEMBERED or i < half or p in latest]
         ratings = [self._ratings[prompt] for prompt in kept]
         y = response(np.array([r.value for r in ratings]), np.array([r.tiebreak for r in ratings]))
-        return Posterior(self._places, [self._asked[prompt.text] for prompt in kept], y)
+        return ResponsePosterior(self._places, [self._asked[prompt.text] for prompt in kept], y)
 
-    def _thompson(self, candidates: Mapping[str, Sequence[str]], posterior: Posterior) -> Iterator[str]:
+    def _thompson(self, candidates: Mapping[str, Sequence[str]], posterior: ResponsePosterior) -> Iterator[str]:
         """For each draw from the posterior its best candidate that the target can take; none comes twice."""
         texts, left = list(candidates), set(range(len(candidates)))
         for drawn in posterior.draws(list(candidates.values()), n=self.batch, rng=self._rng):

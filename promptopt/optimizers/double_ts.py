@@ -33,7 +33,7 @@ from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
-    from .duels.arms import Places
+    from .duels.arms import Indices
 
 REDRAWS, RELEASED_REDRAWS = 30, 6
 HIDDEN = (32, 32)
@@ -96,7 +96,7 @@ class DoubleTS(DuelSearch):
             members = train_members(self._start, vectors, duels, lam=self.lam, rounds=STEPS, rng=rng)
         return Epinet(members, vectors, rng=rng)
 
-    def _choose(self, among: Places) -> tuple[int, int]:
+    def _choose(self, among: Indices) -> tuple[int, int]:
         """Where the members keep agreeing, or on a pair that nobody could tell apart, the second is drawn at random."""
         rng = self._setup.rng(TURN, self._record.asked)
         for first, second in self._pairs(self._utility().favourites(among), rng):
@@ -105,7 +105,7 @@ class DoubleTS(DuelSearch):
         others, idle = among[among != first], self._record.idle(first)
         return first, int(rng.choice([i for i in others if i not in idle] or others))
 
-    def _pairs(self, favourites: Places, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    def _pairs(self, favourites: Indices, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
         """Favourites of two members; as released the first of them stays, and the second may be the same member."""
         if self.fit == "released":
             first = int(rng.choice(favourites))
@@ -123,9 +123,9 @@ class Ensemble(GaussianProcess):
         super().__init__(duels, kernels)
         self._rng = rng
 
-    def favourites(self, among: Places) -> Places:
+    def favourites(self, among: Indices) -> Indices:
         """``(10,)``: the place of the best prompt by each of them, among some."""
-        places: Places = among[np.argmax(self._draws[:, among], axis=1)]
+        places: Indices = among[np.argmax(self._draws[:, among], axis=1)]
         return places
 
     @cached_property

@@ -33,7 +33,7 @@ from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
-    from .duels.arms import Arms, Places
+    from .duels.arms import Arms, Indices
     from .duels.network import Weights
 
 WEIGHTS = int.from_bytes(b"init")  # key of the random stream of the initial weights
@@ -100,7 +100,7 @@ class LinearDuel(DuelSearch):
             weights = train(self._start, self._arms.vectors[played], a, b, duels.wins, decay=0.0, steps=STEPS)
         return Linear(self._arms.vectors @ weights[0][0, :-1], kernel, duels, self._arms)
 
-    def _choose(self, among: Places) -> tuple[int, int]:
+    def _choose(self, among: Indices) -> tuple[int, int]:
         return self._optimistic_pair(self.nu**0.5 if self.fit == "released" else self.nu, among)
 
 
@@ -119,9 +119,9 @@ class Linear(Fitted):
         super().__init__(mean, kernel, decided)
         self._vectors = arms.vectors
 
-    def spread(self, first: int, duels: Duels) -> Array:
+    def exploration_bonus(self, first: int, duels: Duels) -> Array:
         """``(n,)``: ``‖x - first‖`` in the norm of the inverse of V's diagonal, ``Σ (a - b)²`` without λ."""
         x = self._vectors
         diagonal = np.sum((x[duels.a] - x[duels.b]) ** 2, axis=0) + NO_ZERO
-        spread: Array = np.sqrt(np.sum((x - x[first]) ** 2 / diagonal, axis=1))
-        return spread
+        norm: Array = np.sqrt(np.sum((x - x[first]) ** 2 / diagonal, axis=1))
+        return norm

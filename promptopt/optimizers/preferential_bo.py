@@ -22,8 +22,8 @@ from .proposers import Proposer
 
 if TYPE_CHECKING:
     from ..core import Array
-    from .duels.arms import Places
-    from .duels.pairwise_gp import Posterior
+    from .duels.arms import Indices
+    from .duels.pairwise_gp import PairwisePosterior
 
 __all__ = ["PreferentialBO", "eubo", "project"]
 
@@ -87,18 +87,18 @@ class PreferentialBO(DuelSearch):
         self.dimensions = dimensions
         self._cube: Array = np.empty((0, 0))
 
-    def _fit(self, duels: Duels) -> Posterior:  # type: ignore[override]  # it has no spread, which is apohf's rule
+    def _fit(self, duels: Duels) -> PairwisePosterior:  # type: ignore[override]  # EUBO needs no exploration bonus
         """The process after the duels; a tie is a win of either side."""
-        from .duels.pairwise_gp import Posterior
+        from .duels.pairwise_gp import PairwisePosterior
 
         wins: list[tuple[int, int]] = []
         for a, b, win in zip(duels.a.tolist(), duels.b.tolist(), duels.wins, strict=True):
             wins += [(a, b)] * int(win > 0) + [(b, a)] * int(win < 1)
-        return Posterior(self._points(), wins)
+        return PairwisePosterior(self._points(), wins)
 
-    def _choose(self, among: Places) -> tuple[int, int]:
+    def _choose(self, among: Indices) -> tuple[int, int]:
         """The pair of the highest EUBO; the one of the higher mean comes first."""
-        posterior: Posterior = self._utility()
+        posterior: PairwisePosterior = self._utility()
         bound = posterior.mean + 2 * np.sqrt(np.maximum(posterior.variance, 0))
         leaders = np.sort(among[np.argsort(-bound[among], kind="stable")[:LEADERS]])
         value = eubo(*posterior.joint(leaders))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..core import Array
 
-    Places: TypeAlias = NDArray[np.intp]
+    Indices: TypeAlias = NDArray[np.intp]
 
 STREAM = int.from_bytes(b"race")
 """Key of the random stream, so that those of the inner optimizer are left alone."""
@@ -197,7 +197,7 @@ class Runner:
         self._coverage: list[Coverage | None] = []
         self._cases: dict[int, Case] = {}
 
-    def take(self, part: Places, rating: Rating) -> bool:
+    def take(self, part: Indices, rating: Rating) -> bool:
         """Take a rating on some examples; whether it has a value for each of them.
 
         Raises:
@@ -253,7 +253,7 @@ class Race:
         *,
         incumbent: Runner | None,
         ids: Sequence[str],
-        parts: Sequence[Places],
+        parts: Sequence[Indices],
         error: float,
     ) -> None:
         self.running = list(runners)

@@ -17,7 +17,7 @@ from .duels.posterior import GaussianProcess, kernels
 from .pools import Pool
 
 if TYPE_CHECKING:
-    from .duels.arms import Places
+    from .duels.arms import Indices
 
 
 class RandomDuels(DuelSearch):
@@ -47,10 +47,10 @@ class RandomDuels(DuelSearch):
     def _fit(self, duels: Duels) -> Utility:
         return GaussianProcess(duels, kernels(self._arms))
 
-    def _choose(self, among: Places) -> tuple[int, int]:
+    def _choose(self, among: Indices) -> tuple[int, int]:
         return self._random_pair(among)
 
-    def _best(self, among: Places) -> int:
+    def _best(self, among: Indices) -> int:
         if self.fit == "gaussian-process":
             return super()._best(among)
         duels = self._record.duels().decided

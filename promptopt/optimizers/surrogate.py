@@ -21,12 +21,12 @@ import numpy as np
 
 from ..core import Embeds
 from ..errors import UserError
-from .duels.blas import alone
+from .duels.blas import single_threaded
 
 if TYPE_CHECKING:
     from ..core import Array
 
-__all__ = ["Places", "Posterior", "response"]
+__all__ = ["Places", "ResponsePosterior", "response"]
 
 LENGTHS = (0.25, 0.5, 1.0)  # of the smooth part, on the unit sphere; whichever the ratings make likeliest
 NOISES = (0.01, 0.03, 0.1, 0.3, 1.0)  # what ratings have beside, as a share of the signal; likewise
@@ -84,7 +84,7 @@ class Places:
         return rows
 
 
-class Posterior:
+class ResponsePosterior:
     """The process after ratings.
 
     Length and noise are those of a small grid that make the responses likeliest, with the best signal variance for
@@ -96,7 +96,7 @@ class Posterior:
         y: ``(n,)`` their responses, standardised.
     """
 
-    @alone
+    @single_threaded
     def __init__(self, places: Places, prompts: Sequence[Phrases], y: Array) -> None:
         self._places, self._prompts = places, prompts
         counts, at = places.of(prompts)
@@ -105,15 +105,15 @@ class Posterior:
             values, vectors = np.linalg.eigh(_kernel((counts, at), (counts, at), length))
             seen = vectors.T @ y
             for noise in NOISES:
-                spread = np.maximum(values, 0.0) + noise
-                signal = max(float(np.mean(seen**2 / spread)), JITTER)
-                evidence = round(-0.5 * float(len(y) * np.log(signal) + np.log(spread).sum()), DECIMALS)
+                variances = np.maximum(values, 0.0) + noise
+                signal = max(float(np.mean(seen**2 / variances)), JITTER)
+                evidence = round(-0.5 * float(len(y) * np.log(signal) + np.log(variances).sum()), DECIMALS)
                 if evidence > likeliest:
                     likeliest, self._length, self._signal = evidence, length, signal
-                    self._inverse = (vectors / spread) @ vectors.T
+                    self._inverse = (vectors / variances) @ vectors.T
         self._weights = self._inverse @ y
 
-    @alone
+    @single_threaded
     def draws(self, prompts: Sequence[Phrases], *, n: int, rng: np.random.Generator) -> Array:
         """``(n, n_prompts)``: what the ratings of prompts may be, in ``n`` independent draws."""
         both = self._places.of([*prompts, *self._prompts])

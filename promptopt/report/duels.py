@@ -16,7 +16,7 @@ __all__ = [
     "Annotator",
     "Contest",
     "Lead",
-    "Record",
+    "WinRecord",
     "agreement",
     "annotators",
     "changes_of_hands",
@@ -25,7 +25,7 @@ __all__ = [
 
 
 @dataclass
-class Record:
+class WinRecord:
     """How a prompt fared."""
 
     prompt: str
@@ -62,11 +62,11 @@ class Agreement:
     kappa: float | None
 
 
-def records(duels: Sequence[Contest]) -> list[Record]:
+def records(duels: Sequence[Contest]) -> list[WinRecord]:
     """Every prompt that duelled, most net wins first. An answer ``unknown`` counts for nobody."""
-    found: dict[str, Record] = {}
+    found: dict[str, WinRecord] = {}
     for duel in duels:
-        a, b = (found.setdefault(text, Record(text)) for text in (duel.a, duel.b))
+        a, b = (found.setdefault(text, WinRecord(text)) for text in (duel.a, duel.b))
         if duel.winner == "tie":
             a.ties, b.ties = a.ties + 1, b.ties + 1
         elif duel.winner in ("a", "b"):

@@ -31,7 +31,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class HeldOutOutcome:
     """One test example; ``start`` and ``best`` are NaN where it could not be scored.
 
     ``start_case`` and ``best_case`` say what the target made of it, where the ledger holds that.
@@ -80,7 +80,7 @@ class Outcome:
         return self.best_case.reason if self.best_case else ""
 
 
-def outcomes(story: Story, data: Dataset | None) -> list[Outcome]:
+def outcomes(story: Story, data: Dataset | None) -> list[HeldOutOutcome]:
     """Every test example in the order of the manifest; none where the ledger has no values per example of both."""
     start, best = (tested(story, prompt) for prompt in (story.start, story.best))
     ids = story.manifest["examples"].get("test", [])
@@ -89,7 +89,7 @@ def outcomes(story: Story, data: Dataset | None) -> list[Outcome]:
     examples = {example.id: example for example in data.test} if data else {}
     was, now = (_cases(judged(story, prompt)) for prompt in (story.start, story.best))
     return [
-        Outcome(i, float(a), float(b), examples.get(i), was.get(i), now.get(i))
+        HeldOutOutcome(i, float(a), float(b), examples.get(i), was.get(i), now.get(i))
         for i, a, b in zip(ids, start, best, strict=True)
     ]
 
@@ -110,7 +110,7 @@ def _cases(rating: Rating | None) -> dict[str, Case]:
     return {case.example: case for case in rating.cases} if rating else {}
 
 
-def changed_first(found: Sequence[Outcome]) -> list[Outcome]:
+def changed_first(found: Sequence[HeldOutOutcome]) -> list[HeldOutOutcome]:
     """Gained, lost, not scored, then the rest; within these the order of the manifest."""
     order: list[Change] = ["gained", "lost", "not scored", "same"]
     return sorted(found, key=lambda one: order.index(one.change))

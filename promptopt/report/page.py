@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeAlias
 
 from ..text import Change
-from .outcomes import Outcome
+from .outcomes import HeldOutOutcome
 from .ratings import Ancestor
 from .tables import Table
 
@@ -34,7 +34,7 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class Facts:
+class FactsBlock:
     """Short values with their names, and for scores what they rest on."""
 
     kind: ClassVar[str] = "facts"
@@ -42,7 +42,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Code:
+class CodeBlock:
     """A text to copy; ``name`` says what it is."""
 
     kind: ClassVar[str] = "code"
@@ -101,7 +101,7 @@ class Gallery:
 
     kind: ClassVar[str] = "gallery"
     name: str
-    images: Sequence[tuple[Outcome, str]]
+    images: Sequence[tuple[HeldOutOutcome, str]]
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,10 @@ class Replies:
 
     kind: ClassVar[str] = "replies"
     name: str
-    examples: Sequence[Outcome]
+    examples: Sequence[HeldOutOutcome]
 
 
-Block: TypeAlias = Text | Headline | Facts | Code | Differences | Figure | Grid | Descent | Gallery | Replies
+Block: TypeAlias = Text | Headline | FactsBlock | CodeBlock | Differences | Figure | Grid | Descent | Gallery | Replies
 
 
 @dataclass(frozen=True)

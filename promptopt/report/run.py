@@ -16,13 +16,13 @@ from ..record.verdict import Verdict
 from ..text import changes
 from . import duels as duelling
 from .figures import Axis, Chart, forest
-from .outcomes import Outcome, changed_first, judged, thumbnail
+from .outcomes import HeldOutOutcome, changed_first, judged, thumbnail
 from .page import (
     Block,
-    Code,
+    CodeBlock,
     Descent,
     Differences,
-    Facts,
+    FactsBlock,
     Figure,
     Gallery,
     Grid,
@@ -95,7 +95,7 @@ def _verdict(told: Told) -> Section:
             text, details = "no better prompt was found", f"The start scores {verdict.start:.3f} on held-out examples."
         text = f"{verdict.part}{text}"
         blocks += [Headline(text[:1].upper() + text[1:], details, tone), *_missing(verdict)]
-        blocks += [Facts(_numbers(told, verdict))]
+        blocks += [FactsBlock(_numbers(told, verdict))]
         if verdict.low is not None:
             row = ("best − start", verdict.difference, verdict.low, verdict.high)
             caption = f"The difference on {verdict.examples} held-out examples with its 95% interval."
@@ -104,7 +104,7 @@ def _verdict(told: Told) -> Section:
     else:
         blocks += [
             Headline("No verdict", "Nothing was measured on held-out data.", "unsure"),
-            Facts(_numbers(told, None)),
+            FactsBlock(_numbers(told, None)),
         ]
     if belief:
         more = "" if belief.questions is None else f" About {belief.questions} more answers are likely to matter."
@@ -157,7 +157,7 @@ def _numbers(told: Told, verdict: Verdict | None) -> list[tuple[str, str] | tupl
 def _best(told: Told) -> Section:
     best, start = told.story.best, told.story.start
     title = "Most duels won so far" if told.story.leading else "Best prompt"
-    blocks: list[Block] = [Code("best-prompt", "the best prompt", best)]
+    blocks: list[Block] = [CodeBlock("best-prompt", "the best prompt", best)]
     if best in (finalists := told.finalists):
         text = f"The search ended with {len(finalists)} prompts to choose from. They were rated once more, "
         text += f"on the dev split where there is one; this one came out best, with {finalists[best]:.3f}."
@@ -169,7 +169,7 @@ def _best(told: Told) -> Section:
     else:
         blocks += [
             Differences("Word for word against the start", changes(start, best)),
-            Code("start-prompt", "the start", start),
+            CodeBlock("start-prompt", "the start", start),
         ]
     return Section("best", title, blocks)
 
@@ -222,7 +222,9 @@ def _duels(told: Told) -> Section | None:
     if not told.duels:
         return None
     ties, unknown = (sum(duel.winner == one for duel in told.duels) for one in ("tie", "unknown"))
-    blocks: list[Block] = [Facts([("duels", str(len(told.duels))), ("ties", str(ties)), ("not decided", str(unknown))])]
+    blocks: list[Block] = [
+        FactsBlock([("duels", str(len(told.duels))), ("ties", str(ties)), ("not decided", str(unknown))])
+    ]
     if told.duels and (agreed := duelling.agreement(told.duels)):
         kappa = "" if agreed.kappa is None else f" Fleiss' kappa is {agreed.kappa:.2f}."
         duels = "1 duel was" if agreed.twice == 1 else f"{agreed.twice} duels were"
@@ -259,7 +261,7 @@ def _examples(told: Told) -> Section | None:
     ]
     blocks: list[Block] = [
         Text("The starting prompt against the best one on the test split, example by example."),
-        Facts(counts),
+        FactsBlock(counts),
     ]
     if why:
         blocks += [Text(why)]
@@ -273,18 +275,18 @@ def _examples(told: Told) -> Section | None:
     return Section("examples", "Examples", [*blocks, Grid(first(outcomes_table(told), ROWS), folded=True)])
 
 
-def _replied(found: Sequence[Outcome]) -> list[Outcome]:
+def _replied(found: Sequence[HeldOutOutcome]) -> list[HeldOutOutcome]:
     """Examples whose replies the ledger holds, chosen as :func:`_chosen` does."""
     return _chosen([one for one in found if one.start_case or one.best_case], REPLIES)
 
 
-def _pictures(found: Sequence[Outcome]) -> list[tuple[Outcome, str]]:
+def _pictures(found: Sequence[HeldOutOutcome]) -> list[tuple[HeldOutOutcome, str]]:
     """Thumbnails of some examples."""
     chosen = _chosen(found, IMAGES)
     return [(one, uri) for one in chosen if one.example and (uri := thumbnail(one.example))]
 
 
-def _chosen(found: Sequence[Outcome], most: int) -> list[Outcome]:
+def _chosen(found: Sequence[HeldOutOutcome], most: int) -> list[HeldOutOutcome]:
     """Some examples: up to two thirds gained, then lost, then others; evenly over each."""
     gained, lost, rest = ([one for one in found if one.change in kinds] for kinds in (["gained"], ["lost"], OTHERS))
     chosen = _spread(gained, most * 2 // 3)
@@ -292,7 +294,7 @@ def _chosen(found: Sequence[Outcome], most: int) -> list[Outcome]:
     return chosen + _spread(rest, most - len(chosen))
 
 
-def _spread(found: Sequence[Outcome], most: int) -> list[Outcome]:
+def _spread(found: Sequence[HeldOutOutcome], most: int) -> list[HeldOutOutcome]:
     count = min(most, len(found))
     return [found[i * len(found) // count] for i in range(count)]
 
@@ -308,5 +310,5 @@ def _recipe(told: Told) -> Section:
     blocks: list[Block] = [Text("Save this as recipe.toml and run it with: promptopt run recipe.toml")]
     if OBJECT in str(told.recipe):
         blocks = [Text("The run was started from Python; objects it was given stand here by the name of their class.")]
-    blocks += [Code("recipe-text", "the recipe", recipe), Grid(versions_table(told))]
+    blocks += [CodeBlock("recipe-text", "the recipe", recipe), Grid(versions_table(told))]
     return Section("recipe", "Recipe", blocks)

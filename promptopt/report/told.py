@@ -16,7 +16,7 @@ from ..record.freeze import recipe_in_force
 from ..record.replay import Replay
 from ..record.story import Story
 from . import duels as duelling
-from .outcomes import Outcome, changed_first, examples_of, judged, outcomes
+from .outcomes import HeldOutOutcome, changed_first, examples_of, judged, outcomes
 from .ratings import Ancestor, Improvement, improvements, lineage
 from .tables import Column, Table
 
@@ -66,7 +66,7 @@ class Told:
         return (self.given, "") if self.given else examples_of(self.story, self.recipe)
 
     @cached_property
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[HeldOutOutcome]:
         return outcomes(self.story, self.data[0]) if self.story.manifest["examples"].get("test") else []
 
     @cached_property
@@ -259,7 +259,7 @@ def outcomes_table(told: Told) -> Table:
 
 def labels_table(told: Told) -> Table:
     """Means by label, where there are few labels."""
-    groups: defaultdict[str, list[Outcome]] = defaultdict(list)
+    groups: defaultdict[str, list[HeldOutOutcome]] = defaultdict(list)
     for one in told.outcomes:
         if one.label and one.change != "not scored":
             groups[one.label].append(one)

@@ -86,9 +86,9 @@ class Meter:
         self.kept = Usage()
         self.questions = 0
         self.usage = Usage()
-        self._held: dict[object, Usage] = {}  # upper bounds of the calls under way
-        self._highest = Usage()  # bound of a call so far
-        self._waiting: list[frozenset[object]] = []  # of every thread that waits, the calls under way that wait with it
+        self._held: dict[object, Usage] = {}  # by call under way: the most that it can cost
+        self._highest = Usage()  # the highest of these bounds so far
+        self._waiting: list[frozenset[object]] = []  # for each thread that waits: the calls under way that it works for
         self._changed = threading.Condition()
         self._started = time.monotonic()
 
@@ -128,9 +128,10 @@ class Meter:
             self.usage += usage
 
     def fit(self, cost: Usage) -> int | None:
-        """How many spends of this cost half of what is left has room for; None means no limit.
+        """How often this cost fits in half of what is left of the budget; None means no limit.
 
-        What the last call is bounded by is left, too: it cannot be spent.
+        The highest bound of a call so far is taken off first: the last of a budget cannot be spent, since a call is
+        refused when its bound does not fit. With 1,000 tokens left, a bound of 200 and a cost of 100 it is 4.
         """
         gone = _amounts(self.usage + self.kept + self._highest)
         room = [
@@ -198,7 +199,7 @@ class Meter:
             self._waiting.remove(mine)
 
     def _moving(self) -> bool:
-        """Whether a call is under way that waits for none here."""
+        """Whether some call under way can end, and free its bound, without a thread that waits here going on first."""
         return bool(self._held.keys() - frozenset().union(*self._waiting))
 
     @property
@@ -207,7 +208,10 @@ class Meter:
         return any(getattr(self.budget, name) is not None for name in _amounts(Usage()))
 
     def _exceeded_with(self, at_most: Usage) -> str | None:
-        """The limit that a call could exceed, on top of what is spent, held and kept back."""
+        """The name of a limit that a call with this bound could exceed; None if there is none.
+
+        Counted are also what is spent, the bounds of calls under way and what is kept back.
+        """
         total = sum(self._held.values(), self.usage + self.kept + at_most)
         for name, amount in _amounts(total).items():
             limit = getattr(self.budget, name)
@@ -222,6 +226,6 @@ def dearer(one: Usage, other: Usage) -> Usage:
 
 
 def _amounts(usage: Usage) -> dict[str, float]:
-    """What limits are set on."""
+    """The amounts that limits are set on, by the limit's name."""
     tokens = usage.input_tokens + usage.output_tokens
     return {"calls": usage.calls, "tokens": tokens, "dollars": usage.dollars}

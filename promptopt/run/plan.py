@@ -62,7 +62,12 @@ class Plan:
 
     @property
     def aftermath(self) -> float:
-        """What the verdict and the final choice cost, in ratings on the training split."""
+        """How much is rated after the search, counted in ratings of one prompt on the whole training split.
+
+        Examples are what is counted: 2 prompts on the test split for the verdict and for each transfer, the finalists
+        on the dev split, and the ensemble and shortened prompts on the dev split, or the training split where there is
+        none. With 20 training examples, 80 test examples and no more than the verdict that is 2 * 80 / 20 = 8.
+        """
         if self.data is None or not self.data.train:
             return 0.0
         verdicts = bool(self.test) + len(self.transfer)
@@ -72,7 +77,10 @@ class Plan:
 
     @property
     def aftermath_roles(self) -> tuple[str, ...] | None:
-        """Whose calls are made again then: the target's alone where only the search has a judge; None for all."""
+        """The roles whose calls are made again after the search; None for all.
+
+        The target's alone where the verdict is by a metric, which needs no judge.
+        """
         return ("target",) if isinstance(self.test, MetricScorer) else None
 
     def problem_with(self, prompt: Prompt) -> str | None:

@@ -82,9 +82,12 @@ class Recorder:
         seed: every random draw of the run derives from it.
         budget: limits, see :class:`Budget`.
         reserved: questions kept back for what comes after the search.
-        aftermath: what comes after the search, the verdict above all, in ratings on the whole training split; so much
-            of the calls, tokens and dollars is kept back for it, by what such a rating has cost so far.
-        aftermath_roles: whose calls will be made again then, for example those of the target alone; all by default.
+        aftermath: how much is rated after the search, for the final choice and the verdict, counted in ratings of one
+            prompt on the whole training split. With 20 training examples and a verdict that rates 2 prompts on 80 test
+            examples it is 8. As many times the calls, tokens and dollars that one such rating has cost so far are kept
+            back.
+        aftermath_roles: the roles (``target``, ``judge`` and so on) whose calls make up that cost; all by default. It
+            is the target's alone where a judge answers the search, but a metric the verdict.
         examples: how many the training split has.
         patience: stop after this many questions without a new best prompt.
         goal: stop when a prompt is rated this high.
@@ -141,8 +144,8 @@ class Recorder:
         self.aftermath_roles = aftermath_roles
         self._examples = examples
         self.scorer_usage, self._unanswered = self.replay.scorer_usage(aftermath_roles)
-        self._whole_ratings = 0.0  # that the answers so far come to
-        self._dearest: dict[tuple[str, int], Usage] = {}  # what a question has cost at the most, by stage and size
+        self._whole_ratings = 0.0  # the sum of the answers' weights so far, see _weight
+        self._dearest: dict[tuple[str, int], Usage] = {}  # by stage and size: the most that a question has cost
         self.meter.questions = self.replay.questions
         self.meter.charge(self.replay.usage)
         self.meter.resume_at(self.replay.seconds)
@@ -155,16 +158,16 @@ class Recorder:
         self.counts.update(self.replay.counts)
         self.heard = set(self.replay.heard)  # the roles and names of the models that have answered
         self.guard = threading.Lock()  # scorers may count from several threads
-        self._uncounted: Counter[str] = Counter()  # by scorers, and not in the ledger yet
+        self._uncounted: Counter[str] = Counter()  # what scorers have counted that is not in the ledger yet
         self._known: dict[Rate, Rating] = {}
         self._numbers: Counter[str] = Counter()
-        self._places: dict[int, int] = {}  # of the search's questions, by number, in steps
+        self._places: dict[int, int] = {}  # by a search question's number: its index in steps
         self.belief: Belief | None = None
         self.harvest = Harvest()
-        self._skips = set(self.replay.skips)  # duels of the search that cost nothing, since people could not tell
-        self._begun: list[Scorer[Any, Any]] = []  # and not closed
-        self._incumbent: Prompt  # since the search began
-        self._improved_at = 0
+        self._skips = set(self.replay.skips)  # numbers of the duels that cost nothing, since people could not tell
+        self._begun: list[Scorer[Any, Any]] = []  # scorers that have begun and are not closed
+        self._incumbent: Prompt  # the best prompt; set when the search begins
+        self._improved_at = 0  # how many questions the search had asked when it became the best
 
     def done(self) -> str | None:
         """Why the search is over, or None."""
@@ -185,7 +188,10 @@ class Recorder:
             self._incumbent, self._improved_at = best, self._numbers["search"]
 
     def room(self) -> int | None:
-        """How many questions the search may still ask, those paid for before included; None means no limit."""
+        """How many questions the search may still ask; None means no limit.
+
+        Answers that a resumed run still has to take from the ledger are included: they are paid for.
+        """
         room = self.meter.room()
         return None if room is None else room + self.replay.waiting
 
@@ -216,10 +222,13 @@ class Recorder:
         self.keep_back(stage)
 
     def _affordable(self, questions: Sequence[Question], stage: str) -> Iterator[Sequence[Question]]:
-        """Questions in parts that half of what is left of the budget pays for, by what their like has cost so far.
+        """The questions in parts, none of which costs more than half of what is left of the budget.
 
-        A scorer runs ahead: it has the target answer for later questions while its judge is at the first. Of what could
-        be bought for the last of a budget, that would leave questions half answered, and more of them the more threads.
+        What a part costs is taken from what questions of its size have cost at the most so far.
+
+        A scorer runs ahead: it has the target answer for later questions while its judge is at the first. At the end of
+        a budget that would leave several questions half answered and paid for in vain, the more of them the more
+        threads.
         """
         rest = list(questions)
         while rest:
@@ -233,7 +242,10 @@ class Recorder:
             del rest[:fit]
 
     def _fit(self, stage: str, questions: Sequence[Question]) -> int:
-        """How many of these questions, all of one size, are surely affordable; at least one, so that it is seen."""
+        """How many of the first of these questions make the next part, see :meth:`_affordable`; all have the same size.
+
+        At least one, so that it is seen whether that can be paid for, and one where no cost is known yet.
+        """
         size = _size(questions[0])
         alike = next((i for i, question in enumerate(questions) if _size(question) != size), len(questions))
         known = self._dearest.get((stage, size))
@@ -241,13 +253,19 @@ class Recorder:
         return alike if fit is None else max(1, min(alike, fit))
 
     def keep_back(self, stage: str) -> None:
-        """Keep back for what comes after the search, by what the answers have cost the scorer so far."""
+        """Keep calls, tokens and dollars back for what comes after the search, see ``aftermath``.
+
+        ``MARGIN * aftermath`` times the mean cost of a rating on the whole training split so far.
+        """
         if stage == "search" and self._whole_ratings:
             spent = self.scorer_usage + -self._unanswered
             self.meter.kept = spent.times(MARGIN * self.aftermath / self._whole_ratings)
 
     def _weight(self, stage: str, question: Question, answer: Answer) -> float:
-        """How many ratings on the whole training split an answer comes to."""
+        """What an answer cost to give, counted in ratings of one prompt on the whole training split.
+
+        A rating on 5 of 20 training examples is 0.25, a duel is 2 unless its scorer says otherwise.
+        """
         if stage == "search" and isinstance(self.scorer, Weighs):
             return self.scorer.weight(question, answer)
         if isinstance(question, Duel):
@@ -255,7 +273,7 @@ class Recorder:
         return len(question.on) / self._examples if question.on and self._examples else 1.0
 
     def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
-        """Live answers, each in the ledger before it is passed on."""
+        """Answers from the scorer, not from the ledger; each is written into the ledger before it is passed on."""
         self.meter.check_seconds()
         given = scorer.answer([_with_cases(q) for q in questions] if self.cases else questions)
         if isinstance(given, Sequence):
@@ -272,7 +290,13 @@ class Recorder:
                 self.meter.check_seconds()
 
     def _settle(self, answer: Any, scorer: Scorer[Any, Any], question: Question, stage: str) -> Answer:
-        """The answer as the ledger would give it back, or an error if it is none."""
+        """The answer as it would be read back from the ledger, so that a live run and a resumed one see the same.
+
+        A value that is not finite becomes NaN; per-example values are left out where they are not kept.
+
+        Raises:
+            PromptoptError: the scorer answered with something else than the question asks for.
+        """
         kind = Rating if isinstance(question, Rate) else Preference
         if not isinstance(answer, kind):
             raise PromptoptError(
@@ -294,10 +318,13 @@ class Recorder:
         )
 
     def record_one(self, question: Question, answer: Answer, *, again: bool) -> Answer:
-        """Write down one answer that somebody gave in the search.
+        """Write down one answer that somebody gave in the search, and settle what its question costs.
 
-        One that is given again replaces the earlier one. A question costs 1 unless its latest answer is that nobody
-        could tell: skips are free, or people who are honest would have fewer duels than those who guess.
+        A question costs 1 of the budget's questions, or 0 if its latest answer is "cannot tell": were that not free,
+        people who are honest would have fewer duels than those who guess.
+
+        Args:
+            again: whether the question was answered before; the new answer replaces the old one.
         """
         answer = self._settle(answer, self.scorer, question, "search")
         paid_before, number = again and question.number not in self._skips, question.number
@@ -324,7 +351,10 @@ class Recorder:
         self.ledger.append(*events)
 
     def keep(self, stage: str, question: Question, answer: Answer) -> Answer:
-        """Count an answer, live or replayed, and remember it; one to a question answered before takes its place."""
+        """Take an answer, live or replayed, into ``steps`` and what is known of prompts; tell the watcher.
+
+        A second answer to a question of the search replaces the first in ``steps``, and counts for nothing else.
+        """
         step = Step(question.number, stage, question, answer)
         if stage == "search" and (place := self._places.get(question.number)) is not None:
             self.steps[place] = step
@@ -361,7 +391,7 @@ class Recorder:
         self._begun.append(scorer)
 
     def close(self) -> None:
-        """Nobody is asked any more: close the scorers that have something to close, each once."""
+        """Close the scorers that have begun and have something to close, each once; nobody is asked any more."""
         while self._begun:
             if isinstance(scorer := self._begun.pop(), Closes):
                 scorer.close()
@@ -374,7 +404,7 @@ class Recorder:
                 self._uncounted[what] += n
 
     def counted(self) -> dict[str, dict[str, int]]:
-        """The field that an event has for what was counted since the last one; none if nothing was."""
+        """What scorers have counted since the last event, as a field ``counts`` for the next; empty if nothing."""
         with self.guard:
             counts, self._uncounted = dict(self._uncounted), Counter()
         return {"counts": counts} if counts else {}
@@ -390,7 +420,13 @@ def _with_cases(question: Question) -> Question:
 
 
 def _pair(questions: Sequence[Question], answers: Any, scorer: Scorer[Any, Any]) -> Iterator[tuple[Question, Any]]:
-    """Questions with their answers, counted: what the scorer itself raises comes out as it is."""
+    """Questions with their answers.
+
+    They are counted here, since ``zip(strict=True)`` raises a ValueError that could not be told from the scorer's own.
+
+    Raises:
+        PromptoptError: there are more answers than questions, or fewer.
+    """
     missing: Any = object()
     for question, answer in zip_longest(questions, answers, fillvalue=missing):
         if question is missing or answer is missing:
@@ -402,5 +438,5 @@ def _pair(questions: Sequence[Question], answers: Any, scorer: Scorer[Any, Any])
 
 
 def _size(question: Question) -> int:
-    """On how many examples a prompt is to be rated; 0 is all of them, or no rating."""
+    """On how many examples a question wants its prompt rated; 0 for all of them, and for a duel."""
     return len(question.on) if isinstance(question, Rate) else 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STREAMS = {"optimizer": 0, "scorer": 1, "dev": 2, "test": 3}
-MOST_LOST = 10  # so many calls of one model in a row that fail, and it will answer nothing any more
+MOST_LOST = 10  # when this many calls of one model fail in a row, it is taken to answer nothing any more
 
 
 class RunSetup:
@@ -58,7 +58,7 @@ class RunSetup:
 
 @runtime_checkable
 class Recalls(Protocol):
-    """A chat model that can say what a call would cost nothing: see :mod:`promptopt.models.wrappers.cache`."""
+    """A chat model that can answer some calls for free from a cache: see :mod:`promptopt.models.wrappers.cache`."""
 
     def recall(self, messages: Sequence[Message], /, **asked: Any) -> Completion | None: ...
 
@@ -68,9 +68,9 @@ class Recalls(Protocol):
 class BilledModel:
     """A chat model whose calls a run pays for, writes down and, when it resumes, does not make again.
 
-    One call that fails for good is for its caller to survive. The tenth in a row ends the run, since nothing will be
-    answered any more; calls that are rejected for what stands in them do so only until the model has answered one,
-    since the settings are at fault then, and not a prompt.
+    A call that fails for good, after its retries, is for its caller to survive. The tenth in a row ends the run, since
+    the model won't answer any more. Calls that the provider rejects for their content count among the ten only until
+    the model has answered once: before that the settings are at fault, afterwards a prompt.
     """
 
     def __init__(self, model: ChatModel, run: Recorder, *, part: str, role: str) -> None:
@@ -133,11 +133,11 @@ class BilledModel:
         return self._model.at_most_to_choose(messages, options)
 
     def _answered(self, ask: Callable[[], T]) -> T:
-        """What the model says.
+        """The model's answer to one call.
 
         Raises:
-            Unanswered, Rejected: it says nothing to this.
-            ModelError: nor to anything else.
+            Unanswered, Rejected: this call failed.
+            ModelError: it is the tenth in a row that did.
         """
         try:
             said = ask()

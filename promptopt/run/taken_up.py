@@ -35,7 +35,11 @@ def check_same(ledger: Ledger, plan: Plan, *, defaults: Mapping[str, Any]) -> No
 
 
 def _compared(plan: Plan, recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe without the scorer's options that only say how people are asked, such as the port of a page."""
+    """What of a recipe has to be the same when a run is taken up: all of it, but for some of the scorer's options.
+
+    Those are the ones that the scorer lists as ``presentation``: they say how people are asked and not what, such as
+    the port of the page, so they may change from one session to the next.
+    """
     scorer = recipe.get("scorer")
     leave_out = plan.scorer.presentation if isinstance(plan.scorer, HasPresentation) else ()
     if isinstance(scorer, str):
@@ -46,7 +50,7 @@ def _compared(plan: Plan, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_force(ledger: Ledger) -> dict[str, Any]:
-    """The recipe in force: as the run was started, with what it was extended by since.
+    """The recipe in force: the one that the run began with, changed as the last resumption said.
 
     Raises:
         UserError: the ledger does not begin as a run does.
@@ -57,8 +61,10 @@ def in_force(ledger: Ledger) -> dict[str, Any]:
 
 
 def old_rule(ledger: Ledger) -> dict[str, Any]:
-    """What a run that began before failed outputs counted, or before there were views, goes on with: the rules and the
-    default search of then."""
+    """The options that an old run goes on with, since they were its defaults when it began; empty for a new run.
+
+    There are two such times: before outputs that failed counted as the worst value, and before there were views.
+    """
     first = ledger.past[0]
     if "failed" in first:
         return {} if "views" in first else {"views": 1}

@@ -14,7 +14,7 @@ from ..errors import NothingUsable
 __all__ = ["Harvest", "comparable", "explain", "usable"]
 
 ENOUGH = 10
-"""So many different prompts without one usable output, and nothing else before them, end a run."""
+"""A run ends when this many different prompts have been rated and not one output could be used."""
 
 READABLE = "say in the prompt how to answer, or take a metric that reads what comes (docs/metrics.md)"
 REMEDIES = {  # by the beginning of the reason
@@ -43,7 +43,7 @@ OTHERWISE = "cases = true writes every output and what became of it into the led
 
 
 def usable(rating: Rating) -> int:
-    """How many usable outputs a rating rests on; 1 where it does not say and has a value."""
+    """How many usable outputs a rating is the mean of; 1 where it does not say and has a value."""
     if rating.coverage is None:
         return int(not math.isnan(rating.value))
     return rating.coverage.scored - rating.coverage.failed if not math.isnan(rating.value) else 0
@@ -59,7 +59,10 @@ def comparable(one: Rating, other: Rating) -> bool:
 
 
 def undecided(answer: Preference) -> Rating | None:
-    """What is missing where nobody could say who won and the answer says why (``details["reasons"]``); else None."""
+    """A duel without a winner as a rating without a value, if the answer says why (``details["reasons"]``); else None.
+
+    A duel that a person skipped gives no reasons and is no trouble.
+    """
     if answer.winner != "unknown" or not answer.details.get("reasons"):
         return None
     reasons = dict(answer.details["reasons"])
@@ -67,11 +70,14 @@ def undecided(answer: Preference) -> Rating | None:
 
 
 class Harvest:
-    """What the ratings of a search rest on.
+    """Watches whether a search gets any output that can be used, and ends it where it does not.
 
-    A prompt whose outputs cannot be used is a bad prompt, and finding better ones is what a search is for. But where
-    many different prompts in a row get not one usable output, and none did before, prompts are not the trouble; nor are
-    they where nothing has a value at all, for outside reasons.
+    A prompt whose outputs cannot be used is a bad prompt, and finding better ones is what a search is for. But it is
+    not the prompts' fault if ten different ones in a row get not one usable output and no prompt before them got any;
+    nor if ten in a row have no value at all, since that is for outside reasons (requests are lost, files broken).
+
+    Attributes:
+        any: whether any output could be used so far.
     """
 
     def __init__(self) -> None:
@@ -79,10 +85,13 @@ class Harvest:
         self._barren: dict[Prompt | Duel, Rating] = {}
 
     def take(self, question: Rate | Duel, answer: Rating | Preference, *, live: bool) -> None:
-        """Take an answer; a replayed one, which was paid for in an earlier session, ends nothing.
+        """Take an answer.
+
+        Args:
+            live: False for an answer from the ledger, which ends nothing: what it cost is paid.
 
         Raises:
-            NothingUsable: enough is enough.
+            NothingUsable: this is the tenth prompt in a row without a usable output, see the class.
         """
         rating = answer if isinstance(answer, Rating) else undecided(answer)
         if rating is None or usable(rating):
@@ -95,10 +104,10 @@ class Harvest:
             self.end()
 
     def end(self) -> None:
-        """Say so if nothing could be used.
+        """End the run if the latest prompts had no usable output.
 
         Raises:
-            NothingUsable: something was rated, and of the last prompts nothing could be used.
+            NothingUsable: they had none; the message says why and what to do.
         """
         if self._barren:
             duels = isinstance(next(iter(self._barren)), Duel)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from .parts import Facts, Parts
-    from .pool import Pool
+    from .parts import Parts, Rehearsal
+    from .pool import RunPool
     from .space import Space
     from .study import Storage, Study
     from .table import SweepTable
-    from .work import Progress, Stage
+    from .work import Stage, SweepProgress
 
 __all__ = ["SweepResult", "check", "join", "read", "sweep"]
 
@@ -50,7 +50,7 @@ def sweep(
     workers: int = 1,
     executor: Literal["ray"] | None = None,
     retry_failed: bool = False,
-    watch: Callable[[Progress], None] | None = None,
+    watch: Callable[[SweepProgress], None] | None = None,
 ) -> SweepResult:
     """Compare optimizers and their parameters over tasks and seeds.
 
@@ -90,7 +90,7 @@ def join(
     folder: str | Path | None = None,
     workers: int = 1,
     executor: Literal["ray"] | None = None,
-    watch: Callable[[Progress], None] | None = None,
+    watch: Callable[[SweepProgress], None] | None = None,
 ) -> SweepResult:
     """Work on a sweep that was begun elsewhere, until it is finished. Any number of workers may.
 
@@ -158,7 +158,7 @@ class _Sweep:
         url: str,
         workers: int,
         executor: str | None,
-        watch: Callable[[Progress], None] | None,
+        watch: Callable[[SweepProgress], None] | None,
     ) -> None:
         from ..errors import UserError
         from .parts import Parts
@@ -195,7 +195,7 @@ class _Sweep:
         _write(table, self.folder)
         return SweepResult(table, self.folder, hidden(self.url), space.name)
 
-    def _test(self, search: Study, facts: Facts, pool: Pool, *, retry_failed: bool) -> None:
+    def _test(self, search: Study, facts: Rehearsal, pool: RunPool, *, retry_failed: bool) -> None:
         """Open the test splits for the settings that the search has chosen."""
         from .extend import tests
         from .study import Study
@@ -223,16 +223,16 @@ class _Sweep:
         storage = Storage(self.url)
         return in_order(self.space, load(storage, self.space.name)) if self.space.name in names(storage) else self.space
 
-    def _work(self, study: Study, stage: Stage, pool: Pool, settings: int) -> None:
+    def _work(self, study: Study, stage: Stage, pool: RunPool, settings: int) -> None:
         from .work import Worker
 
         Worker(study, stage, pool, sampler=self._sampler, watch=self.watch, settings=settings).work()
 
     @contextlib.contextmanager
-    def _pool(self) -> Iterator[Pool]:
+    def _pool(self) -> Iterator[RunPool]:
         from .pool import Here, Processes
 
-        pool: Pool = Here(self.parts) if self.workers == 1 else Processes(self.workers, executor=self.executor)
+        pool: RunPool = Here(self.parts) if self.workers == 1 else Processes(self.workers, executor=self.executor)
         try:
             yield pool
         finally:

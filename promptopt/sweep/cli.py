@@ -12,7 +12,7 @@ from ..errors import UserError
 if TYPE_CHECKING:
     from . import SweepResult
     from .table import SweepTable
-    from .work import Progress
+    from .work import SweepProgress
 
 
 def command(
@@ -64,7 +64,7 @@ def _rehearse(recipe: Path, overrides: list[str] | None) -> None:
     )
 
 
-def _say(progress: Progress) -> None:
+def _say(progress: SweepProgress) -> None:
     """One line on stderr at the end of every trial."""
     if progress.state == "running":
         return

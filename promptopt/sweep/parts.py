@@ -27,7 +27,9 @@ Executor: TypeAlias = Callable[..., Any]
 
 
 class Parts:
-    """Datasets, targets and chat models by what they are built from: each is built once, however many runs use it.
+    """Datasets, targets and chat models, each built once and shared by all runs that ask for the same one.
+
+    Two runs ask for the same part if their recipes describe it alike and it is offered the same values (seed, data).
 
     Args:
         executor: builds targets, called like :func:`promptopt.recipe.build.build` without the kind.
@@ -77,7 +79,10 @@ class Parts:
 
 
 def wants(kind: str, spec: Any, offered: Iterable[str], *, where: str) -> set[str]:
-    """Which of the offered values go into a part, or into a part within it."""
+    """The names of the offered values that a part's constructor takes, or that of a part within it.
+
+    A target that takes ``examples`` has to be built for each dataset, one that takes none of them only once.
+    """
     if not isinstance(spec, str | Mapping):
         return set()
     table: Mapping[str, Any] = {"name": spec} if isinstance(spec, str) else spec
@@ -93,7 +98,7 @@ def wants(kind: str, spec: Any, offered: Iterable[str], *, where: str) -> set[st
 
 
 def _mark(value: Any) -> Any:
-    """A value as a part of a key: a dataset and its examples by identity, the rest as it is."""
+    """What stands for a value in the key of a built part: a dataset's, or its examples', ``id``; else the value."""
     if isinstance(value, Dataset) or (isinstance(value, tuple) and value and isinstance(value[0], Example)):
         return id(value)
     return value
@@ -120,7 +125,7 @@ def rehearse(space: Space, parts: Parts) -> None:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Rehearsal:
     """What a worker finds out before it begins.
 
     Attributes:
@@ -132,7 +137,7 @@ class Facts:
     tested: frozenset[str]
 
 
-def rehearsed(space: Space, parts: Parts) -> Facts:
+def rehearsed(space: Space, parts: Parts) -> Rehearsal:
     """Rehearse a sweep and say what was found.
 
     Raises:
@@ -141,7 +146,7 @@ def rehearsed(space: Space, parts: Parts) -> Facts:
     rehearse(space, parts)
     recipes = {task: space.arguments(space.rehearsed()[0], task, space.seeds[0]) for task in space.tasks}
     tested = frozenset(task for task, recipe in recipes.items() if parts.plan(recipe).test is not None)
-    return Facts(identity(space, parts), tested)
+    return Rehearsal(identity(space, parts), tested)
 
 
 def identity(space: Space, parts: Parts) -> dict[str, Any]:

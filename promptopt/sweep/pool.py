@@ -26,7 +26,7 @@ from ..core import Rating
 from ..errors import LockedRun, UserError
 from ..recipe.build import models_shared
 from ..run.result import Result
-from .parts import Executor, Facts, Parts, rehearsed
+from .parts import Executor, Parts, Rehearsal, rehearsed
 from .space import Recipe, Space
 
 SECONDS_LOCKED = 30  # a process that was killed may hold its run for a moment
@@ -49,7 +49,7 @@ class Job:
 
 
 def do(job: Job, parts: Parts) -> dict[str, Any]:
-    """What came of a job as JSON values: the fields of an :class:`~promptopt.sweep.table.Outcome` or of a
+    """What came of a job as JSON values: the fields of an :class:`~promptopt.sweep.table.RunOutcome` or of a
     :class:`~promptopt.sweep.table.Test`, or ``error``.
 
     Raises:
@@ -120,12 +120,12 @@ def _text(question: Any) -> str | None:
 # ── Pools ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Pool(Protocol):
+class RunPool(Protocol):
     """Takes jobs; ``size`` of them are done at once."""
 
     size: int
 
-    def rehearse(self, space: Space) -> Facts: ...
+    def rehearse(self, space: Space) -> Rehearsal: ...
 
     def submit(self, job: Job) -> Future[dict[str, Any]]: ...
 
@@ -140,7 +140,7 @@ class Here:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def rehearse(self, space: Space) -> Facts:
+    def rehearse(self, space: Space) -> Rehearsal:
         """As :func:`promptopt.sweep.parts.rehearsed`."""
         return rehearsed(space, self._parts)
 
@@ -175,7 +175,7 @@ class Processes:
         self._processes = self._start()
         self._guard = threading.Lock()
 
-    def rehearse(self, space: Space) -> Facts:
+    def rehearse(self, space: Space) -> Rehearsal:
         """As :func:`promptopt.sweep.parts.rehearsed`, by every process, so that all have loaded what they need."""
         found = [future.result() for future in [self._processes.submit(_rehearse, space) for _ in range(self.size)]]
         if isinstance(found[0], str):
@@ -241,7 +241,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _rehearse(space: Space) -> Facts | str:
+def _rehearse(space: Space) -> Rehearsal | str:
     """What was found, or the user's mistake; not every error survives the way between processes."""
     try:
         return rehearsed(space, _parts)

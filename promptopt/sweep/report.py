@@ -13,11 +13,11 @@ from ..core import Coverage
 from ..record.answers import rated, together
 from ..record.story import Story
 from ..report.figures import SERIES, Axis, Chart, bars, forest
-from ..report.page import Block, Code, Facts, Figure, Grid, Headline, Page, Section, Text
+from ..report.page import Block, CodeBlock, FactsBlock, Figure, Grid, Headline, Page, Section, Text
 from ..report.recipe import toml
 from ..report.tables import Column, Table
 from ..report.told import covered
-from .table import FEWEST, Outcome, Row, Score, SweepTable, range_of, score
+from .table import FEWEST, RunOutcome, Score, SettingRow, SweepTable, range_of, score
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -43,7 +43,7 @@ def sweep_page(folder: Path, *, storage: str | None = None) -> Page:
 
     table = read(folder, storage=storage)
     study = load(Storage(storage or f"sqlite:///{folder / 'study.db'}"), table.name)
-    told = Told(folder, table, study)
+    told = SweepStory(folder, table, study)
     parts = [_verdict, _settings, _tasks, _tests, _curves, _importance, _slices, _recipe]
     sections = [section for part in parts if (section := part(told))]
     state = "finished" if table.finished else "under way"
@@ -55,14 +55,14 @@ def sweep_page(folder: Path, *, storage: str | None = None) -> Page:
 class Curve:
     """The best score so far of a setting on a task, at question ``x``, over its seeds."""
 
-    row: Row
+    row: SettingRow
     task: str
     x: Sequence[float]
     scores: Sequence[Score]
 
 
 @dataclass(frozen=True)
-class Told:
+class SweepStory:
     """A sweep, each thing worked out once."""
 
     folder: Path
@@ -97,7 +97,7 @@ class Told:
         made += [slice_table(self.table, name) for name in _parameters(self.table)]
         return [table for table in made if table.rows]
 
-    def _curve(self, row: Row, task: str) -> Curve | None:
+    def _curve(self, row: SettingRow, task: str) -> Curve | None:
         stories = [(outcome.seed, self._steps(row, outcome)) for outcome in row.outcomes if outcome.task == task]
         runs = [(seed, steps) for seed, steps in stories if steps]
         if not runs:
@@ -109,7 +109,7 @@ class Told:
         best = [[(seed, max(v for n, v in steps if n <= at)) for seed, steps in runs] for at in x]
         return Curve(row, task, x, [score(values, within=within) for values in best])
 
-    def _steps(self, row: Row, outcome: Outcome) -> list[tuple[float, float]]:
+    def _steps(self, row: SettingRow, outcome: RunOutcome) -> list[tuple[float, float]]:
         """The ratings of a run on the whole training split, by question; none where its ledger is elsewhere."""
         places = [self.folder / "trials" / f"{row.setting:04d}" / outcome.key, Path(outcome.folder)]
         place = next((one for one in places if (one / "ledger.jsonl").exists()), None)
@@ -120,12 +120,12 @@ class Told:
 # ── Sections ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _verdict(told: Told) -> Section:
+def _verdict(told: SweepStory) -> Section:
     table, best = told.table, told.table.best
     notes = [Text(note) for note in table.notes]
     if best is None or best.score is None:
         unsure = Headline("No setting has run on every task with every seed", "There is no best setting yet.", "unsure")
-        return Section("verdict", "Verdict", [unsure, Facts(_totals(table)), *notes])
+        return Section("verdict", "Verdict", [unsure, FactsBlock(_totals(table)), *notes])
     compared = [row.difference for row in table.rows if row.difference]
     worse = sum(gap.significant and gap.mean < 0 for gap in compared)
     details = f"Its score is {_interval(best.score)} over {_runs(best.score)}. "
@@ -141,7 +141,7 @@ def _verdict(told: Told) -> Section:
         details += "Only more seeds, tasks or examples can tell them apart. The first of them stands for all below."
         details += f" It is significantly better than {worse} of the {len(compared)} others." if worse else ""
     headline = Headline(found, details, "gain" if worse == len(compared) > 0 else "unsure")
-    blocks: list[Block] = [headline, Facts(_totals(table)), *notes]
+    blocks: list[Block] = [headline, FactsBlock(_totals(table)), *notes]
     if compared:
         gaps = [(row.label, row.difference) for row in table.rows if row.difference]
         caption = "Each setting minus the best one, paired by task and seed"
@@ -163,25 +163,25 @@ def _totals(table: SweepTable) -> list[tuple[str, str]]:
     return facts
 
 
-def _settings(told: Told) -> Section:
+def _settings(told: SweepStory) -> Section:
     text = (
         "Settings are compared with the best by a sign-flip permutation test over their runs, paired by task and seed."
     )
     return Section("settings", "Settings", [Text(text), Grid(settings_table(told.table))])
 
 
-def _tasks(told: Told) -> Section | None:
+def _tasks(told: SweepStory) -> Section | None:
     table = tasks_table(told.table)
     return Section("tasks", "Tasks", [Grid(table)]) if table.rows else None
 
 
-def _tests(told: Told) -> Section | None:
+def _tests(told: SweepStory) -> Section | None:
     table = tests_table(told.table)
     text = "The test splits were opened once, for the best setting of each optimizer."
     return Section("tests", "Held out", [Text(text), Grid(table)]) if table.rows else None
 
 
-def _curves(told: Told) -> Section | None:
+def _curves(told: SweepStory) -> Section | None:
     if not told.curves:
         where = sorted({outcome.host for row in told.table.rows for outcome in row.outcomes})
         text = f"No learning curves: the ledgers lie elsewhere ({', '.join(where)}), or they hold no ratings."
@@ -215,7 +215,7 @@ def _learning(task: str, curves: Sequence[Curve]) -> Figure:
     return Figure(chart.svg(), caption, curves_table(curves), legend)
 
 
-def _importance(told: Told) -> Section | None:
+def _importance(told: SweepStory) -> Section | None:
     found, why = told.importance
     if len(_parameters(told.table)) < 2:
         return None
@@ -226,7 +226,7 @@ def _importance(told: Told) -> Section | None:
     return Section("importance", "Importance", [figure])
 
 
-def _slices(told: Told) -> Section | None:
+def _slices(told: SweepStory) -> Section | None:
     figures = [_slice(told.table, name) for name in _parameters(told.table)]
     return Section("slices", "Slices", figures) if figures else None
 
@@ -246,12 +246,12 @@ def _slice(table: SweepTable, name: str) -> Figure:
     return Figure(chart.svg(), caption, made)
 
 
-def _recipe(told: Told) -> Section | None:
+def _recipe(told: SweepStory) -> Section | None:
     identity: Mapping[str, Any] = told.study.user_attrs.get("identity", {})
     if "recipe" not in identity:
         return None
     text = f"Save this as {told.table.name}.toml and run it with: promptopt sweep {told.table.name}.toml"
-    blocks: list[Block] = [Text(text), Code("recipe-text", "the recipe", toml(identity["recipe"]))]
+    blocks: list[Block] = [Text(text), CodeBlock("recipe-text", "the recipe", toml(identity["recipe"]))]
     return Section("recipe", "Recipe", blocks)
 
 
@@ -293,13 +293,13 @@ def settings_table(table: SweepTable) -> Table:
     return Table("settings", "Settings, best first, with 95% intervals", tuple(columns), rows)
 
 
-def _coverage(row: Row) -> Coverage | None:
+def _coverage(row: SettingRow) -> Coverage | None:
     """On how many examples a setting's score rests, over all of its runs; None where that is not known."""
     known = [outcome.coverage and Coverage(**outcome.coverage) for outcome in row.outcomes]
     return together(one or None for one in known) if known else None
 
 
-def _standing(table: SweepTable, row: Row) -> str | bool | None:
+def _standing(table: SweepTable, row: SettingRow) -> str | bool | None:
     """Whether a setting is the best, or differs significantly from it."""
     if row in table.tied:
         return "tied best"

@@ -37,10 +37,12 @@ Scalar: TypeAlias = "str | int | float | bool"
 
 NAME = re.compile(r"[\w][\w .+-]*")
 OWN = ("run", "watch", "verdict", "sweep")  # keys of a recipe that a sweep sets itself
-DRAWS = 100  # so many times a random setting is drawn anew where it is there already
+DRAWS = 100  # draws, for each random setting that is wanted, before fewer different settings are enough
 
 
 # ── Dimensions ────────────────────────────────────────────────────────────────────────────────────────────────────
+# A parameter's *value* is what stands in the recipe: a number, a text, a list, a table. Its *label* is what the study
+# knows the value by, a number or a text: the label of {name = "phrases", n = 3} is "phrases".
 
 
 class Choice:
@@ -69,7 +71,7 @@ class Choice:
     def grid(self) -> list[Scalar]:
         return list(self.values)
 
-    ends = grid
+    ends = grid  # what is tried in a rehearsal: of a few values all, of a range its two ends
 
     def distribution(self) -> Any:
         """Optuna's own form of it."""
@@ -81,11 +83,11 @@ class Choice:
         return list(self.values)[int(rng.integers(len(self.values)))]
 
     def label(self, value: Any) -> Scalar | None:
-        """What a value in a recipe is called here; None where it is not among the values."""
+        """The label of a value; None where it is not among the values."""
         return next((label for label, one in self.values.items() if one == value and type(one) is type(value)), None)
 
     def value(self, label: Scalar) -> Any:
-        """What stands in the recipe."""
+        """The value with this label, as it stands in a recipe."""
         return copy.deepcopy(self.values[label])
 
 
@@ -161,10 +163,10 @@ class Range:
 
 
 class Numbers:
-    """A parameter with a range.
+    """A parameter with a range: a :class:`Range`, and where its value goes in the recipe. Values are their own labels.
 
     Args:
-        path: where the value goes in the recipe.
+        path: where the value goes in the recipe, for example ``budget.questions``.
     """
 
     def __init__(self, path: str, values: Range, *, where: str) -> None:
@@ -190,10 +192,15 @@ Dimension: TypeAlias = Choice | Numbers
 
 @dataclass(frozen=True)
 class Section:
-    """What an optimizer, or the shared space, changes in the recipe: ``fixed`` always, ``free`` by the setting."""
+    """What an optimizer, or the shared space, changes in the recipe.
+
+    Attributes:
+        fixed: values by their dotted path, the same in every setting.
+        free: parameters by their name, whose values differ from setting to setting.
+    """
 
     fixed: Mapping[str, Any]
-    free: Mapping[str, Dimension]  # by the name of the parameter
+    free: Mapping[str, Dimension]
 
 
 # ── The recipe ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -288,7 +295,7 @@ class Space:
         return {**({"optimizer": labels.distribution()} if "optimizer" in params else {}), **found}
 
     def settings(self) -> list[Params]:
-        """The settings in the order of their numbers; empty ones where the sampler draws them when they are due.
+        """The settings in the order of their numbers; empty ones for TPE, which draws each when its trial begins.
 
         Raises:
             UserError: a grid of a range without a step.
@@ -300,7 +307,12 @@ class Space:
         return [setting for label in self.optimizers for setting in self._product(label)]
 
     def rehearsed(self) -> list[Params]:
-        """Settings to check before anything runs: those laid out, or for a range its ends with every choice once."""
+        """Settings to check before anything runs: all of them, or where TPE draws them a few that stand for all.
+
+        These are, per optimizer, the first value of every parameter, and then with one parameter at a time at each of
+        its other values, or the other end of its range: for k from 5 to 30 and pools "a" and "b" the settings
+        (5, a), (30, a) and (5, b).
+        """
         if self.options.sampler != "tpe":
             return self.settings()
         return [setting for label in self.optimizers for setting in self._one_by_one(label)]
@@ -410,6 +422,15 @@ def _task_name(base: Recipe) -> str:
 
 
 def _section(table: Mapping[str, Any], *, where: str, prefix: str = "") -> Section:
+    """A table of an optimizer, or ``[sweep.space]``, as what is fixed and what is free.
+
+    For the optimizer hill-climb, which is the ``prefix`` of its parameters' names::
+
+        optimizer.k = [5, 15]                   free:  hill-climb.k, one of two values
+        optimizer.pool = "phrases"              fixed: optimizer.pool
+        optimizer.batch = [8]                   fixed: a list of one value is that value
+        budget.calls = {low = 50, high = 400}   free:  hill-climb.budget.calls, from a range
+    """
     fixed: dict[str, Any] = {}
     free: dict[str, Dimension] = {}
     for path, value in _leaves(table):
@@ -429,7 +450,17 @@ def _section(table: Mapping[str, Any], *, where: str, prefix: str = "") -> Secti
 
 
 def _leaves(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted paths to everything that is no table, or a range; a table with a name begins anew with an empty one."""
+    """The values in nested tables with their dotted paths; a range (a table with ``low`` or ``high``) is a value.
+
+    ::
+
+        optimizer = {name = "apohf", nu = 2}    optimizer: {}, optimizer.name: "apohf", optimizer.nu: 2
+        scorer.swap = true                      scorer.swap: true
+        budget.calls = {low = 50, high = 400}   budget.calls: {low = 50, high = 400}
+
+    A table with a name comes as an empty table first, which, put into a recipe, drops what stood there: another
+    ``optimizer`` has no use for the options of the one before.
+    """
     for key, value in table.items():
         here = f"{path}.{key}" if path else key
         if not isinstance(value, Mapping) or {"low", "high"} & {*value}:
@@ -465,10 +496,15 @@ def _check_apart(tasks: Mapping[str, Mapping[str, Any]], optimizers: Mapping[str
 
 
 def put(recipe: Recipe, path: str, value: Any) -> None:
-    """Set a value at a dotted path, in place; a part that was given by its name becomes a table.
+    """Set a value at a dotted path, in place. What is given in short on the way there is written out as a table::
+
+        recipe                                  path, value        recipe afterwards
+        target = "clip"                         target.prefix "x"  target = {name = "clip", prefix = "x"}
+        budget = 100                            budget.calls 7     budget = {questions = 100, calls = 7}
+        optimizer = {name = "apohf", nu = 2}    optimizer.nu 3     optimizer = {name = "apohf", nu = 3}
 
     Raises:
-        UserError: something on the way is no table.
+        UserError: the path leads through something that cannot be a table, such as a number.
     """
     *tables, last = path.split(".")
     place = recipe
@@ -483,7 +519,7 @@ def put(recipe: Recipe, path: str, value: Any) -> None:
 
 
 def look(recipe: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; None where there is none."""
+    """The value at a dotted path; None where there is none. What is given in short is read as in :func:`put`."""
     place: Any = recipe
     for key in path.split("."):
         place = {"questions": place} if key == "questions" and isinstance(place, int) else place
@@ -493,7 +529,17 @@ def look(recipe: Mapping[str, Any], path: str) -> Any:
 
 
 def overlay(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe with changes: a table with a name replaces what was there, another table is merged into it."""
+    """A recipe with a task's changes: a table with a name replaces what was there, another table is merged into it::
+
+        recipe                                  change                         merged
+        optimizer = {name = "apohf", nu = 2}    optimizer.nu = 3               {name = "apohf", nu = 3}
+        optimizer = {name = "apohf", nu = 2}    optimizer = {name = "gcg"}     {name = "gcg"}
+        optimizer = {name = "apohf", nu = 2}    optimizer = "gcg"              "gcg"
+        target = "clip"                         target.prefix = "x"            {name = "clip", prefix = "x"}
+        budget = 100                            budget.calls = 7               {questions = 100, calls = 7}
+
+    The recipe and the changes stay as they are.
+    """
     merged = dict(recipe)
     for key, value in changes.items():
         if "." in key:

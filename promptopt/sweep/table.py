@@ -87,7 +87,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """One run of a setting.
 
     Attributes:
@@ -146,7 +146,7 @@ class Test:
 
 
 @dataclass(frozen=True)
-class Row:
+class SettingRow:
     """One setting.
 
     Attributes:
@@ -172,7 +172,7 @@ class Row:
     score: Score | None
     tasks: Mapping[str, Score]
     difference: Difference | None
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[RunOutcome, ...]
     chosen: bool = False
     test: tuple[Test, ...] = ()
     error: str | None = None
@@ -218,16 +218,16 @@ class SweepTable:
     name: str
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SettingRow, ...]
     notes: tuple[str, ...] = field(default=())
 
     @property
-    def best(self) -> Row | None:
+    def best(self) -> SettingRow | None:
         """The setting with the best mean score among those that ran on every task with every seed."""
         return self.rows[0] if self.rows and self.rows[0].state == "complete" else None
 
     @property
-    def tied(self) -> tuple[Row, ...]:
+    def tied(self) -> tuple[SettingRow, ...]:
         """The best setting and those whose mean score equals its own, where there are such."""
         found = tuple(row for row in self.rows if row.state == "complete" and _first(row) == _first(self.rows[0]))
         return found if len(found) > 1 else ()
@@ -269,7 +269,7 @@ class SweepTable:
         whole = {"name": self.name, "tasks": self.tasks, "seeds": self.seeds, "notes": self.notes, "rows": rows}
         return json.dumps(null_for_nan(whole), ensure_ascii=False, allow_nan=False)
 
-    def _cells(self, row: Row) -> list[str]:
+    def _cells(self, row: SettingRow) -> list[str]:
         gap = row.difference
         cells = [row.label, _interval(row.score), *(_interval(row.tasks.get(task)) for task in self.tasks)]
         tie = "tied best" if row in self.tied else ""
@@ -280,7 +280,7 @@ class SweepTable:
         runs = f"{len(row.outcomes)} of {len(self.tasks) * len(self.seeds)}"
         return [*cells, runs, f"{row.cost('questions'):.0f}", row.state]
 
-    def _record(self, row: Row, params: Sequence[str]) -> dict[str, Any]:
+    def _record(self, row: SettingRow, params: Sequence[str]) -> dict[str, Any]:
         mean: Mapping[str, Any] = asdict(row.score) if row.score else {}
         gap: Mapping[str, Any] = asdict(row.difference) if row.difference else {}
         test, gain = row.tested, row.gain
@@ -328,7 +328,7 @@ def table(study: Study, test: Study | None = None) -> SweepTable:
     return SweepTable(name, tasks, seeds, tuple(_compared(rows, picked, _of_differences(within))), tuple(_notes(rows)))
 
 
-def choose(rows: Sequence[Row]) -> list[int]:
+def choose(rows: Sequence[SettingRow]) -> list[int]:
     """The settings whose prompts go on to the test split: the best of each optimizer, the best overall first."""
     best: dict[str, int] = {}
     for row in rows:
@@ -360,7 +360,7 @@ def _of_differences(within: Range | None) -> Range | None:
 
 
 def _by_seed(runs: Sequence[tuple[int, float]]) -> Array | None:
-    """``(n_seeds,)``: the mean of each seed's runs; None for too few seeds, or where they have not run equally much."""
+    """``(n_seeds,)``: the mean of each seed's runs; None for too few seeds, or if some have more runs than others."""
     found: dict[int, list[float]] = {}
     for seed, value in runs:
         found.setdefault(seed, []).append(value)
@@ -378,7 +378,11 @@ def run_key(task: str, seed: int) -> str:
 
 
 def settled(study: Study) -> list[FrozenTrial]:
-    """One trial per setting: that which went furthest, the last of these. Trials of lost workers were retried."""
+    """One trial per setting, in the order of the study.
+
+    A setting has several trials where workers were lost and others took it up again: of those the last one counts that
+    did not fail, or where all failed the last one.
+    """
     found: dict[int, FrozenTrial] = {}
     for trial in study.get_trials(deepcopy=False):
         setting = trial.user_attrs.get("setting")
@@ -395,13 +399,13 @@ def outcomes(trial: FrozenTrial) -> dict[str, dict[str, Any]]:
     return {key.removeprefix(RUN): value for key, value in trial.user_attrs.items() if key.startswith(RUN)}
 
 
-def _row(trial: FrozenTrial, tasks: Sequence[str], order: Mapping[str, int], within: Range | None) -> Row:
+def _row(trial: FrozenTrial, tasks: Sequence[str], order: Mapping[str, int], within: Range | None) -> SettingRow:
     found = sorted(outcomes(trial).items(), key=lambda item: order[item[0]])
-    runs = tuple(Outcome(**fields) for _, fields in found)
+    runs = tuple(RunOutcome(**fields) for _, fields in found)
     by_task = {task: [(run.seed, run.score) for run in runs if run.task == task] for task in tasks}
     setting = trial.user_attrs["setting"]
     params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    return Row(
+    return SettingRow(
         setting=setting,
         trial=trial.number,
         optimizer=trial.user_attrs.get("optimizer", params.get("optimizer", "")),
@@ -415,9 +419,12 @@ def _row(trial: FrozenTrial, tasks: Sequence[str], order: Mapping[str, int], wit
     )
 
 
-def _distinct(rows: Sequence[Row]) -> list[Row]:
-    """Each setting once: a sampler may come back to one, whose runs are then not repeated."""
-    found: dict[str, Row] = {}
+def _distinct(rows: Sequence[SettingRow]) -> list[SettingRow]:
+    """The rows without those whose optimizer and parameters came in an earlier row.
+
+    A sampler may draw the same parameters again, and the trial then takes the runs of the first.
+    """
+    found: dict[str, SettingRow] = {}
     for row in rows:
         values = json.dumps([row.optimizer, row.params], sort_keys=True, default=repr)
         found.setdefault(values if row.outcomes else str(row.setting), row)
@@ -430,12 +437,12 @@ def _tests(trial: FrozenTrial, order: Mapping[str, int]) -> tuple[Test, ...]:
     return tuple(Test(**{name: fields[name] for name in names}) for _, fields in found if fields.get("examples"))
 
 
-def _first(row: Row) -> tuple[float, ...]:
-    """What rows of the same state are ordered by; equal for a tie."""
+def _first(row: SettingRow) -> tuple[float, ...]:
+    """The key that rows of the same state are sorted by: the higher mean score first. Equal keys are a tie."""
     return (-round(row.score.mean, SAME) if row.score else math.inf,)
 
 
-def _compared(rows: Sequence[Row], picked: Sequence[int], within: Range | None) -> list[Row]:
+def _compared(rows: Sequence[SettingRow], picked: Sequence[int], within: Range | None) -> list[SettingRow]:
     """The same rows with their differences from the first, where that is complete."""
     rows = [replace(row, chosen=row.setting in picked) for row in rows]
     if not rows or rows[0].state != "complete":
@@ -449,13 +456,13 @@ def _compared(rows: Sequence[Row], picked: Sequence[int], within: Range | None) 
     return rows
 
 
-def _paired(row: Row, best: Row) -> list[tuple[int, float]]:
-    """The setting minus the best on each run that both have, with its seed."""
+def _paired(row: SettingRow, best: SettingRow) -> list[tuple[int, float]]:
+    """For each run (task and seed) that both settings have: its seed, and the setting's score minus the best's."""
     theirs = {outcome.key: outcome.score for outcome in best.outcomes}
     return [(one.seed, one.score - theirs[one.key]) for one in row.outcomes if one.key in theirs]
 
 
-def _notes(rows: Sequence[Row]) -> list[str]:
+def _notes(rows: Sequence[SettingRow]) -> list[str]:
     runs = [run for row in rows for run in row.outcomes]
     on_train = list(dict.fromkeys(run.task for run in runs if run.split == "train"))
     notes = [f"{', '.join(on_train)}: no dev split, so the score is that on the training split."] if on_train else []

@@ -10,16 +10,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol, TypeAlias
 
-from .pool import Job, Pool, folder_of
+from .pool import Job, RunPool, folder_of
 from .space import Params, Space
 from .study import Gone, Study
-from .table import Outcome, Row, run_key
+from .table import RunOutcome, SettingRow, run_key
 
 POLL = 1.0  # seconds between looks at what other workers have done
 
 
 @dataclass(frozen=True)
-class Progress:
+class SweepProgress:
     """Where a sweep stands, as given to its watchers after every run and at the end of every trial.
 
     Attributes:
@@ -36,17 +36,17 @@ class Progress:
     setting: int
     params: Mapping[str, Any]
     state: str
-    outcome: Outcome | None = None
+    outcome: RunOutcome | None = None
     value: float | None = None
     error: str | None = None
     settings: int = 0
 
 
-Watch: TypeAlias = Callable[[Progress], None]
+Watch: TypeAlias = Callable[[SweepProgress], None]
 
 
 class Stage(Protocol):
-    """What the trials of a study stand for."""
+    """Says what runs a trial consists of and what their outcomes are worth: in the search, or on the test splits."""
 
     name: str
     space: Space
@@ -55,10 +55,10 @@ class Stage(Protocol):
         """The setting of a trial that was taken."""
 
     def jobs(self, setting: int, params: Params) -> list[list[Job]]:
-        """Its runs; before each list but the first the trial may be pruned."""
+        """The runs of a setting, in lists that are done one after another; between two of them it may be pruned."""
 
     def score(self, outcome: Mapping[str, Any]) -> float:
-        """What a run's outcome counts for."""
+        """The score of a run; the trial's value is the mean over its runs."""
 
 
 class Search:
@@ -71,7 +71,7 @@ class Search:
         self.folder = folder
 
     def params(self, trial: Any) -> Params:
-        """What was laid out, or what the sampler draws now."""
+        """The parameters that were laid out for the trial, or those that the sampler draws now."""
         return self.space.suggest(trial)
 
     def jobs(self, setting: int, params: Params) -> list[list[Job]]:
@@ -95,7 +95,7 @@ class Verdicts:
 
     name = "test"
 
-    def __init__(self, space: Space, folder: Path, chosen: Mapping[int, Row], tasks: frozenset[str]) -> None:
+    def __init__(self, space: Space, folder: Path, chosen: Mapping[int, SettingRow], tasks: frozenset[str]) -> None:
         self.space = space
         self.folder = folder
         self.chosen = chosen
@@ -123,7 +123,16 @@ class Verdicts:
 
 @dataclass
 class Taken:
-    """A trial in this worker's hands."""
+    """A trial that this worker has taken and not ended yet.
+
+    Attributes:
+        rungs: its runs, in lists that are done one after another; it may be pruned before any but the first.
+        outcomes: what its finished runs gave, by :func:`promptopt.sweep.table.run_key`.
+        ready: runs that may start now.
+        under_way: how many of its runs the pool is doing.
+        error: why it will fail, once a run has failed; empty else.
+        gone: whether another worker took it over, since this one seemed lost.
+    """
 
     trial: Any
     setting: int
@@ -137,7 +146,7 @@ class Taken:
 
     @property
     def keys(self) -> list[str]:
-        """Of all its runs, in order; a run's place is its step in Optuna."""
+        """The keys of all its runs, in order; a run's index in this list is its step in Optuna."""
         return [run_key(job.task, job.seed) for rung in self.rungs for job in rung]
 
 
@@ -149,7 +158,7 @@ class Worker:
         stage: what they stand for.
         pool: does the runs.
         sampler: makes Optuna's sampler from the number of a setting.
-        watch: called with a :class:`Progress`.
+        watch: called with a :class:`SweepProgress`.
         settings: how many there are.
     """
 
@@ -157,7 +166,7 @@ class Worker:
         self,
         study: Study,
         stage: Stage,
-        pool: Pool,
+        pool: RunPool,
         *,
         sampler: Callable[[int], Any],
         watch: Watch,
@@ -223,7 +232,7 @@ class Worker:
         return taken
 
     def _settle(self, taken: Taken, job: Job, outcome: dict[str, Any]) -> None:
-        """Take in what came of a run, and see what its trial does next."""
+        """Record a finished run's outcome, and go on with its trial."""
         taken.under_way -= 1
         try:
             if "error" in outcome:
@@ -264,7 +273,7 @@ class Worker:
         self._tell(taken, state=state, value=value, error=error)
 
     def _drop(self, taken: Taken) -> None:
-        """Leave a trial to those who took it over."""
+        """Leave a trial to the worker that took it over; outcomes of its runs that are under way are dropped."""
         taken.gone, taken.ready = True, []
         if taken in self.taken:
             self.taken.remove(taken)
@@ -278,7 +287,9 @@ class Worker:
         value: float | None = None,
         error: str = "",
     ) -> None:
-        ended = Outcome(**outcome) if outcome and self.stage.name == "search" else None
+        ended = RunOutcome(**outcome) if outcome and self.stage.name == "search" else None
         self.watch(
-            Progress(self.stage.name, taken.setting, taken.params, state, ended, value, error or None, self.settings)
+            SweepProgress(
+                self.stage.name, taken.setting, taken.params, state, ended, value, error or None, self.settings
+            )
         )

@@ -36,7 +36,7 @@ class MLflow:
         self._client: Any = MlflowClient(tracking_uri=uri)
         self._experiment = experiment
         self._name = name
-        self._pace = values.Pace()
+        self._pace = values.LoggingPace()
         self.run_id = ""
 
     def __enter__(self) -> MLflow:

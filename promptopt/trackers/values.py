@@ -15,7 +15,7 @@ from ..run.result import Result
 SECONDS = 1.0  # between two logs of a best prompt that stays the same
 
 
-class Pace:
+class LoggingPace:
     """Lets through every new best prompt, and otherwise one report a second, in which a run may take many answers."""
 
     def __init__(self) -> None:

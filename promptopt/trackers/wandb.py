@@ -36,7 +36,7 @@ class WandB:
     ) -> None:
         self._wandb: Any = require("wandb", extra="wandb")
         self._options = {"project": project, "name": name, "mode": mode, "dir": folder}
-        self._pace = values.Pace()
+        self._pace = values.LoggingPace()
         self._run: Any = None
 
     def __enter__(self) -> WandB:

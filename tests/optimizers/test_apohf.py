@@ -128,7 +128,7 @@ def test_a_tie_draws_two_prompts_together() -> None:
         optimizer = begun(Apohf, TABLE, n_init=100)
         play(optimizer, UTILITY, 10)
         (duel,) = answer(optimizer, winner)
-        places = [optimizer._arms.place(prompt) for prompt in (duel.a, duel.b)]
+        places = [optimizer._arms.index(prompt) for prompt in (duel.a, duel.b)]
         mean = optimizer._utility().mean
         gaps.append(mean[places[0]] - mean[places[1]])
     assert gaps[0] > gaps[1]
@@ -271,7 +271,7 @@ def test_a_prompt_that_joins_costs_nothing_learnt() -> None:
     optimizer.add([Prompt("40")])
     after = optimizer._utility().mean
     assert np.corrcoef(before, after[:-1])[0, 1] > 0.99
-    assert after[-1] == pytest.approx(after[optimizer._arms.place(Prompt(str(int(np.argmax(UTILITY)))))], abs=0.05)
+    assert after[-1] == pytest.approx(after[optimizer._arms.index(Prompt(str(int(np.argmax(UTILITY)))))], abs=0.05)
 
 
 class Writer:

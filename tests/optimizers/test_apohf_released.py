@@ -64,7 +64,7 @@ def test_the_linear_bandit(nu: float) -> None:
     value = h + np.sqrt([nu * ((one - x[first]) ** 2 / diagonal).sum() for one in x])
     value[first] = -np.inf
     (duel,) = optimizer.ask()
-    assert (optimizer._arms.place(duel.a), optimizer._arms.place(duel.b)) == (first, int(np.argmax(value)))
+    assert (optimizer._arms.index(duel.a), optimizer._arms.index(duel.b)) == (first, int(np.argmax(value)))
 
 
 def test_linear_weights_start_as_torch_draws_them() -> None:
@@ -127,7 +127,7 @@ def test_members_draw_until_two_favourites_differ(favourites: list[int], monkeyp
         first = rng.choice(favourites)
         second = next((other for other in (rng.choice(favourites) for _ in range(6)) if other != first), None)
         (duel,) = optimizer.ask()
-        asked = optimizer._arms.place(duel.a), optimizer._arms.place(duel.b)
+        asked = optimizer._arms.index(duel.a), optimizer._arms.index(duel.b)
         assert asked[0] == first
         assert asked[1] == second if second is not None else asked[1] != first
         drawn["at random" if second is None else "by members"] += 1
@@ -143,7 +143,7 @@ def test_the_incumbent_is_the_best_played_by_one_member() -> None:
     rng.integers(MEMBERS, size=STEPS)  # whose turn it was in the training
     member = utility.members[rng.integers(MEMBERS)]
     played = record.duels().played
-    assert optimizer._arms.place(optimizer.best()) == played[np.argmax(member[played])]
+    assert optimizer._arms.index(optimizer.best()) == played[np.argmax(member[played])]
     assert 0 <= optimizer.belief().confidence <= 1
 
 

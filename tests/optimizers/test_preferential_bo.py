@@ -16,7 +16,7 @@ import torch
 from promptopt.core import HasBelief, Preference, Prompt
 from promptopt.embedders.function import FunctionEmbedder
 from promptopt.errors import UserError
-from promptopt.optimizers.duels.pairwise_gp import Posterior
+from promptopt.optimizers.duels.pairwise_gp import PairwisePosterior
 from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.preferential_bo import PreferentialBO, eubo, project
 from promptopt.testing import FakeSetup
@@ -106,7 +106,7 @@ def test_ties_draw_together_and_unknown_teaches_nothing() -> None:
         optimizer = search(n_init=1)
         [duel] = optimizer.ask()
         optimizer.tell([(duel, Preference(winner))])  # type: ignore[arg-type]
-        place = optimizer._arms.place
+        place = optimizer._arms.index
         posterior = optimizer._utility()
         found[winner] = (
             posterior.mean[place(duel.a)] - posterior.mean[place(duel.b)],
@@ -176,7 +176,7 @@ def test_dimensions_that_cannot_be() -> None:
 def test_eubo_is_that_of_botorch() -> None:
     from botorch.acquisition.preference import AnalyticExpectedUtilityOfBestOption
 
-    posterior = Posterior(X, [(0, 1), (1, 2), (3, 0), (4, 9), (9, 4)])
+    posterior = PairwisePosterior(X, [(0, 1), (1, 2), (3, 0), (4, 9), (9, 4)])
     ours = eubo(*posterior.joint(np.arange(30)))
     acquisition = AnalyticExpectedUtilityOfBestOption(pref_model=posterior._model)
     a, b = np.triu_indices(30, 1)
@@ -197,13 +197,13 @@ def test_the_process_orders_points_as_the_duels_do() -> None:
     pairs = [
         (a, b) if hidden[a] > hidden[b] else (b, a) for a, b in np.random.default_rng(2).integers(30, size=(80, 2))
     ]
-    posterior = Posterior(X, [(int(a), int(b)) for a, b in pairs if a != b])
+    posterior = PairwisePosterior(X, [(int(a), int(b)) for a, b in pairs if a != b])
     assert np.corrcoef(posterior.mean, hidden)[0, 1] > 0.9
 
 
 def test_moments_agree_however_they_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("promptopt.optimizers.duels.pairwise_gp.AT_ONCE", 7)
-    posterior = Posterior(X, [(0, 1), (2, 3), (4, 0)])
+    posterior = PairwisePosterior(X, [(0, 1), (2, 3), (4, 0)])
     mean, cov = posterior.joint(np.arange(30))
     assert posterior.mean == pytest.approx(mean)
     assert posterior.variance == pytest.approx(np.diagonal(cov))

@@ -17,7 +17,7 @@ import promptopt
 from promptopt.core import Example
 from promptopt.record.freeze import recipe_in_force
 from promptopt.record.story import Story
-from promptopt.report.outcomes import Outcome, changed_first, examples_of, is_image, outcomes, thumbnail
+from promptopt.report.outcomes import HeldOutOutcome, changed_first, examples_of, is_image, outcomes, thumbnail
 
 
 def toy(folder: Path, **changes: Any) -> promptopt.Result:
@@ -76,7 +76,7 @@ def test_data_that_is_not_there_any_more(tmp_path: Path, spec: dict[str, Any], r
 
 def test_changes() -> None:
     pairs = [(0, 1), (1, 0), (1, 1), (math.nan, 1), (0, math.nan), (0.2, 0.3)]
-    kinds = [Outcome("i", a, b, None).change for a, b in pairs]
+    kinds = [HeldOutOutcome("i", a, b, None).change for a, b in pairs]
     assert kinds == ["gained", "lost", "same", "not scored", "not scored", "gained"]
 
 
@@ -100,8 +100,8 @@ def test_images_become_small_data_uris(tmp_path: Path) -> None:
 def test_other_inputs_are_text(given: Any) -> None:
     assert not is_image(Example("x", given, "label"))
     assert thumbnail(Example("x", given, "label")) is None
-    assert Outcome("x", 0, 1, Example("x", given, "label")).input
+    assert HeldOutOutcome("x", 0, 1, Example("x", given, "label")).input
 
 
 def test_long_inputs_are_cut() -> None:
-    assert len(Outcome("x", 0, 1, Example("x", "word " * 1000, "label")).input) == 400
+    assert len(HeldOutOutcome("x", 0, 1, Example("x", "word " * 1000, "label")).input) == 400

@@ -18,7 +18,7 @@ from promptopt.record.verdict import Verdict
 from promptopt.report import report
 from promptopt.report.html import html
 from promptopt.report.outcomes import outcomes
-from promptopt.report.page import Code, Facts, Page, Replies
+from promptopt.report.page import CodeBlock, FactsBlock, Page, Replies
 from promptopt.report.run import judgement, run_page
 from promptopt.report.told import covered
 
@@ -114,7 +114,7 @@ def test_without_cases_there_are_no_replies(tmp_path: Path) -> None:
 
 def test_coverage_stands_beside_every_score(folder: Path) -> None:
     page = run_page(folder)
-    [facts] = [block for block in blocks(page, "verdict") if isinstance(block, Facts)]
+    [facts] = [block for block in blocks(page, "verdict") if isinstance(block, FactsBlock)]
     rests = {fact[0]: fact[2] for fact in facts.facts if len(fact) > 2}
     why = "39 of 40 scored, 3 failed: no answer found (2), cut at max_tokens (1), the server refused (1)"
     assert rests == {
@@ -178,7 +178,7 @@ EXACT = [
 
 @pytest.mark.parametrize("prompt", EXACT)
 def test_the_text_to_copy_is_the_prompt_to_the_letter(prompt: str) -> None:
-    code = Code("best-prompt", "the best prompt", prompt)
+    code = CodeBlock("best-prompt", "the best prompt", prompt)
     kept = re.search(r"[\x00-\x08\x0b-\x1f]", prompt) is not None
     assert (json.loads(code.exact) if code.exact else None) == (prompt if kept else None)
 
@@ -186,7 +186,7 @@ def test_the_text_to_copy_is_the_prompt_to_the_letter(prompt: str) -> None:
 def test_what_is_copied_is_the_prompt_to_the_letter(tmp_path: Path) -> None:
     from promptopt.report.page import Section
 
-    made = [Code(f"code-{i}", f"the prompt {i}", text) for i, text in enumerate(EXACT)]
+    made = [CodeBlock(f"code-{i}", f"the prompt {i}", text) for i, text in enumerate(EXACT)]
     (tmp_path / "page.html").write_text(html(Page("x", [], [Section("best", "Best", made)])), encoding="utf-8")
     with browser(tmp_path) as driver:
         driver.get((tmp_path / "page.html").as_uri())

@@ -29,7 +29,7 @@ from promptopt.report.page import Page
 from promptopt.sweep import sweep
 from promptopt.sweep.report import (
     Curve,
-    Told,
+    SweepStory,
     _curves,
     _importance,
     _learning,
@@ -41,7 +41,7 @@ from promptopt.sweep.report import (
     _verdict,
     sweep_page,
 )
-from promptopt.sweep.table import Difference, Outcome, Row, SweepTable, score
+from promptopt.sweep.table import Difference, RunOutcome, SettingRow, SweepTable, score
 
 RECIPE: dict[str, Any] = {
     "start": "answer {}",
@@ -196,21 +196,21 @@ def wait_for(url: str) -> Any:
 # ── Sweeps that are not at their end ──────────────────────────────────────────────────────────────────────────────
 
 
-def row(setting: int, scores: list[float], state: Any = "complete", **more: Any) -> Row:
+def row(setting: int, scores: list[float], state: Any = "complete", **more: Any) -> SettingRow:
     runs = tuple(
-        Outcome("task", i, v, "dev", "p", None, 10, 0, 0, 0.0, 1.0, "converged", "here", "")
+        RunOutcome("task", i, v, "dev", "p", None, 10, 0, 0, 0.0, 1.0, "converged", "here", "")
         for i, v in enumerate(scores)
     )
     mean = score([*enumerate(scores)], within=(0, 1)) if scores else None
-    return Row(
+    return SettingRow(
         setting, setting, "climb", {"climb.k": setting}, state, mean, {"task": mean} if mean else {}, None, runs, **more
     )
 
 
-def shown(*rows: Row) -> Page:
+def shown(*rows: SettingRow) -> Page:
     """The page of a table that no study stands behind."""
     study: Any = SimpleNamespace(user_attrs={})
-    told = Told(Path("nowhere"), SweepTable("mine", ("task",), (0, 1), rows), study)
+    told = SweepStory(Path("nowhere"), SweepTable("mine", ("task",), (0, 1), rows), study)
     made = [make(told) for make in (_verdict, _settings, _tasks, _tests, _curves, _importance, _slices, _recipe)]
     return Page("mine", [], [section for section in made if section], told.tables())
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from sweep_parts import recipe
 
 from promptopt.errors import UserError
 from promptopt.sweep import check
-from promptopt.sweep.space import overlay, put, read_space
+from promptopt.sweep.space import _leaves, overlay, put, read_space
 
 CLIMB = {"optimizer": {"k": [5, 15], "proposer": "lexical"}}
 
@@ -160,3 +161,28 @@ def test_put_and_overlay() -> None:
     assert overlay(given, {"data": {"name": "rendered"}})["data"] == {"name": "rendered"}
     assert overlay({"budget": 30}, {"budget": {"seconds": 9}}) == {"budget": {"questions": 30, "seconds": 9}}
     assert given["data"] == {"name": "digits", "shots": 4}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "merged"),
+    [
+        ('part = {name = "apohf", nu = 2}', "part.nu = 3", 'part = {name = "apohf", nu = 3}'),
+        ('part = {name = "apohf", nu = 2}', 'part = {name = "gcg"}', 'part = {name = "gcg"}'),
+        ('part = {name = "apohf", nu = 2}', 'part = "gcg"', 'part = "gcg"'),
+        ('part = "clip"', 'part.prefix = "x"', 'part = {name = "clip", prefix = "x"}'),
+        ("budget = 100", "budget.calls = 7", "budget = {questions = 100, calls = 7}"),
+    ],
+)
+def test_the_examples_of_overlay_hold(recipe: str, change: str, merged: str) -> None:
+    assert overlay(tomllib.loads(recipe), tomllib.loads(change)) == tomllib.loads(merged)
+
+
+def test_the_examples_of_leaves_hold() -> None:
+    given = 'optimizer = {name = "apohf", nu = 2}\nscorer.swap = true\nbudget.calls = {low = 50, high = 400}'
+    assert list(_leaves(tomllib.loads(given))) == [
+        ("optimizer", {}),
+        ("optimizer.name", "apohf"),
+        ("optimizer.nu", 2),
+        ("scorer.swap", True),
+        ("budget.calls", {"low": 50, "high": 400}),
+    ]

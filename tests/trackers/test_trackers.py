@@ -15,7 +15,7 @@ from promptopt.errors import UnknownName
 from promptopt.run.budget import Budget, Costs
 from promptopt.run.recorder import Progress
 from promptopt.trackers import tracking
-from promptopt.trackers.values import Pace, standing
+from promptopt.trackers.values import LoggingPace, standing
 
 
 def search(folder: Path | None, **options: Any) -> promptopt.Result:
@@ -34,7 +34,7 @@ def progress(text: str, value: float | None = 0.5, **more: Any) -> Progress:
 def test_a_new_best_is_always_due_and_the_same_only_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("promptopt.trackers.values.time.monotonic", lambda: now)
-    pace = Pace()
+    pace = LoggingPace()
     assert [pace.due(progress(text)) for text in "aabb"] == [True, False, True, False]
     now = 101.5
     assert pace.due(progress("b"))

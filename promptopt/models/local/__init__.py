@@ -112,9 +112,9 @@ class Local:
                 f"more than the {reader.context} tokens that the model can hold."
             )
         batches = self._batches
-        from .batches import Row, stream  # after the check that torch and transformers are there
+        from .batches import RequestedReply, stream  # after the check that torch and transformers are there
 
-        rows = [Row(inputs, temperature, stream(seed, i) if temperature > 0 else None) for i in range(n)]
+        rows = [RequestedReply(inputs, temperature, stream(seed, i) if temperature > 0 else None) for i in range(n)]
         written = batches.write(rows)
         replies = (Reply(reader.decode(ids), "stop" if batches.writer.ended(ids) else "length") for ids in written)
         return Completion(tuple(replies), Usage(1, length, sum(map(len, written))))
@@ -181,9 +181,9 @@ class Local:
         reader, weights = self._reader, self._weights
         with self._lock:
             if self._loaded_batches is None:
-                from .batches import Batches, Writer
+                from .batches import Batches, BatchWriter
 
-                writer = Writer(weights, pad=reader.pad, max_tokens=self._max_tokens)
+                writer = BatchWriter(weights, pad=reader.pad, max_tokens=self._max_tokens)
                 self._loaded_batches = Batches(writer, size=self._batch_size)
             return self._loaded_batches
 

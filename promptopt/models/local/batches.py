@@ -17,7 +17,7 @@ from transformers import LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
 from ...errors import ModelError
 from .weights import sampling
 
-__all__ = ["Batches", "Row", "Writer", "stream"]
+__all__ = ["BatchWriter", "Batches", "RequestedReply", "stream"]
 
 GATHER = 0.004
 """Seconds to wait for the callers of the last batch, where it had several, so that they come into the next together."""
@@ -30,7 +30,7 @@ def stream(seed: int | None, index: int) -> int:
 
 
 @dataclass(eq=False)
-class Row:
+class RequestedReply:
     """One reply that is asked for, and what has come of it.
 
     Attributes:
@@ -70,15 +70,15 @@ class Batches:
         size: rows a batch at most; halved when the memory of a GPU does not suffice.
     """
 
-    def __init__(self, writer: Writer, *, size: int) -> None:
+    def __init__(self, writer: BatchWriter, *, size: int) -> None:
         self.writer = writer
         self.size = size
         self._changed = threading.Condition()
-        self._waiting: list[Row] = []
+        self._waiting: list[RequestedReply] = []
         self._writing = False  # by one of the callers
         self._last = 1  # rows in the last batch
 
-    def write(self, rows: Sequence[Row]) -> list[list[int]]:
+    def write(self, rows: Sequence[RequestedReply]) -> list[list[int]]:
         """The ids of each row's reply, the one that ends it included.
 
         Raises:
@@ -93,7 +93,7 @@ class Batches:
                 raise row.error
         return [row.written or [] for row in rows]
 
-    def _wait_for_turn(self, rows: Sequence[Row]) -> bool:
+    def _wait_for_turn(self, rows: Sequence[RequestedReply]) -> bool:
         """Wait until the caller is to write a batch (True) or its rows are done (False)."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writing or all(row.done for row in rows))
@@ -103,7 +103,7 @@ class Batches:
             return True
 
     def _write_next(self) -> None:
-        batch: list[Row] = []
+        batch: list[RequestedReply] = []
         try:
             batch = self._take()
             for row, ids in zip(batch, self.writer.write(batch), strict=True):
@@ -120,7 +120,7 @@ class Batches:
                 self._writing = False
                 self._changed.notify_all()
 
-    def _take(self) -> list[Row]:
+    def _take(self) -> list[RequestedReply]:
         """The row that has waited longest, and others of its kind."""
         if len(self._waiting) < self._last:
             time.sleep(GATHER)
@@ -130,7 +130,7 @@ class Batches:
         self._last = len(batch)
         return batch
 
-    def _shrink(self, batch: list[Row], error: Exception) -> None:
+    def _shrink(self, batch: list[RequestedReply], error: Exception) -> None:
         if len(batch) == 1:
             batch[0].error = ModelError(f"not even one reply fits into memory: {error}")
             return
@@ -139,7 +139,7 @@ class Batches:
             self._waiting[:0] = batch
 
 
-class Writer:
+class BatchWriter:
     """Writes batches. For one thread at a time; several writers may share a model.
 
     Args:
@@ -161,7 +161,7 @@ class Writer:
         """Whether the model ended a reply by itself."""
         return bool(ids) and ids[-1] in self._ends
 
-    def write(self, batch: Sequence[Row]) -> list[list[int]]:
+    def write(self, batch: Sequence[RequestedReply]) -> list[list[int]]:
         """The ids of each reply, up to the one that ends it."""
         inputs = {name: self._moved(tensor) for name, tensor in _together(batch, pad=self._pad).items()}
         with self._sampling.turn, torch.inference_mode():
@@ -183,11 +183,11 @@ class Writer:
         return ids[: last + 1]
 
 
-def _together(batch: Sequence[Row], *, pad: int) -> dict[str, Tensor]:
+def _together(batch: Sequence[RequestedReply], *, pad: int) -> dict[str, Tensor]:
     """The rows' tensors as one batch: what has an entry a token is padded on the left, the rest is put end to end."""
     longest = max(row.inputs["input_ids"].shape[1] for row in batch)
 
-    def one(row: Row, name: str) -> Tensor:
+    def one(row: RequestedReply, name: str) -> Tensor:
         tensor = row.inputs[name]
         if not row.has_entry_a_token(tensor):
             return tensor
@@ -202,7 +202,7 @@ class _Draws:
     So every row has a stream of its own, whoever is in the batch, and the global random generator is left alone.
     """
 
-    def __init__(self, batch: Sequence[Row], cuts: Sequence[Any]) -> None:
+    def __init__(self, batch: Sequence[RequestedReply], cuts: Sequence[Any]) -> None:
         drawn = [(i, row.temperature, row.seed) for i, row in enumerate(batch) if row.seed is not None]
         self._rows = [(i, temperature, torch.Generator().manual_seed(seed)) for i, temperature, seed in drawn]
         self._cuts = cuts

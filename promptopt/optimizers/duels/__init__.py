@@ -16,11 +16,11 @@ from ..pools import Pool
 from ..proposers import Proposer, Scored
 from .arms import Arms
 from .belief import Part, believe, likely_rivals
-from .blas import alone
+from .blas import single_threaded
 
 if TYPE_CHECKING:
     from ...core import Array, Winner
-    from .arms import Places
+    from .arms import Indices
 
 POOL, PAIRS, BELIEF = 0, int.from_bytes(b"pair"), int.from_bytes(b"sure")  # keys of random streams
 SHEET = "\n\n---\n\n"  # between the best replies to several queries
@@ -33,37 +33,38 @@ WINS: Mapping[Winner, float] = {"a": 1.0, "b": 0.0, "tie": 0.5, "unknown": np.na
 
 @dataclass(frozen=True)
 class Duels:
-    """Duels as arrays.
+    """t duels as arrays. Prompts are given by their index in the list of all prompts (:class:`Arms`).
 
     Attributes:
-        a: ``(t,)``, places of the first prompts.
-        b: ``(t,)``, places of the second.
-        wins: ``(t,)``: 1 where the first won, 0 where the second, ½ for a tie; NaN where nobody could tell, or has yet.
+        a: ``(t,)``, the first prompt of each duel.
+        b: ``(t,)``, the second.
+        wins: ``(t,)``: 1 where the first won, 0 where the second did, ½ for a tie; NaN where nobody could tell, and
+            while the duel is open.
     """
 
-    a: Places
-    b: Places
+    a: Indices
+    b: Indices
     wins: Array
 
     @property
     def decided(self) -> Duels:
-        """Those with an answer to learn from."""
+        """The duels that ended with a winner or a tie."""
         known = ~np.isnan(self.wins)
         return Duels(self.a[known], self.b[known], self.wins[known])
 
     @property
-    def played(self) -> Places:
-        """The places of the prompts in them, in order."""
+    def played(self) -> Indices:
+        """``(m,)``, sorted: the prompts that were in any of these duels."""
         return np.unique(np.concatenate([self.a, self.b]))
 
 
 @dataclass
-class Record:
+class DuelRecord:
     """Every duel that was asked, and its answer where there is one.
 
     Attributes:
         asked: how many duels were asked.
-        version: changes with every answer.
+        version: a number that changes with every answer.
     """
 
     asked: int = 0
@@ -77,12 +78,15 @@ class Record:
         return len(self._answers)
 
     def open(self, a: int, b: int) -> None:
-        """A duel is asked."""
+        """Note that a duel is asked."""
         self.asked += 1
         self._open.append((a, b))
 
     def tell(self, number: int, a: int, b: int, winner: Winner) -> None:
-        """An answer; a second one to the same number replaces the first."""
+        """Note an answer; a second one to the duel with the same number replaces the first.
+
+        Negative numbers are those of duels without one; each is a duel of its own.
+        """
         if (number < 0 or number not in self._answers) and (a, b) in self._open:
             self._open.remove((a, b))
         key = number if number >= 0 else -1 - len(self._answers)
@@ -90,14 +94,17 @@ class Record:
         self.version += 1
 
     def duels(self) -> Duels:
-        """All of them, the open ones last: in the order they were asked, whatever order the answers came in."""
+        """All duels in the order of their numbers, whatever order the answers came in; the open ones come last."""
         answers = sorted(self._answers.items(), key=lambda answer: max(answer[0], -1))
         rows = [*(row for _, row in answers), *((a, b, np.nan) for a, b in self._open)]
         table = np.array(rows, dtype=np.float64).reshape(-1, 3)
         return Duels(table[:, 0].astype(np.intp), table[:, 1].astype(np.intp), table[:, 2])
 
     def idle(self, first: int) -> list[int]:
-        """Those whose duel with a prompt is open, or was asked and nobody could tell."""
+        """The opponents of the prompt ``first`` whose duels with it are all open or ended with "cannot tell".
+
+        To ask such a pair again would hardly help. Prompts that ``first`` has not met are not among them.
+        """
         duels = self.duels()
         other = np.where(duels.a == first, duels.b, duels.a)
         met, known = (duels.a == first) | (duels.b == first), ~np.isnan(duels.wins)
@@ -108,28 +115,35 @@ class Record:
 
 
 class Utility(Protocol):
-    """What an optimizer thinks of the prompts. Utilities are log-odds: ``P(a beats b) = σ(h(a) - h(b))``."""
+    """What an optimizer believes of the utilities h of all n prompts.
+
+    Utilities are log-odds: ``P(a beats b) = σ(h(a) - h(b))`` with ``σ(z) = 1 / (1 + exp(-z))``.
+    """
 
     @property
     def mean(self) -> Array:
         """``(n,)``: the utilities h."""
 
-    def spread(self, first: int, duels: Duels) -> Array:
-        """``(n,)``: how little is known of ``h(x) - h(first)`` after duels, whatever their answers are."""
+    def exploration_bonus(self, first: int, duels: Duels) -> Array:
+        """``(n,)``: how uncertain ``h(x) - h(first)`` is for every prompt x, by which duels were asked, not by who won.
+
+        This is what ``ν`` is multiplied by in the choice of the second prompt. Open duels count, too, so that the
+        duels of a batch differ.
+        """
 
     def uncertainty(self, first: int) -> Array:
-        """``(n,)``: standard deviations of ``h(x) - h(first)``."""
+        """``(n,)``: standard deviations of ``h(x) - h(first)`` in the posterior, after the answers."""
 
-    def parts(self, places: Places) -> Sequence[Part]:
-        """The posterior of the utilities of some prompts, as a mixture of normal distributions."""
+    def parts(self, places: Indices) -> Sequence[Part]:
+        """The joint posterior of the utilities of k prompts, as a mixture of normal distributions."""
 
 
 class DuelSearch(ABC):
     """The frame of an optimizer that asks for duels; what it asks is up to ``_fit`` and ``_choose``.
 
-    The first ``n_init`` duels are random pairs. A model is fitted to the answers when something new was told and a
-    duel, the incumbent or the belief is asked for; until the next answer these cost nothing more. What it is fitted to
-    is the record alone, so the same answers give the same questions.
+    The first ``n_init`` duels are random pairs. After new answers, the model is fitted anew when the next duel, the
+    incumbent or the belief is asked for, and not again until the next answer. It is fitted to the record of duels and
+    to nothing else, so the same answers give the same questions.
 
     A tie is an answer with the target ½. "Cannot tell" says that the two are hard to compare: nothing about who is
     better, but the pair counts as explored and is not asked again while there are others. The same holds for duels that
@@ -174,7 +188,7 @@ class DuelSearch(ABC):
         if not setup.start and self.pool is None:
             raise UserError("there is no prompt to start from. Give a starting prompt or a pool.")
         self._setup = setup
-        self._record = Record()
+        self._record = DuelRecord()
         self._mutations = 0
         self._models: dict[tuple[int, int], Any] = {}
         embedder = self.embedder or _ngrams()
@@ -192,7 +206,7 @@ class DuelSearch(ABC):
         elif self.proposer:
             setup.note("The proposer is not used, since mutate_every is 0.")
 
-    @alone
+    @single_threaded
     def ask(self) -> Sequence[Duel]:
         """The next duels; empty only where there are fewer than two prompts."""
         self._mutate()
@@ -210,7 +224,7 @@ class DuelSearch(ABC):
     def tell(self, answered: Sequence[tuple[Duel, Preference]], /) -> None:
         """Take answers, in any order."""
         for duel, preference in answered:
-            a, b = self._arms.place(duel.a), self._arms.place(duel.b)
+            a, b = self._arms.index(duel.a), self._arms.index(duel.b)
             self._record.tell(duel.number, a, b, preference.winner)
 
     def best(self) -> Prompt:
@@ -223,7 +237,7 @@ class DuelSearch(ABC):
             return self._setup.start[0]
         return best[0] if len(best) == 1 else Prompt(SHEET.join(one.text for one in best), {"step": "the best replies"})
 
-    @alone
+    @single_threaded
     def belief(self) -> Belief:
         """How sure it is of the incumbent, see :mod:`.belief`; the mean over several queries."""
         if not (fields := self._fields()):
@@ -242,16 +256,16 @@ class DuelSearch(ABC):
 
     @abstractmethod
     def _fit(self, duels: Duels) -> Utility:
-        """The model after some duels, all of them decided."""
+        """The model fitted to some duels, each of which ended with a winner or a tie."""
 
     @abstractmethod
-    def _choose(self, among: Places) -> tuple[int, int]:
-        """The places of the next two, out of some; there are two at least."""
+    def _choose(self, among: Indices) -> tuple[int, int]:
+        """The next two prompts to meet, as indices, out of those in ``among``; there are two at least."""
 
     # ── How it does the rest ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _fields(self) -> list[Places]:
-        """The places that may meet each other, for every query that has two replies at least."""
+    def _fields(self) -> list[Indices]:
+        """The prompts that may meet each other: for every query with two replies at least, the indices of these."""
         return [among for among in self._arms.fields() if len(among) > 1]
 
     def _draw(self) -> list[Prompt]:
@@ -267,7 +281,7 @@ class DuelSearch(ABC):
         query = self.pool.query_of(text) if isinstance(self.pool, HasQueries) else None
         return {"step": "pool"} | ({} if query is None else {"query": query})
 
-    @alone
+    @single_threaded
     def _utility(self) -> Any:
         """The model after the present answers, fitted once."""
         key = self._record.version, len(self._arms)
@@ -275,31 +289,35 @@ class DuelSearch(ABC):
             self._models = {key: self._fit(self._record.duels().decided)}
         return self._models[key]
 
-    def _best(self, among: Places) -> int:
+    def _best(self, among: Indices) -> int:
         duels = self._record.duels().decided
         played = duels.played[np.isin(duels.played, among)]
         if not len(played) or not (duels.wins != 0.5).any():
             return int(among[0])
         return int(played[np.argmax(self._utility().mean[played])])
 
-    def _confidence(self, among: Places) -> float:
-        """The probability that the best of some is the best of them."""
+    def _confidence(self, among: Indices) -> float:
+        """The probability that the incumbent among some prompts really has the highest utility of them."""
         utility, best = self._utility(), self._best(among)
         gap, deviation = utility.mean - utility.mean[best], utility.uncertainty(best)
         places = among[likely_rivals(gap[among], deviation[among], int(np.searchsorted(among, best)))]
         return believe(utility.parts(places), self._setup.rng(BELIEF))
 
-    def _optimistic_pair(self, nu: float, among: Places) -> tuple[int, int]:
-        """The rule of [Lin2024]: the best, and who could be better; pairs that nobody could tell apart come last."""
+    def _optimistic_pair(self, nu: float, among: Indices) -> tuple[int, int]:
+        """The rule of [Lin2024]: the best prompt, and the one that could yet turn out better than it.
+
+        ``first = argmax h(x)`` and ``second = argmax h(x) + ν s(x)`` over the others, s the exploration bonus.
+        Opponents whose duel with ``first`` is open, or that nobody could tell apart from it, come last.
+        """
         utility = self._utility()
         first = int(among[np.argmax(utility.mean[among])])
-        value = utility.mean + nu * utility.spread(first, self._record.duels())
+        value = utility.mean + nu * utility.exploration_bonus(first, self._record.duels())
         others = among[among != first]
         fresh = others[~np.isin(others, self._record.idle(first))]
         second = fresh if len(fresh) else others
         return first, int(second[np.argmax(value[second])])
 
-    def _random_pair(self, among: Places) -> tuple[int, int]:
+    def _random_pair(self, among: Indices) -> tuple[int, int]:
         rng = self._setup.rng(PAIRS, self._record.asked)
         a, b = rng.choice(among, 2, replace=False)
         return int(a), int(b)

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
     from ...core import Array
 
-    Places: TypeAlias = NDArray[np.intp]
+    Indices: TypeAlias = NDArray[np.intp]
 
 
 class Arms:
-    """The prompts that may meet, with their embeddings. Some may join later; none leaves.
+    """The arms of the bandit: the prompts that may meet in a duel, with their embeddings.
+
+    Some may join later; none leaves, so a prompt keeps its index.
 
     Attributes:
         prompts: without repeats; the starting prompts come first.
-        vectors: ``(n, d)``, their embeddings.
-        squares: ``(n,)``, the squared lengths of these.
+        vectors: ``(n, d)``, their embeddings x.
+        squares: ``(n,)``, the squared lengths ``x·x``.
     """
 
     def __init__(self, embedder: Embedder) -> None:
@@ -33,9 +35,9 @@ class Arms:
         self.squares: Array = np.empty(0)
         self._embedder = embedder
         self._places: dict[Prompt, int] = {}
-        self._columns: dict[int, Array] = {}
-        self._fields: list[Places] = []
-        self._grouped = 0  # prompts that stand in the fields
+        self._columns: dict[int, Array] = {}  # by index: (n,), the inner products of all embeddings with this one
+        self._fields: list[Indices] = []
+        self._grouped = 0  # how many prompts the fields hold
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -43,12 +45,12 @@ class Arms:
     def __contains__(self, prompt: Prompt) -> bool:
         return prompt in self._places
 
-    def place(self, prompt: Prompt) -> int:
-        """Where a prompt stands."""
+    def index(self, prompt: Prompt) -> int:
+        """The index of a prompt."""
         return self._places[prompt]
 
-    def fields(self) -> list[Places]:
-        """The places of those that answer the same query, by query; all in one where there are no queries.
+    def fields(self) -> list[Indices]:
+        """For each query, the indices of the prompts that answer it; one list of all where there are no queries.
 
         Which query a prompt answers stands in its origin; the queries are in the order they came.
         """
@@ -82,17 +84,17 @@ class Arms:
             self._columns.clear()
         return len(new)
 
-    def inner(self, places: Places) -> Array:
-        """``(n, len(places))``: inner products of all embeddings with some; kept, since they are asked for again."""
+    def inner(self, places: Indices) -> Array:
+        """``(n, m)``: the inner products of all embeddings with those of m prompts; kept, as they are needed again."""
         columns = self._kept(places)
         return np.stack(columns, axis=1) if columns else self.vectors[:, :0]
 
-    def inner_block(self, places: Places) -> Array:
-        """``(len(places), len(places))``: those among some."""
+    def inner_block(self, places: Indices) -> Array:
+        """``(m, m)``: the inner products of the embeddings of m prompts with each other."""
         columns = [column[places] for column in self._kept(places)]
         return np.stack(columns, axis=1) if columns else np.empty((0, 0))
 
-    def _kept(self, places: Places) -> list[Array]:
+    def _kept(self, places: Indices) -> list[Array]:
         if missing := [int(place) for place in places if int(place) not in self._columns]:
             products = np.ascontiguousarray((self.vectors @ self.vectors[missing].T).T)
             self._columns |= zip(missing, products, strict=True)

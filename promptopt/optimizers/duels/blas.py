@@ -22,7 +22,7 @@ def _blas() -> Any:
     return ThreadpoolController()
 
 
-def alone(method: Callable[P, T]) -> Callable[P, T]:
+def single_threaded(method: Callable[P, T]) -> Callable[P, T]:
     """A function whose matrix products run on one thread."""
 
     @wraps(method)

@@ -26,7 +26,7 @@ from .network import Learner, forward
 if TYPE_CHECKING:
     from ...core import Array
     from . import Duels
-    from .arms import Places
+    from .arms import Indices
     from .belief import Part
     from .network import Weights
 
@@ -79,12 +79,12 @@ class Epinet:
         self.members: Array = np.stack([forward(weights, vectors)[-1][:, 0] for weights in members])
         self.mean: Array = self.members[rng.integers(len(members))]
 
-    def favourites(self, among: Places) -> Places:
+    def favourites(self, among: Indices) -> Indices:
         """``(10,)``: the place of the best prompt by each of them, among some."""
-        places: Places = among[np.argmax(self.members[:, among], axis=1)]
+        places: Indices = among[np.argmax(self.members[:, among], axis=1)]
         return places
 
-    def spread(self, first: int, duels: Duels) -> Array:
+    def exploration_bonus(self, first: int, duels: Duels) -> Array:
         """``(n,)``: as :meth:`uncertainty`; only the answers tell the members apart."""
         return self.uncertainty(first)
 
@@ -93,7 +93,7 @@ class Epinet:
         deviation: Array = np.std(self.members - self.members[:, [first]], axis=0)
         return deviation
 
-    def parts(self, places: Places) -> list[Part]:
+    def parts(self, places: Indices) -> list[Part]:
         """Every member by itself, certain of what it says."""
         certain = np.zeros((len(places), len(places)))
         return [(1 / len(self.members), member[places], certain) for member in self.members]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...core import Array
-    from .arms import Places
+    from .arms import Indices
 
     Weights: TypeAlias = list[NDArray[Any]]
 
@@ -70,7 +70,11 @@ class Gradients:
         return Gradients([one[rows] for one in self.into], [one[rows] for one in self.back])
 
     def inner(self, other: Gradients) -> Array:
-        """``(n, m)``: the inner products with the gradients of m other samples."""
+        """``(n, m)``: the inner products with the gradients of m other samples.
+
+        In each layer ``outer(d, [u, 1])·outer(e, [v, 1]) = (d·e)(u·v + 1)``, for this one's u into and d back to the
+        layer, and the other's v and e.
+        """
         pairs = zip(self.into, self.back, other.into, other.back, strict=True)
         return _sum((u @ v.T + 1) * (d @ e.T) for u, d, v, e in pairs)
 
@@ -101,7 +105,7 @@ class Learner:
 
     Attributes:
         theta: ``(P,)``, all weights in one vector.
-        weights: the same, layer by layer: views of ``theta``, so that a step on the vector changes the network.
+        weights: the same numbers, layer by layer: views of ``theta``, so that ``theta -= step`` changes the network.
     """
 
     def __init__(self, start: Weights) -> None:
@@ -109,12 +113,12 @@ class Learner:
         self.theta = np.concatenate([layer.ravel() for layer in start]).astype(np.float32)
         self.weights = _split(self.theta, shapes)
         self._slope, self._first, self._second = (np.zeros_like(self.theta) for _ in range(3))
-        self._slopes = _split(self._slope, shapes)  # views too
+        self._slopes = _split(self._slope, shapes)  # views too: the gradient layer by layer fills _slope
         self._scratch = np.empty_like(self.theta)
         self._steps = 0
 
     def step(
-        self, x: NDArray[Any], a: Places, b: Places, wins: NDArray[Any], *, decay: float, towards: Any = None
+        self, x: NDArray[Any], a: Indices, b: Indices, wins: NDArray[Any], *, decay: float, towards: Any = None
     ) -> None:
         """One step of Adam.
 
@@ -126,6 +130,9 @@ class Learner:
             towards: ``(P,)``, where the penalty is zero; None stands for the origin.
         """
         out = forward(self.weights, x)
+        # The loss is the mean over t duels of log(1 + exp(z)) - y z, z = h(a) - h(b). So its derivative with respect to
+        # a duel's z is (σ(z) - y) / t, and with respect to h(x) the sum of these over the duels where x comes first,
+        # less the sum over those where it comes second.
         residuals = (expit(out[-1][a, 0] - out[-1][b, 0]) - wins) / np.float32(len(wins))
         top = np.bincount(a, residuals, len(x)) - np.bincount(b, residuals, len(x))
         back = backward(self.weights, out, top[:, None].astype(np.float32))
@@ -137,6 +144,7 @@ class Learner:
         self._adam()
 
     def _adam(self) -> None:
+        """Adam in place, without new arrays: ``θ -= rate / (1 - β₁ᵏ) * m / (√(v / (1 - β₂ᵏ)) + ε)`` in step k."""
         self._steps += 1
         slope, first, second, step = self._slope, self._first, self._second, self._scratch
         first += (1 - DECAY_1) * (slope - first)
@@ -150,7 +158,7 @@ class Learner:
         self.theta -= step
 
 
-def train(start: Weights, x: Array, a: Places, b: Places, wins: Array, *, decay: float, steps: int) -> Weights:
+def train(start: Weights, x: Array, a: Indices, b: Indices, wins: Array, *, decay: float, steps: int) -> Weights:
     """Adam on the mean binary cross-entropy of duels with weight decay, as released, in single precision.
 
     Args:

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
     from ...core import Array
 
-    Places: TypeAlias = NDArray[np.intp]
+    Indices: TypeAlias = NDArray[np.intp]
 
-__all__ = ["Posterior"]
+__all__ = ["PairwisePosterior"]
 
 DECIMALS = 4  # points that agree in so many are one: there is nothing to learn from their duels
 _ONE_AT_A_TIME = threading.RLock()
 AT_ONCE = 1000  # points whose covariance is computed together where only variances are wanted
 
 
-class Posterior:
+class PairwisePosterior:
     """What duels between points of the unit cube tell about the latent utility of all of them, in log-odds.
 
     The kernel is BoTorch's default for preferences: squared exponential, with a length for each dimension.
@@ -65,13 +65,13 @@ class Posterior:
 
     def uncertainty(self, first: int) -> Array:
         """``(n,)``: standard deviations of ``h(x) - h(first)``."""
-        return np.concatenate([self._spread(first, places) for places in self._chunks()])
+        return np.concatenate([self._deviation(first, places) for places in self._chunks()])
 
-    def parts(self, places: Places) -> list[tuple[float, Array, Array]]:
+    def parts(self, places: Indices) -> list[tuple[float, Array, Array]]:
         """Mean and covariance at some of the points, as a mixture with one part."""
         return [(1.0, *self.joint(places))]
 
-    def joint(self, places: Places) -> tuple[Array, Array]:
+    def joint(self, places: Indices) -> tuple[Array, Array]:
         """Mean ``(m,)`` and covariance ``(m, m)`` of the utility at m of the points."""
         with torch.no_grad(), _quiet():
             found: Any = self._model.posterior(self._x[torch.from_numpy(places)])
@@ -82,13 +82,13 @@ class Posterior:
         parts = [self.joint(places) for places in self._chunks()]
         return np.concatenate([m for m, _ in parts]), np.concatenate([np.diagonal(c) for _, c in parts])
 
-    def _spread(self, first: int, places: Places) -> Array:
+    def _deviation(self, first: int, places: Indices) -> Array:
         _, cov = self.joint(np.append(places, first))
         variance = np.diagonal(cov) + cov[-1, -1] - 2 * cov[-1]
-        spread: Array = np.sqrt(np.maximum(variance[:-1], 0))
-        return spread
+        deviation: Array = np.sqrt(np.maximum(variance[:-1], 0))
+        return deviation
 
-    def _chunks(self) -> list[Places]:
+    def _chunks(self) -> list[Indices]:
         places = np.arange(len(self._x))
         return [places[i : i + AT_ONCE] for i in range(0, len(places), AT_ONCE)]
 

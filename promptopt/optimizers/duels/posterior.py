@@ -1,17 +1,28 @@
 """What duels say about utilities that are jointly normal: exact linear algebra, as large as the prompts played.
 
 A linear utility ``h(x) = θ·g(x)`` with ``θ ~ N(0, I/λ)`` and a Gaussian process are the same thing, written with the
-kernel ``K(x, y) = g(x)·g(y)/λ``. With m prompts played, their whitened features ``K(·, played) R⁻ᵀ`` (R the Cholesky
-factor of ``K(played, played)``) hold all that duels can teach, and with A ``(t, m)`` their differences in the t duels,
-S the duels' weights::
+kernel ``K(x, y) = g(x)·g(y)/λ``. The notation, here and in the comments below, for n prompts of which m were played in
+t duels::
 
-    V = λI + Σ s (g(a) - g(b))(g(a) - g(b))ᵀ                      (P, P), never made
-    g(x)ᵀ V⁻¹ g(y) = K(x, y) - f(x)·f(y) + f(x)ᵀ (I + AᵀSA)⁻¹ f(y)     f(x) the features, (m,)
+    h(x)                             the utility of a prompt, in log-odds
+    g(x)   (P,)                      gradient or embedding of a prompt, P parameters
+    R      (m, m)                    lower Cholesky factor, R Rᵀ = K(played, played)
+    f(x)   (m,)                      whitened features, K(x, played) R⁻ᵀ; of the played prompts they are the rows of R
+    A      (t, m)                    f(a) - f(b) of the two sides of each duel
+    S      (t, t)                    diagonal, the duels' weights s
+    y      (t,)                      targets: 1 where a won, 0 where b did, ½ for a tie
+    v      (m,)                      weights of the features, a priori N(0, I); h(x) = f(x)·v is the mean
+    z = A v,  p = σ(z)   (t,)        log-odds and probability that a wins
 
-by Woodbury's identity. Weights of 1 give the norm of [Lin2024]. For the posterior after Bradley-Terry duels a duel
-counts ``tanh(z/2) / 2z``, z the log-odds of its sides: the curvature of the tightest quadratic bound on its
-log-likelihood (Jaakkola and Jordan, *Statistics and Computing* 10, 2000). Laplace's ``p(1-p)`` is the same for even
-sides and next to nothing for clear ones, as if a clear win did not rule out that the loser is much better.
+Features hold all that duels can teach. By Woodbury's identity::
+
+    V = λI + Σ s (g(a) - g(b))(g(a) - g(b))ᵀ                           (P, P), never made
+    g(x)ᵀ V⁻¹ g(y) = K(x, y) - f(x)·f(y) + f(x)ᵀ (I + AᵀSA)⁻¹ f(y)
+
+Weights of 1 give the norm of [Lin2024]. For the posterior after Bradley-Terry duels a duel counts
+``s = tanh(z/2) / 2z``: the curvature of the tightest quadratic bound on its log-likelihood (Jaakkola and Jordan,
+*Statistics and Computing* 10, 2000). Laplace's ``p(1-p)`` is the same for even sides and next to nothing for clear
+ones, as if a clear win did not rule out that the loser is much better.
 """
 
 from __future__ import annotations
@@ -28,7 +39,7 @@ from scipy.special import expit
 if TYPE_CHECKING:
     from ...core import Array
     from . import Duels
-    from .arms import Arms, Places
+    from .arms import Arms, Indices
     from .belief import Part
 
 JITTER = 1e-9  # of the mean variance: prompts with equal embeddings are allowed
@@ -36,22 +47,22 @@ NEWTON_STEPS, ENOUGH = 50, 1e-6
 LENGTHS = (0.5, 1.0, 2.0)  # of the median distance
 SCALES = (1.0, 6.0, 36.0, 216.0)  # variances of the utility, in log-odds²
 KEPT, NEGLIGIBLE = 6, 0.02  # mixture: components at most, and the share of the largest weight that is left out
-ROUNDING = 1e-12
+ROUNDING = 1e-12  # of the mean squared length of embeddings: below it a distance is taken for zero
 SAMPLE = 500  # prompts that the median distance is taken over
 
 
 class Kernel(Protocol):
-    """Prior covariances of the utilities."""
+    """Prior covariances of the utilities, ``K(x, y)``."""
 
     @property
     def diagonal(self) -> Array:
         """``(n,)``: the prior variances."""
 
-    def columns(self, places: Places) -> Array:
-        """``(n, len(places))``: covariances of all prompts with some."""
+    def columns(self, places: Indices) -> Array:
+        """``(n, k)``: covariances of all prompts with k of them."""
 
-    def block(self, places: Places) -> Array:
-        """``(len(places), len(places))``"""
+    def block(self, places: Indices) -> Array:
+        """``(k, k)``: covariances of k prompts with each other."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Mode:
 
     Attributes:
         v: ``(m,)``, the weights of the highest posterior density.
-        evidence: the log of the marginal likelihood.
+        evidence: the log of the marginal likelihood of the answers: ``-L(v) - ½ log det H``, see :func:`laplace`.
     """
 
     v: Array
@@ -68,7 +79,16 @@ class Mode:
 
 
 def laplace(differences: Array, wins: Array) -> Mode:
-    """Newton's method for Bradley-Terry duels with feature differences ``(t, m)`` and targets ``(t,)`` in [0, 1]."""
+    """The mode of the weights after Bradley-Terry duels, by Newton's method with step halving. Minimised is::
+
+        L(v) = Σ (log(1 + exp(z)) - y z) + ½ v·v         z = A v
+        ∇L = Aᵀ(p - y) + v                               p = σ(z)
+        H = I + AᵀSA                                     s = p(1 - p)
+
+    Args:
+        differences: A, ``(t, m)``.
+        wins: y, ``(t,)``, in [0, 1].
+    """
     v = np.zeros(differences.shape[1])
     loss = _loss(v, differences, wins)
     for _ in range(NEWTON_STEPS):
@@ -87,35 +107,36 @@ def laplace(differences: Array, wins: Array) -> Mode:
     chance = expit(differences @ v)
     curvature = chance * (1 - chance)
     root = cholesky(_precision(differences, curvature))
-    return Mode(v, -loss - float(np.log(np.diagonal(root)).sum()))
+    return Mode(v, -loss - float(np.log(np.diagonal(root)).sum()))  # the sum of logs is ½ log det H
 
 
 def information(gap: Array) -> Array:
-    """What a duel counts, by the log-odds of its sides: ``tanh(gap/2) / (2 gap)``, at most ¼."""
+    """``(t,)``: the weights ``s = tanh(z/2) / 2z`` of duels with the log-odds z; at most ¼, where z is 0."""
     size = np.maximum(np.abs(gap), 1e-6)
     return np.asarray(np.tanh(size / 2) / (2 * size))
 
 
 def _loss(v: Array, differences: Array, wins: Array) -> float:
+    """``L(v)``, see :func:`laplace`."""
     z = differences @ v
     return float(np.sum(np.logaddexp(0, z) - wins * z) + v @ v / 2)
 
 
 def _precision(differences: Array, weights: Array) -> Array:
-    """``I + AᵀSA``, (m, m)."""
+    """``I + AᵀSA``, ``(m, m)``: the posterior precision of v."""
     return np.eye(differences.shape[1]) + differences.T @ (weights[:, None] * differences)
 
 
 class Posterior:
-    """Covariances of utilities after duels.
+    """Covariances of utilities after duels: ``g(x)ᵀ V⁻¹ g(y)``, see the module.
 
     Args:
         kernel: the prior.
-        duels: those that count; whether they are decided does not matter here.
-        weights: ``(t,)``: what each of them counts.
+        duels: the t duels; their answers are not looked at.
+        weights: ``(t,)``: what each of them counts, s.
 
     Attributes:
-        features: ``(n, m)``, see the module.
+        features: ``(n, m)``: f(x) of every prompt.
     """
 
     def __init__(self, kernel: Kernel, duels: Duels, weights: Array) -> None:
@@ -123,17 +144,21 @@ class Posterior:
         self._kernel = kernel
         self.features = _whiten(kernel.columns(played), _root(kernel.block(played)))
         differences = self.features[duels.a] - self.features[duels.b]
+        # (n, m): f(x)ᵀ L⁻ᵀ with L Lᵀ = I + AᵀSA, so that the rows' inner products are f(x)ᵀ (I + AᵀSA)⁻¹ f(y)
         self._left = _whiten(self.features, cholesky(_precision(differences, weights)))
 
     def variance(self, first: int) -> Array:
-        """``(n,)``: of ``h(x) - h(first)``; for weights of 1 the squared norm of [Lin2024]."""
+        """``(n,)``: of ``h(x) - h(first)``; for weights of 1 the squared norm of [Lin2024].
+
+        The variance before any duel, less what the duels could teach, and what they left uncertain of that.
+        """
         place = np.array([first])
         prior = self._kernel.diagonal + self._kernel.diagonal[first] - 2 * self._kernel.columns(place)[:, 0]
         known = np.sum((self.features - self.features[first]) ** 2, axis=1)
         left = np.sum((self._left - self._left[first]) ** 2, axis=1)
         return np.asarray(np.maximum(prior - known + left, 0.0))
 
-    def covariance(self, places: Places) -> Array:
+    def covariance(self, places: Indices) -> Array:
         """``(k, k)``: of the utilities of some prompts."""
         features, left = self.features[places], self._left[places]
         covariance: Array = self._kernel.block(places) - features @ features.T + left @ left.T
@@ -160,7 +185,7 @@ def _whiten(rows: Array, root: Array) -> Array:
 
 
 class Fitted:
-    """Utilities that were fitted elsewhere; how sure they are comes from a kernel's posterior.
+    """Utilities whose means were fitted in another way, such as by a network; their covariances are a kernel's.
 
     Args:
         mean: ``(n,)``, the utilities.
@@ -177,7 +202,7 @@ class Fitted:
         """``(n,)``: standard deviations of ``h(x) - h(first)``."""
         return np.sqrt(self._posterior.variance(first))
 
-    def parts(self, places: Places) -> list[Part]:
+    def parts(self, places: Indices) -> list[Part]:
         """See :class:`promptopt.optimizers.duels.Utility`."""
         return [(1.0, self.mean[places], self._posterior.covariance(places))]
 
@@ -192,7 +217,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A kernel of embeddings: ``scale * exp(-distance² / 2 length²)``, or without a length ``scale * x·y``."""
+    """A kernel of embeddings: ``scale * exp(-‖x - y‖² / 2 length²)``; without a length it is ``scale * x·y``."""
 
     arms: Arms
     scale: float
@@ -205,16 +230,17 @@ class Embedded:
             return self.scale * self.arms.squares
         return np.full(len(self.arms), self.scale)
 
-    def columns(self, places: Places) -> Array:
+    def columns(self, places: Indices) -> Array:
         """See :class:`Kernel`."""
         return self._of(self.arms.inner(places), self.arms.squares, self.arms.squares[places])
 
-    def block(self, places: Places) -> Array:
+    def block(self, places: Indices) -> Array:
         """See :class:`Kernel`."""
         squares = self.arms.squares[places]
         return self._of(self.arms.inner_block(places), squares, squares)
 
     def _of(self, inner: Array, rows: Array, columns: Array) -> Array:
+        """The kernel from inner products ``(n, k)`` and the squared lengths of rows ``(n,)`` and columns ``(k,)``."""
         if self.length is None:
             return self.scale * inner
         squared = np.maximum(rows[:, None] + columns - 2 * inner, 0.0)
@@ -230,7 +256,8 @@ class GaussianProcess:
 
     Args:
         duels: with answers, all of them.
-        counts: the weight of a duel in :meth:`spread`: ¼ is the most that an answer can say, 1 is what the paper takes.
+        counts: the weight of a duel in :meth:`exploration_bonus`: ¼ is the most that an answer can say, 1 is what the
+            paper takes.
     """
 
     def __init__(self, duels: Duels, kernels: Sequence[Kernel], *, counts: float = 0.25) -> None:
@@ -246,7 +273,7 @@ class GaussianProcess:
         self._posteriors = [Posterior(k, duels, information(gap)) for k, gap in zip(self._kernels, gaps, strict=True)]
         self.mean: Array = np.average(self._means, axis=0, weights=self._weights)
 
-    def spread(self, first: int, duels: Duels) -> Array:
+    def exploration_bonus(self, first: int, duels: Duels) -> Array:
         """``(n,)``: how little duels can have said about ``h(x) - h(first)``, whatever their answers were."""
         return self._deviation(
             first, [Posterior(k, duels, np.full(len(duels.wins), self._counts)) for k in self._kernels]
@@ -256,12 +283,16 @@ class GaussianProcess:
         """``(n,)``: standard deviations of ``h(x) - h(first)``."""
         return self._deviation(first, self._posteriors)
 
-    def parts(self, places: Places) -> list[Part]:
+    def parts(self, places: Indices) -> list[Part]:
         """See :class:`promptopt.optimizers.duels.Utility`."""
         parts = zip(self._weights, self._means, self._posteriors, strict=True)
         return [(float(weight), mean[places], posterior.covariance(places)) for weight, mean, posterior in parts]
 
     def _deviation(self, first: int, posteriors: Sequence[Posterior]) -> Array:
+        """``(n,)``: standard deviations of ``d = h(x) - h(first)`` in the mixture with weights w, by total variance.
+
+        ``var d = Σ_j w_j (var_j d + (E_j d - E d)²)``, ``E d = Σ_j w_j E_j d``.
+        """
         gaps = [mean - mean[first] for mean in self._means]
         centre = np.average(gaps, axis=0, weights=self._weights)
         squares = [p.variance(first) + (gap - centre) ** 2 for p, gap in zip(posteriors, gaps, strict=True)]
@@ -270,13 +301,14 @@ class GaussianProcess:
 
 
 def _mode(kernel: Kernel, duels: Duels) -> Mode:
+    """The mode of v after decided duels; the features of the played prompts are the rows of R."""
     played = duels.played
     root = _root(kernel.block(played))
     return laplace(root[np.searchsorted(played, duels.a)] - root[np.searchsorted(played, duels.b)], duels.wins)
 
 
-def _predict(kernel: Kernel, played: Places, v: Array) -> Array:
-    """``(n,)``: the utilities of all prompts for weights of the features of those played."""
+def _predict(kernel: Kernel, played: Indices, v: Array) -> Array:
+    """``(n,)``: ``h(x) = f(x)·v = K(x, played) R⁻ᵀ v`` of all prompts."""
     if not len(played):
         return np.zeros(len(kernel.diagonal))
     root = _root(kernel.block(played))
@@ -284,15 +316,20 @@ def _predict(kernel: Kernel, played: Places, v: Array) -> Array:
 
 
 def kernels(arms: Arms) -> list[Kernel]:
-    """Those that the default mixes, scaled by how far apart the embeddings are."""
+    """The kernels that are mixed by default: radial ones of every length and scale, and linear ones of every scale.
+
+    Lengths are multiples of the median distance between embeddings. Scales are variances of the utility: of a linear
+    kernel over the embeddings' total variance, so that h varies over the prompts by about ``scale``; of a radial one
+    times ``length²`` where that is above 1, since over distances below its length it hardly varies.
+    """
     vectors, squares = arms.vectors[:SAMPLE], arms.squares[:SAMPLE]
     squared = squares[:, None] + squares - 2 * vectors @ vectors.T
     least = ROUNDING * float(squares.mean())  # below, embeddings are equal and their distance is of rounding
     median = float(np.median(squared[np.triu_indices(len(vectors), 1)]))
     median = median**0.5 if median > least else 1.0
-    spread = float(np.var(vectors, axis=0).sum())
-    spread = spread if spread > least else 1.0
+    variance = float(np.var(vectors, axis=0).sum())
+    variance = variance if variance > least else 1.0
     radial: list[Kernel] = [
         Embedded(arms, scale * max(1.0, length**2), length * median) for length in LENGTHS for scale in SCALES
     ]
-    return radial + [Embedded(arms, scale / spread) for scale in SCALES]
+    return radial + [Embedded(arms, scale / variance) for scale in SCALES]

@@ -15,22 +15,37 @@ __all__ = ["parse_prompts"]
 
 Check: TypeAlias = Callable[[str], str | None]
 
-BULLET = re.compile(r"(\s*)(?:\*\*)?(?:[-+*•‣◦▪–—]|\(?\d{1,3}[.):](?:\*\*)?|#{1,6} ?\d{1,3}[.):])\s+(.*)")
-NUMBERED = re.compile(r"(\s*)((?:\*\*)?(?:prompt|template|instruction) ?#?\d{1,3}(?:\*\*)? ?[:.)].*)", re.IGNORECASE)
-LABEL = re.compile(
-    r"(?:\*\*)?(?:prompt|template|instruction)(?: ?#?\d{1,3}(?:\*\*)? ?[:.)]|(?:\*\*)? ?:)(?:\*\*)?\s+", re.IGNORECASE
+BULLET = re.compile(  # a line that begins as an entry of a list; its indent, and what follows the marker
+    r"(\s*)(?:\*\*)?"
+    r"(?:[-+*•‣◦▪–—]"  # "- a photo of a {}"
+    r"|\(?\d{1,3}[.):](?:\*\*)?"  # "1. a photo", "(2) a photo", "**3.** a photo"
+    r"|#{1,6} ?\d{1,3}[.):]"  # "### 4. a photo"
+    r")\s+(.*)"
 )
-TITLE = re.compile(r"\*\*[^*]{1,60}(?::\*\*|\*\*:)\s+")
-COUNT = re.compile(r"\(?(\d{1,3})[.)]\s+(?=[^\W\d_{])")
-SCORE = re.compile(r"\(score:? [-+.\d]{1,20}%?\)$")
-TALK = re.compile(
-    r"(?:sure|certainly|of course|okay|i hope|i['’]?m sorry|sorry|i can(?:no|['’])?t|as an ai)\b"
-    r"|here (?:are|is)\b(?!.*\{\})",
+NUMBERED = re.compile(  # "Prompt 1: a photo", "**Instruction #2**: a photo"; its indent, and the whole of the rest
+    r"(\s*)((?:\*\*)?(?:prompt|template|instruction) ?#?\d{1,3}(?:\*\*)? ?[:.)].*)", re.IGNORECASE
+)
+LABEL = re.compile(  # what stands before a prompt, to be cut off
+    r"(?:\*\*)?(?:prompt|template|instruction)"
+    r"(?: ?#?\d{1,3}(?:\*\*)? ?[:.)]"  # "Prompt 1: ", "**Template #2**: "
+    r"|(?:\*\*)? ?:"  # "Prompt: ", "**Instruction:** "
+    r")(?:\*\*)?\s+",
     re.IGNORECASE,
 )
-NAMES = r"(?:the )?(?:class|category|label|object|subject|item|thing|noun|name)(?:[ _-]?name)?"
-PLACEHOLDER = re.compile(
-    rf"\\\{{ ?\\\}}|\{{\{{?[\w -]{{0,30}}\}}?\}}|< ?{NAMES} ?>|\[ ?{NAMES} ?\]",
+TITLE = re.compile(r"\*\*[^*]{1,60}(?::\*\*|\*\*:)\s+")  # "**Short and clear:** ", "**Short and clear**: "
+COUNT = re.compile(r"\(?(\d{1,3})[.)]\s+(?=[^\W\d_{])")  # "2. a photo", "(2) a photo"; not "2. 50% of", "1.5 or"
+SCORE = re.compile(r"\(score:? [-+.\d]{1,20}%?\)$")  # "a photo of a {} (score 0.91)", as prompts are shown to the LLM
+TALK = re.compile(  # a line that is no prompt
+    r"(?:sure|certainly|of course|okay|i hope|i['’]?m sorry|sorry|i can(?:no|['’])?t|as an ai)\b"  # "Sure! Let me try."
+    r"|here (?:are|is)\b(?!.*\{\})",  # "Here are five templates"; not "here is a photo of a {}"
+    re.IGNORECASE,
+)
+NAMES = r"(?:the )?(?:class|category|label|object|subject|item|thing|noun|name)(?:[ _-]?name)?"  # "the class name"
+PLACEHOLDER = re.compile(  # what LLMs write for {}
+    r"\\\{ ?\\\}"  # "\{\}"
+    r"|\{\{?[\w -]{0,30}\}?\}"  # "{class}", "{{}}", "{ }"
+    rf"|< ?{NAMES} ?>"  # "<object>"
+    rf"|\[ ?{NAMES} ?\]",  # "[CLASS NAME]"
     re.IGNORECASE,
 )
 QUOTES = ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("„", "“"), ("«", "»"), ("‹", "›"), ("「", "」"), ("『", "』")

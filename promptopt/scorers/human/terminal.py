@@ -17,7 +17,7 @@ from rich.text import Text
 from ...core import Picture
 from ...text import plain
 from .desk import Choice, Desk, Shown
-from .view import Part, Row
+from .view import ExampleRow, Part
 
 __all__ = ["Terminal"]
 
@@ -115,7 +115,7 @@ class Terminal:
         limit = now.budget.questions if now else None
         return f"{self._desk.standing().answered} answered" + (f" of {limit}" if limit else "")
 
-    def _row(self, row: Row, swapped: bool) -> RenderableType:
+    def _row(self, row: ExampleRow, swapped: bool) -> RenderableType:
         given = [Text(line, "italic") for line in self._lines(row.given, titles=True)]
         left, right = (row.b, row.a) if swapped else (row.a, row.b)
         panels = [

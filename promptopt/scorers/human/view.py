@@ -14,14 +14,14 @@ from ...core import Duel, Example, Failed, Missing, Picture, Prompt, Target
 from ...targets.outputs import outputs_of
 from ..judge.sheet import parts
 
-__all__ = ["Outputs", "Row", "View"]
+__all__ = ["ExampleRow", "Outputs", "View"]
 
 Part: TypeAlias = tuple[str, str | Picture]  # a title and what stands below it
 NO_OUTPUT = "(no output)"
 
 
 @dataclass(frozen=True)
-class Row:
+class ExampleRow:
     """One example: what was given to both prompts, and what each made of it."""
 
     given: tuple[Part, ...]
@@ -33,7 +33,7 @@ class Row:
 class View:
     """All that is shown of a duel."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ExampleRow, ...]
 
     @property
     def same(self) -> bool:
@@ -45,9 +45,9 @@ class View:
         """The two prompts themselves; where both are replies to one query, that above and the replies below."""
         query = duel.a.origin.get("query")
         if query is None or query != duel.b.origin.get("query"):
-            return cls((Row((), (("Text", duel.a.text),), (("Text", duel.b.text),)),))
+            return cls((ExampleRow((), (("Text", duel.a.text),), (("Text", duel.b.text),)),))
         a, b = (prompt.text.removeprefix(query).strip() for prompt in (duel.a, duel.b))
-        return cls((Row((("Query", query),), (("Reply", a),), (("Reply", b),)),))
+        return cls((ExampleRow((("Query", query),), (("Reply", a),), (("Reply", b),)),))
 
 
 class Outputs:
@@ -69,7 +69,7 @@ class Outputs:
         made = [self._run(prompt, examples) for prompt in (duel.a, duel.b)]
         return View(
             tuple(
-                Row(tuple(parts({"Input": example.input}, trusted=True)), self._shown(a), self._shown(b))
+                ExampleRow(tuple(parts({"Input": example.input}, trusted=True)), self._shown(a), self._shown(b))
                 for example, a, b in zip(examples, *made, strict=True)
             )
         )

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .documents import Head, Pages, Tail
-    from .generate import Job, Outcome, Writer
-    from .gradient import Page, Step, Terms
-    from .kv_cache import Body
+    from .generate import CompletedDocument, DocumentWriter, Job
+    from .gradient import Page, Terms, TokenStep
+    from .kv_cache import Backbone
     from .memory import Memory
 
 __all__ = ["LocalLM", "Reasoned"]
@@ -148,7 +148,7 @@ class LocalLM:
         self._lock = threading.RLock()
         self._loaded_pages: Pages | None = None
         self._loaded_memory: Memory | None = None
-        self._loaded: tuple[Body, Writer] | None = None
+        self._loaded: tuple[Backbone, DocumentWriter] | None = None
         self._setup: Setup | None = None
 
     def begin(self, setup: Setup, /) -> None:
@@ -193,7 +193,7 @@ class LocalLM:
                 outputs = [[self._output(next(outcomes)) for _ in examples] for _ in block]
             yield from outputs
 
-    def _output(self, outcome: Outcome) -> Reasoned:
+    def _output(self, outcome: CompletedDocument) -> Reasoned:
         lines = self._pages.text(outcome.answer).strip().splitlines()
         output = Reasoned(lines[0].strip() if lines else "")
         output.reasoning = self._pages.text(outcome.written.tokens)
@@ -202,13 +202,13 @@ class LocalLM:
             self._setup.count("reasonings cut at max_tokens")
         return output
 
-    def _outcomes(self, prompts: Sequence[Prompt], examples: Sequence[Example]) -> list[Outcome]:
+    def _outcomes(self, prompts: Sequence[Prompt], examples: Sequence[Example]) -> list[CompletedDocument]:
         """Of each prompt and example, prompt by prompt."""
         pairs = [(prompt, example) for prompt in prompts for example in examples]
         heads = self._pages.heads([(prompt.text, example) for prompt, example in pairs])
         jobs = [self._job(*pair, head) for pair, head in zip(pairs, heads, strict=True)]
         _, writer = self._weights
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, CompletedDocument] = {}
         even = math.ceil(len(jobs) / math.ceil(len(jobs) / self._batch_size)) if jobs else 1  # no small last batch
         batches = in_batches(self._order(jobs), lambda part: self._complete(writer, jobs, part), batch_size=even)
         for done, size in batches:
@@ -219,7 +219,7 @@ class LocalLM:
         return [outcomes[i] for i in range(len(pairs))]
 
     @staticmethod
-    def _complete(writer: Writer, jobs: Sequence[Job], part: Sequence[int]) -> dict[int, Outcome]:
+    def _complete(writer: DocumentWriter, jobs: Sequence[Job], part: Sequence[int]) -> dict[int, CompletedDocument]:
         return dict(zip(part, writer.complete([jobs[i] for i in part]), strict=True))
 
     @staticmethod
@@ -316,7 +316,7 @@ class LocalLM:
         with_reasoning: bool = True,
         perplexity_weight: float = 0.0,
         answer_temperature: float = 1.0,
-    ) -> Step:
+    ) -> TokenStep:
         """Proposals and gradient for one position of a prompt, from one forward and one backward pass.
 
         What is differentiated is each example's loss plus ``perplexity_weight`` times the mean NLL of the prompt. The
@@ -335,13 +335,13 @@ class LocalLM:
             ValueError: there is no such position.
             UserError: as ``run``; or the position is the first of the whole document, so that nothing proposes it.
         """
-        from .gradient import Step, Terms
+        from .gradient import Terms, TokenStep
 
         with self._lock:
             pages = self._whole(text, position, examples, with_reasoning=with_reasoning)
             body, _ = self._weights
             terms = Terms(perplexity_weight, answer_temperature)
-            return Step(body, len(self._pages.vocabulary), *self._steps(pages, len(examples), terms))
+            return TokenStep(body, len(self._pages.vocabulary), *self._steps(pages, len(examples), terms))
 
     def _whole(self, text: str, position: int, examples: Sequence[Example], *, with_reasoning: bool) -> dict[int, Page]:
         """Whole documents, by the number of their example, of those that have such a position."""
@@ -453,22 +453,22 @@ class LocalLM:
         return self._loaded_memory
 
     @property
-    def _weights(self) -> tuple[Body, Writer]:
+    def _weights(self) -> tuple[Backbone, DocumentWriter]:
         """The weights' side, loaded once."""
         if self._loaded is None:
             pages = self._pages
             weights = self._reader.load_weights(dtype=self._dtype, device=self._device, device_map=self._device_map)
-            from .generate import Settings, Writer
-            from .kv_cache import Body
+            from .generate import DocumentWriter, Settings
+            from .kv_cache import Backbone
 
-            body = Body(weights)
+            body = Backbone(weights)
             settings = Settings(
                 max_tokens=self._max_tokens,
                 answer_tokens=self._answer_tokens,
                 temperature=self._temperature,
                 speedups=self._speedups,
             )
-            self._loaded = body, Writer(body, pages, ends=_ends(weights, pages.tokenizer), settings=settings)
+            self._loaded = body, DocumentWriter(body, pages, ends=_ends(weights, pages.tokenizer), settings=settings)
         return self._loaded
 
 

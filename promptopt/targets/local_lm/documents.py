@@ -7,6 +7,14 @@ A document is two texts with generated tokens between them::
 Head and tail are each tokenised once, as a whole; which tokens are the prompt's or the answer's follows from the
 tokenizer's offsets. A token that reaches over a seam belongs to the prompt (or the answer) as soon as one of its
 characters does. The reasoning stays the tokens that the model wrote: tokenising its text again could change them.
+
+For example, with the template ``{input}{prompt}`` and a tokenizer that knows the piece ``no`` (``|`` between tokens)::
+
+    input "What is the kn", prompt "ow"
+    head:    What| is| the| |k|no|w        ids[5:7] are the prompt's: "no" holds its first letter, spans (0, 1), (1, 2)
+
+    extractor "\\nTherefore, the final answer is $", answer "12"
+    tail:    \\n|Therefore|,| the| final| answer| is| $|1|2        ids[8:] are the answer's
 """
 
 from __future__ import annotations
@@ -38,8 +46,10 @@ class Head:
 
     Attributes:
         ids: its tokens.
-        first, stop: ``ids[first:stop]`` are the prompt's.
-        spans: the characters of the prompt that each of these covers.
+        first, stop: ``ids[first:stop]`` are the prompt's tokens.
+        spans: for each of the prompt's tokens, the characters of the prompt that it covers, as (start, end): for
+            ``Let| us| think|.`` these are (0, 3), (4, 6), (7, 12) and (12, 13). This tokenizer doesn't count the space
+            before a word; others give (3, 6) for `` us``.
     """
 
     ids: Ids
@@ -48,8 +58,11 @@ class Head:
     spans: tuple[Span, ...]
 
     def place(self, position: int, cut: Head) -> int | None:
-        """Where in ``ids`` the token stands that covers the same characters as the prompt's token at ``position`` in
-        another document; None where the tokenizer has merged it with its neighbours."""
+        """The index in ``ids`` of one token of the prompt, given by its position in ``cut``, the prompt's own document.
+
+        It is the token that covers the same characters of the prompt here as there; None where there is none, since
+        the tokenizer has merged it with what stands around the prompt in this document.
+        """
         span = cut.spans[position]
         rank = cut.spans[:position].count(span)  # several tokens can share one character
         found = [i for i, other in enumerate(self.spans) if other == span]
@@ -105,7 +118,7 @@ class Pages:
     # ── Heads ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def heads(self, pairs: Sequence[tuple[str, Example]]) -> list[Head]:
-        """The documents of prompts and examples.
+        """The heads of prompts and examples: up to where the reasoning begins.
 
         Raises:
             UserError: an input is no text or lacks a field that the template names; or nothing of a prompt is left.
@@ -115,7 +128,12 @@ class Pages:
         return [_there(head) for head in self._heads(placed)]
 
     def _cut(self, prompt: str) -> Head:
-        """A document with a neutral question that ends where the prompt ends: its own tokens, as none follows them."""
+        """The prompt's own document: the question is "?" and nothing follows the prompt.
+
+        Its tokens are the ones that positions of a prompt count, since no example's question and no text behind the
+        prompt could merge with them. With the template ``{input}\\n{prompt}`` and the prompt "Let us think." it is
+        ``?|\\n|Let| us| think|.``.
+        """
         return _there(self._cuts([prompt])[0])
 
     def _cuts(self, prompts: Sequence[str]) -> list[Head | None]:
@@ -128,7 +146,10 @@ class Pages:
         return [_head(ids, offsets, span) for (_, span), (ids, offsets) in zip(placed, encoded, strict=True)]
 
     def _placed(self, prompt: str, known: Mapping[str, str]) -> tuple[str, Span]:
-        """The text of a document, and the characters of the prompt in it."""
+        """The text of a document up to the reasoning, and the prompt's place in it, as (start, end) in characters.
+
+        With the template ``{input}\\n{prompt}``, the input "2+2" and the prompt "Add." make "2+2\\nAdd." and (4, 8).
+        """
         before, after = (clean(fill(part, known)) for part in self._template.split("{prompt}"))
         prompt = clean(prompt)
         text = before + prompt + after
@@ -146,7 +167,12 @@ class Pages:
         return before, after
 
     def _framed(self, text: str) -> tuple[str, int]:
-        """A text in the chat template, and where its first character stands there."""
+        """A text in the chat template, and where its first character stands there.
+
+        Many chat templates trim the text. The place is then the one that the first character would have, were the
+        white space still there: as many characters before what is left as were removed in front. With ``<user>``
+        before and ``<end>`` behind, " hi " becomes "<user>hi<end>" and 5: the "h", its second character, stands at 6.
+        """
         framed = self._reader.framed([("user", text)])
         before, after = self._frame
         for kept in (text, text.strip(), text.lstrip(), text.rstrip()):
@@ -171,7 +197,7 @@ class Pages:
         ]
 
     def _without_end(self, ids: Ids, offsets: tuple[Span, ...]) -> tuple[Ids, tuple[Span, ...]]:
-        """Without the end token that some tokenizers add: the document goes on."""
+        """Without the end-of-text token that some tokenizers add: the reasoning is still to follow."""
         n = len(ids)
         while n > 1 and ids[n - 1] in self.special and offsets[n - 1] == (0, 0):
             n -= 1
@@ -180,7 +206,7 @@ class Pages:
     # ── Tails ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def answer(self, example: Example) -> str:
-        """The true answer, of several the first.
+        """The true answer to an example; the first of them where the label is a list.
 
         Raises:
             UserError: the label is no text, or is empty.
@@ -200,10 +226,12 @@ class Pages:
         return Tail(ids, first, self._behind(self.extractor)[0])
 
     def _behind(self, text: str) -> tuple[Ids, tuple[Span, ...]]:
-        """The tokens of a text that follows another, with their offsets in it.
+        """The tokens of a text that follows another text, and the characters of the text that each of them covers.
 
-        A tokenizer may begin a text differently from its middle, so it is given something to follow that it does not
-        merge the text with.
+        A tokenizer may treat the beginning of a text in its own way: some put a space before the first word. So the
+        text is tokenised behind an anchor, a character or two, and the anchor's tokens are cut off. An anchor that
+        shares a token with the text is of no use, and the next one is tried: "a" does for "7", and not for "nd" where
+        the tokenizer knows the piece "and".
         """
         for anchor in ANCHORS:
             ids, offsets = self._plain(anchor + text)
@@ -225,7 +253,10 @@ class Pages:
         return clean(decoded)
 
     def before_extractor(self, ids: Sequence[int]) -> int | None:
-        """How many tokens stand before the extractor in what the model wrote; None where it did not write it."""
+        """How many of the tokens that a model wrote stand before the extractor; None where it did not write it.
+
+        For ``I|t| is| 7|.| Therefore|,| the| final| answer| is| $|7`` they are 5.
+        """
         needle = self.extractor.strip()
         place = self.text(ids).find(needle) if needle else -1
         if place < 0:
@@ -237,19 +268,26 @@ class Pages:
 
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
-        """What each id adds to a text in mid-sentence; empty for special tokens and parts of characters."""
+        """``(n_vocabulary,)``: the text that each token adds in mid-sentence, for example " step" with its space.
+
+        Empty for special tokens and for tokens that are a part of a character.
+        """
         anchor = list(self._behind(" a")[0][-1:])
         pieces = self._added(anchor, range(len(self.tokenizer)))
         return tuple("" if i in self.special else piece or "" for i, piece in enumerate(pieces))
 
     def having(self, character: str) -> frozenset[int]:
-        """Ids of the tokens that may bring a character into a text."""
-        if not character.isascii():  # it may come in parts
+        """Ids of the tokens whose text may hold a character; all ids where it is not ASCII, and may come in parts."""
+        if not character.isascii():
             return frozenset(range(len(self.vocabulary)))
         return frozenset(i for i, text in enumerate(self.vocabulary) if character and character in text)
 
     def _added(self, before: Sequence[int], tokens: Sequence[int]) -> list[str | None]:
-        """The text that each token adds behind others; None where that is not clear."""
+        """The text that each token adds to the text of the tokens ``before`` it; None where that is not clear.
+
+        What a token adds is the difference between two decoded texts: behind ``Let``, the token `` us`` makes "Let us",
+        so it adds " us". That is not clear where the token changes the text before it, or is a part of a character.
+        """
 
         def decode(rows: list[list[int]]) -> list[str]:
             texts: list[str] = self.tokenizer.batch_decode(
@@ -263,9 +301,17 @@ class Pages:
         return [None if piece is None or "\ufffd" in piece else piece for piece in added]
 
     def replaced(self, prompt: str, position: int, tokens: Sequence[int]) -> list[str | None]:
-        """The prompt with the token at a position replaced by others, as texts; None for those that do not survive.
+        """The prompt with the token at a position replaced by each of ``tokens``, as texts; None if it doesn't survive.
 
-        A token survives if the new text, tokenised where it stands, has the old tokens with this one at the position.
+        A token survives if the new prompt, tokenised in its own document (:meth:`_cut`), has the tokens of the old one,
+        and this one at the position. Else the model would read other tokens than the ones that were chosen. For the
+        prompt "Let us think.", ``Let| us| think|.``, and position 2::
+
+            token    new prompt       tokens of the new prompt
+            " give"  "Let us give."   Let| us| give|.           survives: the text is "Let us give."
+            "tion"   "Let ustion."    Let| |u|st|ion|.          does not: the pieces are others, so None
+
+        Position 4, behind the last token, appends: " give" makes "Let us think. give".
         """
         cut = self.cut(prompt)
         size = len(cut.spans)
@@ -273,12 +319,14 @@ class Pages:
             raise ValueError(f"position {position} in a prompt of {size} tokens")
         end = cut.spans[position - 1][1] if position else 0
         start, stop = cut.spans[position] if position < size else (end, end)
-        start = min(start, end)  # a space that the tokenizer does not count belongs to the token behind it
+        start = min(start, end)  # spans may leave out the space before a word; it goes with the word's token
         at = cut.first + position
         pieces = self._added(cut.ids[max(0, at - CONTEXT) : at], tokens)
         texts: list[str | None] = [None] * len(tokens)
         wanted = list(cut.ids[cut.first : cut.stop])
-        for strip in (True, False):  # at the beginning of a text, or behind a space, the space is not the token's own
+        # A token such as " give" is tried as "give" first: some tokenizers put a space before the first word of a text
+        # themselves, and where a space stands already the token's own is not to come again. The round trip decides.
+        for strip in (True, False):
             tried = {
                 i: prompt[:start] + (piece[1:] if strip else piece) + prompt[stop:]
                 for i, piece in enumerate(pieces)
@@ -292,7 +340,7 @@ class Pages:
         return texts
 
     def special_in(self, text: str) -> str | None:
-        """A special token that stands in a text as text."""
+        """The first special token, such as ``</s>``, whose text occurs in a text; None if none does."""
         return next((one for one in self._special_texts if one and one in text), None)
 
 

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from .documents import Head, Ids, Pages, Tail
-from .kv_cache import Body, Rows, common
+from .kv_cache import Backbone, KVCache, common
 from .loss import Read, agreeing, means
 from .speedups import Speedups
-from .stop import Stop, Written
+from .stop import GeneratedText, Stop
 
-__all__ = ["Job", "Outcome", "Settings", "Writer", "prompt_losses"]
+__all__ = ["CompletedDocument", "DocumentWriter", "Job", "Settings", "prompt_losses"]
 
 CROWDED = 0.7
 """A batch is thinned out when the share of its rows that are still being written falls below this."""
@@ -34,9 +34,11 @@ class Job:
     """One document to be completed.
 
     Attributes:
-        group: documents of one group are likely to begin alike.
-        draft: what the model may write.
-        seed: of the row's own random stream; None takes the likeliest token.
+        head: question and prompt.
+        tail: extractor and true answer.
+        group: documents with the same group are likely to begin alike: those for the same example.
+        draft: a guess at the tokens of the reasoning, which the model checks; empty for none.
+        seed: of the document's own random stream; None takes the likeliest token each time.
     """
 
     head: Head
@@ -47,18 +49,18 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CompletedDocument:
     """A completed document.
 
     Attributes:
         written: the reasoning.
         answer: tokens of the model's own answer.
         loss: cross-entropy of the true answer, mean nats a token.
-        mistaken: whether, behind the true answer's first tokens, the model would ever have gone on otherwise.
+        mistaken: whether the model, reading the true answer token by token, finds another token likelier anywhere.
         nll: of the prompt's tokens, mean nats a token; 0 if none of them has a token before it.
     """
 
-    written: Written
+    written: GeneratedText
     answer: Ids
     loss: float
     mistaken: bool
@@ -75,40 +77,40 @@ class Settings:
     temperature: float = 0.0
 
 
-class Writer:
+class DocumentWriter:
     """Completes documents. For one thread at a time.
 
     Args:
-        body: the model.
+        backbone: the model.
         pages: its tokenizer's side.
         ends: tokens with which the model ends a text.
     """
 
-    def __init__(self, body: Body, pages: Pages, *, ends: Iterable[int], settings: Settings) -> None:
-        self._body, self._pages, self._settings = body, pages, settings
+    def __init__(self, backbone: Backbone, pages: Pages, *, ends: Iterable[int], settings: Settings) -> None:
+        self._backbone, self._pages, self._settings = backbone, pages, settings
         self._reasoning = Stop(pages, ends, limit=settings.max_tokens, own="extractor")
         self._answers = Stop(pages, ends, limit=settings.answer_tokens, own="line")
 
     @torch.no_grad()
-    def complete(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def complete(self, jobs: Sequence[Job]) -> list[CompletedDocument]:
         """One outcome per job, in order. Does not depend on what else is in the batch."""
         rows, nll, written = self._reason(jobs)
         heads = [(*job.head.ids, *one.tokens) for job, one in zip(jobs, written, strict=True)]
         losses, right, answers = self._answer(rows, heads, [job.tail for job in jobs])
         mistaken = [not one for one in right]
-        return [Outcome(*fields) for fields in zip(written, answers, losses, mistaken, nll, strict=True)]
+        return [CompletedDocument(*fields) for fields in zip(written, answers, losses, mistaken, nll, strict=True)]
 
     # ── Reasoning ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reason(self, jobs: Sequence[Job]) -> tuple[Rows, list[float], list[Written]]:
+    def _reason(self, jobs: Sequence[Job]) -> tuple[KVCache, list[float], list[GeneratedText]]:
         """The rows with heads and reasoning, each prompt's NLL, and what was written."""
         greedy = not self._settings.temperature
         usable = self._settings.speedups.use_drafts and greedy
         drafts = [job.draft[: self._settings.max_tokens] if usable else () for job in jobs]
         rows, read = self._read(jobs, drafts)
-        nll = _prompt_losses(self._body, read, [job.head for job in jobs])
+        nll = _prompt_losses(self._backbone, read, [job.head for job in jobs])
         starts = [len(job.head.ids) for job in jobs]
-        accepted = agreeing(self._body, read, starts, drafts)
+        accepted = agreeing(self._backbone, read, starts, drafts)
         hidden = read.at([(i, start + n - 1) for i, (start, n) in enumerate(zip(starts, accepted, strict=True))])
         texts = [list(draft[:n]) for draft, n in zip(drafts, accepted, strict=True)]
         seeds = None if greedy else [job.seed or 0 for job in jobs]
@@ -116,13 +118,17 @@ class Writer:
         rows, written = self._write(rows, hidden, starts, texts, self._reasoning, seeds=seeds)
         return rows, nll, written
 
-    def _read(self, jobs: Sequence[Job], drafts: Sequence[Ids]) -> tuple[Rows, Read]:
-        """Read heads and drafts; what each group has in common is read once."""
+    def _read(self, jobs: Sequence[Job], drafts: Sequence[Ids]) -> tuple[KVCache, Read]:
+        """Read heads and drafts, and the tokens that the heads of a group begin with alike only once.
+
+        A group whose heads are ``a|b|c`` and ``a|b|d`` has ``a|b`` read in one row, which is then copied for ``c`` and
+        ``d``. At least one token of each head is left to be read in the head's own row.
+        """
         groups: dict[Hashable, list[int]] = {}
         for i, job in enumerate(jobs):
             groups.setdefault(job.group, []).append(i)
         if not self._settings.speedups.reuse_prefix or len(groups) == len(jobs):
-            rows = Rows.empty(self._body, len(jobs))
+            rows = KVCache.empty(self._backbone, len(jobs))
             states = rows.feed([job.head.ids + draft for job, draft in zip(jobs, drafts, strict=True)])
             return rows, Read(states, [0] * len(jobs))
         heads = [[jobs[i].head.ids for i in members] for members in groups.values()]
@@ -131,7 +137,7 @@ class Writer:
         for g, members in enumerate(groups.values()):
             for i in members:
                 group[i] = g
-        beginnings = Rows.empty(self._body, len(groups))
+        beginnings = KVCache.empty(self._backbone, len(groups))
         before = None
         if max(shared):
             before = beginnings.feed([ids[0][:n] for ids, n in zip(heads, shared, strict=True)])
@@ -143,15 +149,21 @@ class Writer:
     # ── Answers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _answer(
-        self, rows: Rows, heads: Sequence[Ids], tails: Sequence[Tail]
+        self, rows: KVCache, heads: Sequence[Ids], tails: Sequence[Tail]
     ) -> tuple[list[float], list[bool], list[Ids]]:
-        """Losses of the true answers, whether all their tokens are the likeliest, and the model's own answers."""
+        """The losses of the true answers, whether all their tokens are the likeliest, and the model's own answers.
+
+        Args:
+            rows: what the model has read of the documents.
+            heads: the documents up to and with the reasoning.
+            tails: extractor and true answer.
+        """
         firsts = [len(head) + tail.first for head, tail in zip(heads, tails, strict=True)]
         full = [(*head, *tail.ids) for head, tail in zip(heads, tails, strict=True)]
         read = _catch_up(rows, full, [min(len(head), first - 1) for head, first in zip(heads, firsts, strict=True)])
         places = [(i, t - 1) for i, first in enumerate(firsts) for t in range(first, len(full[i]))]
         sizes = [len(ids) - first for ids, first in zip(full, firsts, strict=True)]
-        losses, right = means(self._body, read, places, [full[i][t + 1] for i, t in places], sizes)
+        losses, right = means(self._backbone, read, places, [full[i][t + 1] for i, t in places], sizes)
 
         checked = [i for i, tail in enumerate(tails) if self._settings.speedups.use_drafts and tail.clean]
         asked = sorted({*range(len(heads))} - {*checked})
@@ -163,19 +175,27 @@ class Writer:
         return losses, right, [answers[i] for i in range(len(heads))]
 
     def _checked(
-        self, rows: Rows, read: Read, checked: Sequence[int], firsts: Sequence[int], tails: Sequence[Tail]
+        self, rows: KVCache, read: Read, checked: Sequence[int], firsts: Sequence[int], tails: Sequence[Tail]
     ) -> list[Ids]:
-        """The model's answers in some rows, which have read the true ones."""
+        """The model's answers in the rows ``checked``, with the true answers, which are read already, as drafts.
+
+        Args:
+            firsts: where the true answer begins in each document.
+        """
         starts = [firsts[i] for i in checked]
         drafts = [tails[i].ids[tails[i].first :][: self._settings.answer_tokens] for i in checked]
-        accepted = agreeing(self._body, read, starts, drafts, rows=checked)
+        accepted = agreeing(self._backbone, read, starts, drafts, rows=checked)
         hidden = read.at([(i, start + n - 1) for i, start, n in zip(checked, starts, accepted, strict=True)])
         texts = [list(draft[:n]) for draft, n in zip(drafts, accepted, strict=True)]
         _, written = self._write(rows.select(checked), hidden, starts, texts, self._answers)
         return [one.tokens for one in written]
 
-    def _asked(self, rows: Rows, asked: Sequence[tuple[Ids, Tail]]) -> list[Ids]:
-        """The model's answers behind heads with reasoning and the extractor alone."""
+    def _asked(self, rows: KVCache, asked: Sequence[tuple[Ids, Tail]]) -> list[Ids]:
+        """The model's answers behind (head with reasoning, tail), after reading the extractor but no answer.
+
+        This is for all documents where drafts are off, and else for those whose extractor shares a token with the
+        answer: there the tail's tokens would give the true answer away.
+        """
         full = [(*head, *tail.asks) for head, tail in asked]
         kept = [min(len(head), len(ids) - 1) for (head, _), ids in zip(asked, full, strict=True)]
         read = _catch_up(rows, full, kept)
@@ -187,31 +207,40 @@ class Writer:
 
     def _write(
         self,
-        rows: Rows,
+        rows: KVCache,
         hidden: Tensor,
         starts: Sequence[int],
         texts: list[list[int]],
         stop: Stop,
         *,
         seeds: Sequence[int] | None = None,
-    ) -> tuple[Rows, list[Written]]:
-        """Go on writing each row until it ends.
+    ) -> tuple[KVCache, list[GeneratedText]]:
+        """Go on writing the text of each document until it ends.
+
+        Row i of the batch is the document's first ``starts[i]`` tokens, then the text. What the model has read behind
+        that, such as the rest of a draft that it would not have written, is forgotten::
+
+            What| is| 3|+|4|?| Let| us        3|+| 4      is| 7
+            ──── starts[i] tokens ────        text        rest of the draft, forgotten
 
         Args:
-            rows: have read ``starts[i]`` tokens of a document, then ``texts[i]``, then maybe what is to be forgotten.
-            hidden: ``(n_rows, width)`` the last hidden state of each text.
-            starts: where the texts begin.
-            texts: what is written already; extended.
-            seeds: of the rows' random streams; without, the likeliest token is taken.
+            rows: what the model has read of each document.
+            hidden: ``(n_rows, width)``, the hidden state that gives each row's next token.
+            starts: how many tokens of each document stand before the text.
+            texts: the tokens of each text that are written already; the lists are extended in place.
+            seeds: of each row's own random stream; without them the likeliest token is taken.
 
         Returns:
-            The rows with what is kept (but for a last token that was not read again), and what was written.
+            The rows, cut behind the tokens that each text keeps; and the texts. A text's last token may be missing from
+            its row, since the model need not read a token that nothing is to follow.
         """
         rows.truncate([start + len(text) for start, text in zip(starts, texts, strict=True)])
         written = [stop.within(text) for text in texts]
         draws = None if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
-        done: list[tuple[list[int], Rows]] = []
-        here = list(range(len(texts)))  # what stands in each row of the batch
+        done: list[tuple[list[int], KVCache]] = []
+        # Finished rows leave the batch when it is worth copying the rest: ``here[p]`` is the number of the document in
+        # row p of what is left, and ``done`` holds the rows that left, with their documents' numbers.
+        here = list(range(len(texts)))
         while True:
             alive = [i for i in here if written[i] is None]
             if len(alive) < CROWDED * len(here) or not alive:
@@ -230,43 +259,53 @@ class Writer:
             if any(written[i] is None for i in here):
                 hidden = rows.feed([[token] for token in tokens])[:, 0]
         order = [i for members, _ in done for i in members]
-        whole = Rows.together([part for _, part in done]).select(np.argsort(order))
+        whole = KVCache.together([part for _, part in done]).select(np.argsort(order))
         return whole, [one for one in written if one is not None]
 
     def _next(self, hidden: Tensor, here: Sequence[int], draws: Sequence[torch.Generator] | None) -> list[int]:
         """The next token of each row: the likeliest, or a draw with the row's own random stream.
 
-        The maximum of logits with Gumbel noise is a draw from them.
+        The draw is by the Gumbel trick: with ``E`` from the exponential distribution, ``-log E`` is Gumbel noise, and
+        ``argmax(logits - log E)`` is token c with probability ``softmax(logits)[c]``.
         """
         if draws is None:
-            return self._body.likeliest(hidden)
-        logits = self._body.logits(hidden).cpu() / self._settings.temperature
+            return self._backbone.likeliest(hidden)
+        logits = self._backbone.logits(hidden).cpu() / self._settings.temperature
         noise = [torch.empty(logits.shape[1]).exponential_(generator=draws[i]).log() for i in here]
         tokens: list[int] = (logits - torch.stack(noise)).argmax(dim=-1).tolist()
         return tokens
 
 
-def prompt_losses(body: Body, heads: Sequence[Head]) -> list[float]:
+def prompt_losses(backbone: Backbone, heads: Sequence[Head]) -> list[float]:
     """Mean NLL of each prompt's tokens in its document."""
-    states = Rows.empty(body, len(heads)).feed([head.ids[: head.stop] for head in heads])
-    return _prompt_losses(body, Read(states, [0] * len(heads)), heads)
+    states = KVCache.empty(backbone, len(heads)).feed([head.ids[: head.stop] for head in heads])
+    return _prompt_losses(backbone, Read(states, [0] * len(heads)), heads)
 
 
-def _prompt_losses(body: Body, read: Read, heads: Sequence[Head]) -> list[float]:
-    """Of documents that have been read; without a token that stands at the very beginning."""
+def _prompt_losses(backbone: Backbone, read: Read, heads: Sequence[Head]) -> list[float]:
+    """As :func:`prompt_losses`, of documents that are read already.
+
+    The first token of a document is left out, since nothing stands before it to predict it from.
+    """
     spans = [range(max(head.first, 1), head.stop) for head in heads]
     places = [(i, t - 1) for i, span in enumerate(spans) for t in span]
     targets = [heads[i].ids[t + 1] for i, t in places]
-    losses, _ = means(body, read, places, targets, [len(span) for span in spans])
+    losses, _ = means(backbone, read, places, targets, [len(span) for span in spans])
     return losses
 
 
-def _catch_up(rows: Rows, ids: Sequence[Ids], kept: Sequence[int]) -> Read:
-    """Have rows read the rest of their documents, of which they know at most the first ``kept`` tokens."""
+def _catch_up(rows: KVCache, ids: Sequence[Ids], kept: Sequence[int]) -> Read:
+    """Read the rest of each document.
+
+    Args:
+        rows: what the model has read of them so far.
+        ids: the whole documents.
+        kept: how many tokens of the document a row holds rightly, at most; what it has read behind them is forgotten.
+    """
     rows.truncate(kept)
     known = rows.lengths.tolist()
     return Read(rows.feed([one[n:] for one, n in zip(ids, known, strict=True)]), known)
 
 
-def _kept(written: Written | None) -> int:
+def _kept(written: GeneratedText | None) -> int:
     return written.kept if written else 0

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .documents import Ids
-from .kv_cache import Body, Rows, padded
+from .kv_cache import Backbone, KVCache, padded
 from .loss import Read
 
-__all__ = ["Page", "Step", "Terms", "steps"]
+__all__ = ["Page", "Terms", "TokenStep", "steps"]
 
 EMBEDDED = 1 << 14
 """So many tokens' embeddings are taken at a time."""
@@ -31,14 +31,16 @@ EMBEDDED = 1 << 14
 
 @dataclass(frozen=True)
 class Page:
-    """A whole document, reasoning and true answer included.
+    """The tokens of a whole document: question, prompt, reasoning, extractor and true answer.
+
+    ``place``, ``stop`` and ``first`` are indices into ``ids``, in this order.
 
     Attributes:
-        ids: its tokens.
-        place: the token that is to be replaced.
-        stop: where the prompt ends.
-        size: tokens of the prompt.
-        first: where the answer begins.
+        ids: ``(n_tokens,)``.
+        place: of the prompt's token that is to be replaced.
+        stop: of the first token behind the prompt.
+        size: how many tokens the prompt has.
+        first: of the answer's first token; the answer goes on to the end of the document.
     """
 
     ids: Ids
@@ -48,16 +50,19 @@ class Page:
     first: int
 
 
-class Step:
+class TokenStep:
     """What the model says about one position of a prompt. Arrays are on the CPU.
 
     Attributes:
-        loss: ``(n_examples,)`` cross-entropy of the true answer, mean nats a token; NaN as for the whole example.
+        loss: ``(n_examples,)`` cross-entropy of the true answer, mean nats a token. NaN for an example in whose
+            document the position has no token of its own; so is all else that is said about this example.
     """
 
-    def __init__(self, body: Body, size: int, loss: NDArray[np.float64], logits: Tensor, slopes: Tensor) -> None:
+    def __init__(
+        self, backbone: Backbone, size: int, loss: NDArray[np.float64], logits: Tensor, slopes: Tensor
+    ) -> None:
         self.loss = loss
-        self._body, self._size = body, size
+        self._backbone, self._size = backbone, size
         self._logits = logits[:, :size]  # (n_examples, n_vocabulary), fp32
         self._slopes = slopes  # (n_examples, width)
 
@@ -79,19 +84,19 @@ class Step:
     def gradient(self, tokens: Sequence[int] | None = None) -> NDArray[np.float64]:
         """``(n_examples, n_tokens)`` d loss / d weight of a token, each example's own; all tokens by default."""
         wanted = torch.tensor(list(range(self._size) if tokens is None else tokens), dtype=torch.long)
-        slopes = self._slopes.to(self._body.device)
+        slopes = self._slopes.to(self._backbone.device)
         with torch.no_grad():
-            parts = [(slopes @ self._body.embed(part).float().T).cpu() for part in torch.split(wanted, EMBEDDED)]
+            parts = [(slopes @ self._backbone.embed(part).float().T).cpu() for part in torch.split(wanted, EMBEDDED)]
         rows = torch.cat(parts, dim=1).double().numpy()
         return np.where(np.isnan(self.loss)[:, None], np.nan, rows)
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The loss that slopes belong to: the answer's, and what is added.
+    """The loss that is differentiated: the answer's cross-entropy, and what is added to it.
 
     Attributes:
-        perplexity_weight: of the mean NLL of the prompt's tokens.
+        perplexity_weight: what the mean NLL of the prompt's tokens is multiplied by before it is added.
         answer_temperature: what the answer's logits are divided by.
     """
 
@@ -100,49 +105,59 @@ class Terms:
 
 
 def steps(
-    body: Body, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool, one_pass: bool
+    backbone: Backbone, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool, one_pass: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The answers' losses ``(n,)``, the logits at the places ``(n, n_vocabulary)``, the slopes ``(n, width)``; fp32.
+    """What the model says about the token at ``place`` in each of n documents; all fp32.
 
     Args:
-        reuse_prefix: read what stands before the place without a gradient.
+        reuse_prefix: read the tokens before the place without a gradient.
         one_pass: take logits and slopes from one forward pass, not from one each.
+
+    Returns:
+        The losses of the true answers ``(n,)``; the logits ``(n, n_vocabulary)`` with which the model proposes a token
+        for the place; and the slopes ``(n, width)``, the gradient of the loss with respect to that token's embedding.
     """
-    losses, logits, slopes = _pass(body, pages, terms, reuse_prefix=reuse_prefix)
+    losses, logits, slopes = _pass(backbone, pages, terms, reuse_prefix=reuse_prefix)
     if one_pass:
         return losses, logits, slopes
     with torch.no_grad():
-        states = Rows.empty(body, len(pages)).feed([page.ids[: page.place] for page in pages])
+        states = KVCache.empty(backbone, len(pages)).feed([page.ids[: page.place] for page in pages])
         hidden = Read(states, [0] * len(pages)).at([(i, page.place - 1) for i, page in enumerate(pages)])
-        return losses, body.logits(hidden).cpu(), slopes
+        return losses, backbone.logits(hidden).cpu(), slopes
 
 
-def _pass(body: Body, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _pass(
+    backbone: Backbone, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     n = len(pages)
     cuts = [page.place - 1 if reuse_prefix else 0 for page in pages]  # the token before is read again: it proposes
-    rows = Rows.empty(body, n)
+    rows = KVCache.empty(backbone, n)
     with torch.no_grad():
         if max(cuts):
             rows.feed([page.ids[:cut] for page, cut in zip(pages, cuts, strict=True)])
         ids = [page.ids[cut:] for page, cut in zip(pages, cuts, strict=True)]
-        embeds = body.embed(padded(ids))
+        embeds = backbone.embed(padded(ids))
         index = torch.tensor([[i, page.place - cut] for i, (page, cut) in enumerate(zip(pages, cuts, strict=True))])
         row, column = index.to(embeds.device).unbind(dim=1)
     with torch.enable_grad():
         leaf = embeds[row, column].clone().requires_grad_()
         read = Read(rows.feed(ids, embeds=embeds.index_put((row, column), leaf)), cuts)
-        losses, answers = _losses(body, read, pages, terms)
+        losses, answers = _losses(backbone, read, pages, terms)
         (slopes,) = torch.autograd.grad(losses.sum(), leaf)
-    body.work["backwards"] += 1
+    backbone.work["backwards"] += 1
     with torch.no_grad():
-        logits = body.logits(read.at([(i, page.place - 1) for i, page in enumerate(pages)]))
+        logits = backbone.logits(read.at([(i, page.place - 1) for i, page in enumerate(pages)]))
     return answers.detach().float().cpu(), logits.cpu(), slopes.float().cpu()
 
 
-def _losses(body: Body, read: Read, pages: Sequence[Page], terms: Terms) -> tuple[Tensor, Tensor]:
-    """What is differentiated, but for what no gradient reaches, and the answers' own losses; both ``(n,)``.
+def _losses(backbone: Backbone, read: Read, pages: Sequence[Page], terms: Terms) -> tuple[Tensor, Tensor]:
+    """The losses that are differentiated, and the cross-entropies of the answers alone; both ``(n,)``.
 
-    Each term: a page, one of its tokens, its weight in the one and in the other, and its temperature.
+    The former leave out the NLL of the prompt's tokens up to and with the one that is replaced: no gradient reaches it,
+    since a token's embedding has no say in what stands before, nor in how likely the token itself is.
+
+    Both are weighted sums of the NLLs of tokens, and share a forward pass. So each term in ``found`` is (the page, the
+    index of one of its tokens, the token's weight in the first sum, its weight in the second, its temperature).
     """
     found: list[tuple[int, int, float, float, float]] = []
     for i, page in enumerate(pages):
@@ -158,7 +173,7 @@ def _losses(body: Body, read: Read, pages: Sequence[Page], terms: Terms) -> tupl
     row, place, whole, part, temperatures = zip(*found, strict=True)
     states = read.at([(i, t - 1) for i, t in zip(row, place, strict=True)])
     targets = [pages[i].ids[t] for i, t in zip(row, place, strict=True)]
-    each = body.losses(states, targets, temperatures=() if terms.answer_temperature == 1 else temperatures)
+    each = backbone.losses(states, targets, temperatures=() if terms.answer_temperature == 1 else temperatures)
     index = torch.tensor(row, device=each.device)
     nothing = torch.zeros(len(pages), device=each.device, dtype=each.dtype)
     one, other = (nothing.index_add(0, index, each.new_tensor(weights) * each) for weights in (whole, part))

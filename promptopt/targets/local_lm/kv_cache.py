@@ -1,8 +1,15 @@
 """A causal LM taken apart, and rows of tokens with their keys and values.
 
-Whatever is fed to :class:`Rows` is padded on the right; what is kept is then moved to the right end, so that a row's
-tokens always lie side by side, behind padding on the left. So distances between slots are distances between tokens, as
-sliding windows need it, and every position is given explicitly.
+The cache holds keys and values ``(n_rows, heads, n_slots, width)`` per layer, one slot a token. Tokens that are fed are
+padded on the right; before the next tokens come, those that are kept move to the right end (``KVCache._settle``). For
+one row that holds "a b c" and is fed "x y z", and one that holds "d" and is fed "w" (``.`` for padding)::
+
+    before       fed          padding moved to the left
+    a b c        a b c x y z  a b c x y z
+    . . d        . . d w . .  . . . . d w
+
+So a row's tokens always lie side by side, and the distance between two slots is the distance between their tokens, as
+sliding windows need it. Positions count tokens, not slots, and are given explicitly: d is at 0 and w at 1.
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ from transformers import DynamicCache
 
 from ...errors import UserError
 
-__all__ = ["Body", "Rows", "common", "padded"]
+__all__ = ["Backbone", "KVCache", "common", "padded"]
 
 Indices: TypeAlias = NDArray[np.int64]
 
@@ -29,8 +36,8 @@ LOGITS = 1 << 26
 """So many logits are computed at a time: 256 MB in fp32."""
 
 
-class Body:
-    """A causal LM of transformers as a body, which gives hidden states, and a head, which makes logits of them.
+class Backbone:
+    """A causal LM of transformers in two parts: the backbone gives hidden states, and the head makes logits of them.
 
     So logits are computed only where they are needed. The weights are frozen.
 
@@ -38,8 +45,8 @@ class Body:
         model: a causal LM in eval mode.
 
     Attributes:
-        context: tokens that the model can hold.
-        work: what was done: ``forwards`` (calls of the body), ``tokens`` (fed, padding included), ``backwards``.
+        context: the most tokens that the model can hold.
+        work: what was done: ``forwards`` (calls of the backbone), ``tokens`` (fed, padding included), ``backwards``.
 
     Raises:
         UserError: the model's logits are not made of its hidden states as it is assumed here.
@@ -48,7 +55,7 @@ class Body:
     def __init__(self, model: Any) -> None:
         self.model = model.requires_grad_(False)
         self.work: Counter[str] = Counter()
-        self._body = model.base_model
+        self._backbone = model.base_model
         self._head = model.get_output_embeddings()
         self._embeddings = model.get_input_embeddings()
         config = model.config.get_text_config()
@@ -62,7 +69,7 @@ class Body:
         try:
             with torch.no_grad():
                 wanted = self.model(input_ids=ids, use_cache=False).logits[0]
-                got = self.logits(self._body(input_ids=ids, use_cache=False).last_hidden_state[0])
+                got = self.logits(self._backbone(input_ids=ids, use_cache=False).last_hidden_state[0])
             same = wanted.shape == got.shape and torch.allclose(got, wanted.float(), rtol=1e-3, atol=1e-3)
         except (TypeError, AttributeError):
             same = False
@@ -83,14 +90,14 @@ class Body:
         """
         self.work["forwards"] += 1
         self.work["tokens"] += embeds.shape[0] * embeds.shape[1]
-        out = self._body(
+        out = self._backbone(
             inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
         )
         states: Tensor = out.last_hidden_state
         return states
 
     def embed(self, ids: Tensor) -> Tensor:
-        """What the tokens enter the body as: ``ids.shape + (width,)``."""
+        """The embeddings of tokens: ``ids.shape + (width,)``."""
         embedded: Tensor = self._embeddings(ids.to(self.device))
         return embedded
 
@@ -137,46 +144,54 @@ class Body:
         return torch.split(hidden, max(1, LOGITS // self._head.weight.shape[0]))
 
 
-class Rows:
-    """Rows of tokens that a model has read, with their keys and values.
+class KVCache:
+    """KVCache of tokens that a model has read, with their keys and values.
 
     Attributes:
         lengths: ``(n_rows,)`` tokens in each row.
     """
 
-    def __init__(self, body: Body, cache: DynamicCache, first: Indices, lengths: Indices) -> None:
-        self._body = body
+    def __init__(self, backbone: Backbone, cache: DynamicCache, first: Indices, lengths: Indices) -> None:
+        self._backbone = backbone
         self._cache = cache
         self._first = first  # (n_rows,) the slot where each row begins
         self.lengths = lengths
 
     @classmethod
-    def empty(cls, body: Body, n: int) -> Rows:
+    def empty(cls, backbone: Backbone, n: int) -> KVCache:
         """``n`` rows without tokens."""
         nothing = np.zeros(n, dtype=np.int64)
-        return cls(body, DynamicCache(), nothing, nothing)
+        return cls(backbone, DynamicCache(), nothing, nothing)
 
     @property
     def _width(self) -> int:
         return int(self._cache.get_seq_length())
 
     def feed(self, ids: Sequence[Sequence[int]], *, embeds: Tensor | None = None) -> Tensor:
-        """Append tokens to each row; their hidden states ``(n_rows, n_longest, width)``, rubbish behind a row's own.
+        """Append tokens to each row, and return their hidden states ``(n_rows, n_longest, width)``.
+
+        Rows that are fed fewer tokens than the longest are padded on the right; what is returned for padding means
+        nothing.
 
         Args:
-            embeds: ``(n_rows, n_longest, width)`` what the tokens are to enter as, where not as their embeddings.
+            ids: the tokens for each row; a row may get none.
+            embeds: ``(n_rows, n_longest, width)``, the vectors that the model reads in place of the tokens' embeddings.
         """
         self._settle()
         counts = np.array([len(row) for row in ids], dtype=np.int64)
         longest = int(counts.max())
         if embeds is None:
-            embeds = self._body.embed(padded(ids))
+            embeds = self._backbone.embed(padded(ids))
         new = np.arange(longest)
+        # (n_rows, n_slots + n_longest): nothing attends to padding, on the left of what is cached or the right of what
+        # is new
         slots = np.arange(self._width) >= self._first[:, None]
         mask = np.concatenate([slots, new < counts[:, None]], axis=1)
+        # (n_rows, n_longest): padding repeats the last position; finished rows are fed on with their batch, and could
+        # grow beyond the context
         positions = self.lengths[:, None] + np.minimum(new, np.maximum(counts, 1)[:, None] - 1)
-        positions = np.minimum(positions, self._body.context - 1)  # rows that are done may grow on beyond it
-        states = self._body.hidden(
+        positions = np.minimum(positions, self._backbone.context - 1)
+        states = self._backbone.hidden(
             embeds=embeds,
             mask=torch.from_numpy(mask.astype(np.int64)).to(embeds.device),
             positions=torch.from_numpy(positions).to(embeds.device),
@@ -186,18 +201,18 @@ class Rows:
         return states
 
     def truncate(self, lengths: Sequence[int] | Indices) -> None:
-        """Forget the tokens of each row behind the first so many."""
+        """Keep the first ``lengths[i]`` tokens of row i and forget those behind them; shorter rows stay as they are."""
         self.lengths = np.minimum(self.lengths, np.asarray(lengths, dtype=np.int64))
 
-    def select(self, rows: Sequence[int] | Indices) -> Rows:
+    def select(self, rows: Sequence[int] | Indices) -> KVCache:
         """Some of the rows, in a new order; a row may come several times."""
         wanted = np.asarray(rows, dtype=np.int64)
         index = torch.from_numpy(wanted)
         pairs = [(k.index_select(0, index.to(k.device)), v.index_select(0, index.to(v.device))) for k, v in self._pairs]
-        return Rows(self._body, _cache(pairs), self._first[wanted], self.lengths[wanted])
+        return KVCache(self._backbone, _cache(pairs), self._first[wanted], self.lengths[wanted])
 
     @staticmethod
-    def together(parts: Sequence[Rows]) -> Rows:
+    def together(parts: Sequence[KVCache]) -> KVCache:
         """The rows of all the parts, one after another."""
         if len(parts) == 1:
             return parts[0]
@@ -216,21 +231,22 @@ class Rows:
             for layer in zip(*padded_pairs, strict=True)
         ]
         first = np.concatenate([part._first + width - part._width for part in parts])
-        return Rows(parts[0]._body, _cache(pairs), first, np.concatenate([part.lengths for part in parts]))
+        return KVCache(parts[0]._backbone, _cache(pairs), first, np.concatenate([part.lengths for part in parts]))
 
     @property
     def _pairs(self) -> list[tuple[Tensor, Tensor]]:
         return [(layer.keys, layer.values) for layer in self._cache.layers]
 
     def _settle(self) -> None:
-        """Move each row's tokens to the right end, over what was forgotten or never belonged to it."""
-        behind = self._width - self._first - self.lengths
+        """Move each row's tokens to the right end, over slots of forgotten tokens and of padding; see the module."""
+        behind = self._width - self._first - self.lengths  # (n_rows,) slots to the right of a row's tokens
         if not behind.any():
             return
         width = int(self.lengths.max())
         if not width:
             self._cache, self._first = DynamicCache(), np.zeros_like(self._first)
             return
+        # New slot s of row i is filled from old slot first[i] + lengths[i] - width + s; below 0 there is only padding.
         slots = np.maximum(self._first[:, None] + self.lengths[:, None] - width + np.arange(width), 0)
         index = torch.from_numpy(slots)[:, None, :, None]
         self._cache = _cache([(_gather(k, index), _gather(v, index)) for k, v in self._pairs])
@@ -238,7 +254,7 @@ class Rows:
 
 
 def _gather(states: Tensor, index: Tensor) -> Tensor:
-    """States ``(n, heads, n_slots, width)`` at other slots, ``(n, 1, n_new, 1)``."""
+    """Keys or values ``(n_rows, heads, n_new, width)`` from the slots ``index`` ``(n_rows, 1, n_new, 1)`` of others."""
     return states.gather(2, index.to(states.device).expand(-1, states.shape[1], -1, states.shape[3]))
 
 
@@ -250,12 +266,12 @@ def _cache(pairs: Sequence[tuple[Tensor, Tensor]]) -> DynamicCache:
 
 
 def padded(ids: Sequence[Sequence[int]]) -> Tensor:
-    """Token rows ``(n_rows, n_longest)``, filled up on the right with a token that nothing looks at."""
+    """Tokens ``(n_rows, n_longest)``, padded on the right with a token that nothing attends to."""
     longest = max(map(len, ids))
     return torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids], dtype=torch.long)
 
 
 def common(rows: Sequence[tuple[int, ...]]) -> int:
-    """How many tokens all rows begin with alike."""
-    low, high = min(rows), max(rows)  # in the order of their tokens, all others lie between them
+    """The length of the longest common prefix of rows of tokens."""
+    low, high = min(rows), max(rows)  # in lexicographic order; all other rows lie between them, and share what they do
     return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .documents import Ids
-from .kv_cache import Body
+from .kv_cache import Backbone
 
 __all__ = ["Read", "agreeing", "means"]
 
@@ -18,8 +18,11 @@ class Read:
     """Hidden states of documents, found by row and position.
 
     Args:
-        states: ``(n_rows, n, width)`` of the tokens from ``firsts[row]`` on.
-        before: ``(n_groups, n, width)`` of what stands before, for the row's group.
+        states: ``(n_rows, n, width)``; ``states[i, k]`` is the hidden state at position ``firsts[i] + k`` of row i.
+        firsts: ``(n_rows,)``: where what is in ``states`` begins.
+        before: ``(n_groups, n, width)``, the hidden states of the beginnings that rows of a group share;
+            ``before[g, t]`` is the one at position t. None where rows share nothing.
+        group: ``(n_rows,)``, the group of each row.
     """
 
     def __init__(
@@ -28,7 +31,7 @@ class Read:
         self._states, self._firsts, self._before, self._group = states, firsts, before, group
 
     def at(self, places: Sequence[tuple[int, int]]) -> Tensor:
-        """``(n_places, width)``, of pairs of row and position in the document."""
+        """``(n_places, width)``: the hidden states at places, each given as (row, position in the row's document)."""
         late = [(k, i, t - self._firsts[i]) for k, (i, t) in enumerate(places) if t >= self._firsts[i]]
         early = [(k, self._group[i], t) for k, (i, t) in enumerate(places) if t < self._firsts[i]]
         found = _pick(self._states, late)
@@ -40,20 +43,26 @@ class Read:
 
 
 def _pick(states: Tensor, places: Sequence[tuple[int, int, int]]) -> Tensor:
+    """``(n_places, width)``: the states at places given as (anything, row, column)."""
     rows, columns = ([place[k] for place in places] for k in (1, 2))
     index = torch.tensor([rows, columns], dtype=torch.long, device=states.device)
     return states[index[0], index[1]]
 
 
 def agreeing(
-    body: Body, read: Read, starts: Sequence[int], drafts: Sequence[Ids], *, rows: Sequence[int] | None = None
+    backbone: Backbone, read: Read, starts: Sequence[int], drafts: Sequence[Ids], *, rows: Sequence[int] | None = None
 ) -> list[int]:
-    """How many tokens of each draft, which was read from ``starts`` on, the model would have written itself."""
+    """How many tokens of each draft, from its first on, are the ones that the model would have written itself.
+
+    Args:
+        read: the hidden states of rows that the drafts stand in, from position ``starts[k]`` on.
+        rows: the row that each draft stands in; draft k in row k by default.
+    """
     numbers = range(len(drafts)) if rows is None else rows
     places = [
         (i, start + t - 1) for i, start, draft in zip(numbers, starts, drafts, strict=True) for t in range(len(draft))
     ]
-    chosen = iter(body.likeliest(read.at(places)) if places else [])
+    chosen = iter(backbone.likeliest(read.at(places)) if places else [])
     accepted = []
     for draft in drafts:
         agrees = [next(chosen) == token for token in draft]
@@ -62,15 +71,18 @@ def agreeing(
 
 
 def means(
-    body: Body, read: Read, places: Sequence[tuple[int, int]], targets: Sequence[int], sizes: Sequence[int]
+    backbone: Backbone, read: Read, places: Sequence[tuple[int, int]], targets: Sequence[int], sizes: Sequence[int]
 ) -> tuple[list[float], list[bool]]:
-    """The mean loss of each row's targets, and whether each of them is the likeliest token in its place.
+    """Per row, the mean loss of its targets (0 without any), and whether all of them are the likeliest tokens.
 
-    The places are row by row, ``sizes`` of them in each.
+    Args:
+        places: (row, position) of the hidden state that predicts each target, row by row.
+        targets: the token at the position behind each of these.
+        sizes: ``(n_rows,)``: how many of the places belong to each row.
     """
     if not places:
         return [0.0] * len(sizes), [True] * len(sizes)
-    found = body.scored(read.at(places), targets)
+    found = backbone.scored(read.at(places), targets)
     losses, right = (np.split(one.cpu().numpy(), np.cumsum(sizes)[:-1]) for one in found)
     mean = [float(part.mean(dtype=np.float64)) if len(part) else 0.0 for part in losses]
     return mean, [bool(part.all()) for part in right]

@@ -6,28 +6,32 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from .documents import Ids
-from .stop import Written
+from .stop import GeneratedText
 
 __all__ = ["Memory"]
 
 
 class Memory:
-    """Keeps the latest pieces of reasoning.
+    """The reasonings written last, each found by its prompt and example.
 
     Args:
-        size: so many of them.
+        size: how many are kept; of those beyond it, the one that was not used for longest is forgotten.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[tuple[str, str], tuple[Ids, Written]] = OrderedDict()  # by prompt and example
+        self._kept: OrderedDict[tuple[str, str], tuple[Ids, GeneratedText]] = OrderedDict()  # by prompt and example
         self._latest: dict[str, str] = {}  # by example: the prompt of its latest reasoning
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, prompt: str, example: str, head: Ids, written: Written) -> None:
-        """Keep what was written behind the head of a prompt's document for an example, and forget the oldest."""
+    def keep(self, prompt: str, example: str, head: Ids, written: GeneratedText) -> None:
+        """Keep the reasoning that was written for a prompt and an example.
+
+        Args:
+            head: the tokens of the document that the reasoning stands behind.
+        """
         self._kept[prompt, example] = head, written
         self._kept.move_to_end((prompt, example))
         self._latest[example] = prompt
@@ -36,8 +40,8 @@ class Memory:
             if self._latest.get(of) == old:
                 del self._latest[of]
 
-    def of(self, prompt: str, example: str, head: Ids) -> Written | None:
-        """What was written behind this head, if it is still known."""
+    def of(self, prompt: str, example: str, head: Ids) -> GeneratedText | None:
+        """The reasoning for a prompt and an example, if it is kept and was written behind this very head."""
         found = self._kept.get((prompt, example))
         if found is None or found[0] != head:
             return None
@@ -45,7 +49,11 @@ class Memory:
         return found[1]
 
     def draft(self, prompts: Iterable[str], example: str) -> Ids:
-        """All that was written for an example under the first of some prompts that is known, or else the last one."""
+        """An earlier reasoning for an example, as a draft for a new one: all its tokens, what ended it included.
+
+        It is the reasoning under the first of ``prompts`` that there is one for, else the example's latest under
+        whatever prompt; empty if there is none.
+        """
         for prompt in (*prompts, self._latest.get(example, "")):
             if found := self._kept.get((prompt, example)):
                 self._kept.move_to_end((prompt, example))

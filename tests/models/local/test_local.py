@@ -31,7 +31,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 from promptopt.core import Completion, Example, Failed, Message, Picture, Prompt, Usage
 from promptopt.errors import ModelError, UserError
 from promptopt.models.local import Local
-from promptopt.models.local.batches import Batches, Row, Writer
+from promptopt.models.local.batches import Batches, BatchWriter, RequestedReply
 from promptopt.models.openai import OpenAI
 from promptopt.models.wrappers import wrap
 from promptopt.targets.vlm import VlmClassifier
@@ -122,14 +122,14 @@ def test_replies_end_by_themselves_or_at_the_limit(folder: Path) -> None:
 def test_callers_share_batches_and_get_what_they_would_get_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = [Local(model=folder, max_tokens=24).complete(user(text), temperature=0.0) for text in TEXTS]
     sizes: list[int] = []
-    write = Writer.write
+    write = BatchWriter.write
 
-    def slowly(self: Writer, batch: Sequence[Row]) -> list[list[int]]:
+    def slowly(self: BatchWriter, batch: Sequence[RequestedReply]) -> list[list[int]]:
         sizes.append(len(batch))
         time.sleep(0.05)
         return write(self, batch)
 
-    monkeypatch.setattr(Writer, "write", slowly)
+    monkeypatch.setattr(BatchWriter, "write", slowly)
     model = Local(model=folder, max_tokens=24, batch_size=5)
     model.complete(user("load"), temperature=0.0)
     with ThreadPoolExecutor(8) as pool:
@@ -293,7 +293,7 @@ class FakeWriter:
         self.sizes: list[int] = []
         self.error: Exception | None = None
 
-    def write(self, batch: Sequence[Row]) -> list[list[int]]:
+    def write(self, batch: Sequence[RequestedReply]) -> list[list[int]]:
         self.sizes.append(len(batch))
         if self.error:
             raise self.error
@@ -302,8 +302,8 @@ class FakeWriter:
         return [[int(row.inputs["input_ids"][0, 0])] for row in batch]
 
 
-def row(value: int) -> Row:
-    return Row({"input_ids": torch.tensor([[value]]), "attention_mask": torch.tensor([[1]])}, 0.0, None)
+def row(value: int) -> RequestedReply:
+    return RequestedReply({"input_ids": torch.tensor([[value]]), "attention_mask": torch.tensor([[1]])}, 0.0, None)
 
 
 def test_a_batch_that_does_not_fit_is_halved() -> None:
@@ -318,16 +318,16 @@ def test_a_batch_that_does_not_fit_is_halved() -> None:
 
 def test_what_is_written_again_is_drawn_as_at_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Local(model=folder, max_tokens=12).complete(user("Hello"), n=4, seed=0)
-    write, sizes = Writer.write, []
+    write, sizes = BatchWriter.write, []
 
-    def short_of_memory(self: Writer, batch: Sequence[Row]) -> list[list[int]]:
+    def short_of_memory(self: BatchWriter, batch: Sequence[RequestedReply]) -> list[list[int]]:
         written = write(self, batch)
         sizes.append(len(batch))
         if len(batch) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return written
 
-    monkeypatch.setattr(Writer, "write", short_of_memory)
+    monkeypatch.setattr(BatchWriter, "write", short_of_memory)
     assert Local(model=folder, max_tokens=12).complete(user("Hello"), n=4, seed=0) == first
     assert sizes == [4, 2, 2]
 
@@ -357,7 +357,7 @@ def test_who_is_served_does_not_wait_for_the_next_batch() -> None:
     held, go = threading.Event(), threading.Event()
     write = writer.write
 
-    def holding(batch: Sequence[Row]) -> list[list[int]]:
+    def holding(batch: Sequence[RequestedReply]) -> list[list[int]]:
         if len(writer.sizes) == 2:
             held.set()
             assert go.wait(30)

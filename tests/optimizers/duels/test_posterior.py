@@ -48,7 +48,7 @@ def test_the_norm_of_the_paper_without_its_matrix(norm: Any) -> None:
     inverse = np.linalg.inv(np.diag(np.diag(v)) if norm == "diagonal" else v)
     gaps = full - full[3]
     expected = np.sqrt(np.einsum("np,pq,nq->n", gaps, inverse, gaps))
-    spread = Network(h, g, asked, lam=lam, norm=norm).spread(3, asked)
+    spread = Network(h, g, asked, lam=lam, norm=norm).exploration_bonus(3, asked)
     np.testing.assert_allclose(spread, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -141,7 +141,7 @@ def test_equal_embeddings_are_no_trouble() -> None:
     arms, asked = arms_of(table), duels(12, 30)
     process = GaussianProcess(asked, kernels(arms))
     np.testing.assert_allclose(process.mean[0:12:3], process.mean[1:12:3], atol=1e-3)
-    assert np.isfinite(process.spread(0, asked)).all()
+    assert np.isfinite(process.exploration_bonus(0, asked)).all()
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-17, 1e-9])
@@ -151,7 +151,7 @@ def test_a_pool_whose_embeddings_are_all_the_same_is_no_trouble(noise: float) ->
     arms, asked = arms_of(table), duels(7, 20)
     process = GaussianProcess(asked, kernels(arms))
     assert np.isfinite(process.mean).all()
-    assert np.isfinite(process.spread(0, asked)).all()
+    assert np.isfinite(process.exploration_bonus(0, asked)).all()
     assert np.ptp(process.mean) < 1e-2
 
 

@@ -197,7 +197,7 @@ def test_the_rule_of_the_paper_among_the_arms_of_a_query(path: Path, monkeypatch
         (i for i in own if i != first), key=lambda i: h[i] + np.sqrt((((x[i] - x[first]) ** 2) / diagonal).sum())
     )
     (duel,) = optimizer.ask()
-    assert [optimizer._arms.place(prompt) for prompt in (duel.a, duel.b)] == [first, second]
+    assert [optimizer._arms.index(prompt) for prompt in (duel.a, duel.b)] == [first, second]
 
 
 def test_the_answer_is_the_best_played_reply_to_each_query(path: Path) -> None:
@@ -210,7 +210,7 @@ def test_the_answer_is_the_best_played_reply_to_each_query(path: Path) -> None:
     best = [Prompt(text) for text in optimizer.best().text.split(SHEET)]
     for asked, prompt in zip(QUERIES, best, strict=True):
         own = [one for one in played if query(one) == asked]
-        assert prompt == max(own, key=lambda one: mean[optimizer._arms.place(one)])
+        assert prompt == max(own, key=lambda one: mean[optimizer._arms.index(one)])
         assert UTILITY[number(prompt)] == max(UTILITY[number(one)] for one in own)
 
 

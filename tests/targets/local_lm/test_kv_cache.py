@@ -1,4 +1,4 @@
-"""Rows of tokens with their keys and values: cut, picked, put together and continued, against whole models."""
+"""KVCache of tokens with their keys and values: cut, picked, put together and continued, against whole models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from promptopt.errors import UserError
-from promptopt.targets.local_lm.kv_cache import Body, Rows, common
+from promptopt.targets.local_lm.kv_cache import Backbone, KVCache, common
 
 from ..tiny_lms import CONFIGS, SIZES
 
@@ -61,41 +61,41 @@ def model(name: str) -> Any:
 @torch.no_grad()
 def test_rows_that_were_cut_picked_and_put_together_go_on_like_whole_ones(name: str) -> None:
     whole = model(name)
-    body = Body(whole)
+    backbone = Backbone(whole)
     rng = np.random.default_rng(0)
     texts = [rng.integers(3, 40, size=size).tolist() for size in (30, 17, 24)]
     wanted = [whole(input_ids=torch.tensor([text]), use_cache=False).logits[0] for text in texts]
 
-    def right(rows: Rows, numbers: list[int], ends: list[int]) -> None:
+    def right(rows: KVCache, numbers: list[int], ends: list[int]) -> None:
         starts = rows.lengths.tolist()
         hidden = rows.feed([texts[i][a:b] for i, a, b in zip(numbers, starts, ends, strict=True)])
         for row, i, a, b in zip(hidden, numbers, starts, ends, strict=True):
-            torch.testing.assert_close(body.logits(row[: b - a]), wanted[i][a:b].float(), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(backbone.logits(row[: b - a]), wanted[i][a:b].float(), rtol=1e-4, atol=1e-4)
 
-    rows = Rows.empty(body, 3)
+    rows = KVCache.empty(backbone, 3)
     right(rows, [0, 1, 2], [12, 5, 1])
     rows.truncate([10, 5, 1])
     right(rows, [0, 1, 2], [14, 5, 9])  # one of them gets nothing
     rows = rows.select([2, 0, 0, 1])
     right(rows, [2, 0, 0, 1], [12, 15, 20, 17])
-    other = Rows.empty(body, 1)
+    other = KVCache.empty(backbone, 1)
     right(other, [1], [16])
     rows.truncate([12, 3, 20, 1])
-    rows = Rows.together([rows, other])
+    rows = KVCache.together([rows, other])
     right(rows, [2, 0, 0, 1, 1], [24, 30, 30, 17, 17])
 
 
 def test_work_is_counted() -> None:
-    body = Body(model("llama"))
-    rows = Rows.empty(body, 2)
+    backbone = Backbone(model("llama"))
+    rows = KVCache.empty(backbone, 2)
     rows.feed([[3, 4, 5], [6]])
     rows.feed([[7], [8]])
-    assert body.work == {"forwards": 2, "tokens": 8}
+    assert backbone.work == {"forwards": 2, "tokens": 8}
 
 
 def test_logits_that_are_scaled_otherwise_are_refused() -> None:
     with pytest.raises(UserError, match="GraniteForCausalLM is not built like"):
-        Body(AutoModelForCausalLM.from_config(GraniteConfig(**PLAIN, logits_scaling=3.0)).eval())
+        Backbone(AutoModelForCausalLM.from_config(GraniteConfig(**PLAIN, logits_scaling=3.0)).eval())
 
 
 def test_what_rows_begin_with_alike() -> None:

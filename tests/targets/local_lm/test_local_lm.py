@@ -116,7 +116,7 @@ def test_a_reasoning_that_is_cut_is_counted() -> None:
 
 def test_memory_that_does_not_suffice_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = local().run(Prompt(PROMPT), EXAMPLES)
-    complete = lm_generate.Writer.complete
+    complete = lm_generate.DocumentWriter.complete
     sizes = []
 
     def crowded(self: Any, jobs: Sequence[Any]) -> Any:
@@ -125,7 +125,7 @@ def test_memory_that_does_not_suffice_halves_the_batch(monkeypatch: pytest.Monke
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return complete(self, jobs)
 
-    monkeypatch.setattr(lm_generate.Writer, "complete", crowded)
+    monkeypatch.setattr(lm_generate.DocumentWriter, "complete", crowded)
     lm = local()
     assert lm.run(Prompt(PROMPT), EXAMPLES) == wanted
     assert sizes == [6, 3, 1, 1, 1, 1, 1, 1]

@@ -59,7 +59,7 @@ class Sent(BaseModel):
     duel: int | None = None
 
 
-class Given(Sent):
+class AnnotatorAnswer(Sent):
     """An answer: which duel, how often this annotator had answered it before, and the choice."""
 
     duel: int
@@ -67,7 +67,7 @@ class Given(Sent):
     choice: Literal["left", "right", "tie", "unknown"]
 
 
-class Sheet(JSONResponse):
+class AsciiJSONResponse(JSONResponse):
     """JSON in ASCII, which also holds the half characters that some models write."""
 
     def render(self, content: Any) -> bytes:
@@ -136,7 +136,7 @@ class Page:
             routes=[
                 *(Route(path, self._file, methods=["GET"]) for path in FILES),
                 *(Route(path, _posted(self, Sent, act), methods=["POST"]) for path, act in looks.items()),
-                Route("/answer", _posted(self, Given, self._answer), methods=["POST"]),
+                Route("/answer", _posted(self, AnnotatorAnswer, self._answer), methods=["POST"]),
                 Route("/picture/{key}", self._picture, methods=["GET"]),
             ],
             middleware=[
@@ -177,7 +177,7 @@ class Page:
     def _look(self, sent: Sent) -> dict[str, Any]:
         return self._state(sent.name)
 
-    def _answer(self, sent: Given) -> dict[str, Any]:
+    def _answer(self, sent: AnnotatorAnswer) -> dict[str, Any]:
         kept = self._desk.answer(sent.name, sent.duel, sent.choice, again=sent.again)
         return {"kept": kept, **self._state(sent.name)}
 
@@ -260,6 +260,6 @@ def _posted(page: Page, kind: type[S], act: Callable[[S], dict[str, Any]]) -> Ca
             sent = kind.model_validate_json(await request.body())
         except ValidationError as error:
             return JSONResponse({"error": str(error)}, 400)
-        return Sheet(await run_in_threadpool(act, sent))
+        return AsciiJSONResponse(await run_in_threadpool(act, sent))
 
     return endpoint
