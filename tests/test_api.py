@@ -198,6 +198,20 @@ def test_a_folder_with_this_run_is_taken_up(tmp_path: Path) -> None:
     assert outcome(first) == outcome(again)
 
 
+def test_an_object_is_the_same_where_its_module_has_moved(tmp_path: Path) -> None:
+    def optimizer() -> HillClimb:
+        return HillClimb(proposer=LexicalProposer(phrases=["clear"]), restarts=1, resets=1, iterations=2, k=4)
+
+    first = promptopt.optimize(**toy(tmp_path, optimizer=optimizer()))
+    ledger = tmp_path / "ledger.jsonl"
+    moved = ledger.read_text().replace('"promptopt.optimizers.hill_climb:HillClimb"', '"promptopt.climbing:HillClimb"')
+    assert "promptopt.climbing" in moved
+    ledger.write_text(moved)
+    assert outcome(promptopt.optimize(**toy(tmp_path, optimizer=optimizer()))) == outcome(first)
+    with pytest.raises(UserError, match="holds a run with other optimizer"):
+        promptopt.optimize(**toy(tmp_path, optimizer=RandomSearch(pool=["a {}"])))
+
+
 def test_a_folder_with_another_run_is_refused(tmp_path: Path) -> None:
     promptopt.optimize(**toy(tmp_path))
     with pytest.raises(UserError, match="holds a run with other data, seed"):

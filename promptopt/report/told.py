@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core import Coverage, Dataset, Rating, Usage
 from ..record.answers import Rated, answers, contests, rated
+from ..record.answers import leads as leads_of
 from ..record.freeze import recipe_in_force
 from ..record.replay import Replay
 from ..record.story import Story
@@ -223,7 +224,7 @@ def records_table(told: Told) -> Table:
 def leads_table(told: Told) -> Table:
     """Who led, from which duel on."""
     columns = (Column("question", "from duel", "count"), Column("net", "net wins", "count"), PROMPT)
-    leads = duelling.changes_of_hands(duelling.leads(told.duels))
+    leads = duelling.changes_of_hands(leads_of(told.duels))
     rows = [{"question": lead.n, "net": lead.net, "prompt": lead.prompt} for lead in leads]
     return Table("leads", "Who had the most net wins, from when on", columns, rows)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core import HasPresentation
 from ..errors import UserError
-from ..record.freeze import freeze, recipe_in_force
+from ..record.freeze import OBJECT, freeze, recipe_in_force
 from ..record.ledger import FORMAT, Ledger, now
 from .plan import Plan
 
@@ -46,7 +46,19 @@ def _compared(plan: Plan, recipe: dict[str, Any]) -> dict[str, Any]:
         scorer = {"name": scorer}
     if isinstance(scorer, dict):
         scorer = {key: value for key, value in scorer.items() if key not in leave_out}
-    return {**recipe, "scorer": scorer}
+    compared: dict[str, Any] = _without_modules({**recipe, "scorer": scorer})
+    return compared
+
+
+def _without_modules(frozen: Any) -> Any:
+    """A frozen recipe in which an object is told by its class alone: the module that it stands in may have moved."""
+    if isinstance(frozen, list):
+        return [_without_modules(one) for one in frozen]
+    if not isinstance(frozen, dict):
+        return frozen
+    if [*frozen] == [OBJECT]:
+        return {OBJECT: frozen[OBJECT].rpartition(":")[2]}
+    return {key: _without_modules(value) for key, value in frozen.items()}
 
 
 def in_force(ledger: Ledger) -> dict[str, Any]:

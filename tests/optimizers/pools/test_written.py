@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from promptopt.optimizers.pools.quoting import as_text, quoted
 
 from promptopt.core import Begins, Example, Message, Reply
 from promptopt.errors import UserError
 from promptopt.optimizers.pools.asking import PATIENCE
 from promptopt.optimizers.pools.responses import Responses
 from promptopt.optimizers.pools.written import Paraphrases, Written
+from promptopt.optimizers.pools.written import _quoted as quoted
 from promptopt.optimizers.random_search import RandomSearch
 from promptopt.testing import FakeSetup, ScriptedModel
+from promptopt.text import as_text
 
 EXAMPLES = [Example(str(i), f"word {i}", [f"answer {i}", f"other {i}"]) for i in range(12)]
 INSTRUCTIONS = "- Say the word.\n- Repeat what you read.\n- Copy the input."
