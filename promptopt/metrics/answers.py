@@ -126,6 +126,7 @@ _BRACKETED = re.compile(rf"{_NOT} [(\[{{] ([A-Z]) [)\]}}]", re.VERBOSE)  # "so I
 _BARE = re.compile(
     rf"""
     {_NOT}
+    (?<! (?i:not) \s [(\[{{] )                       # nor in "not (C)"
     (?<! [\w'’.] )                                  # not in "DNA", nor the S of "U.S"
     (
         [B-HJ-Z]                                    # "I choose B"; "I" is a word

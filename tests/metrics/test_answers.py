@@ -136,6 +136,7 @@ def test_the_pick_is_found_across_lines(reply: str) -> None:
         ("I like dogs", "no option"),
         ("the answer is a dog", "no option"),
         ("Not B.", "no option"),
+        ("It is not (B).", "no option"),
         ("Answer: None", "no option"),
         ("A or B", "several options: A, B in"),
         ("The answer is A or B", "several options: A, B in"),
