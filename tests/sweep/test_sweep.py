@@ -258,8 +258,8 @@ def test_a_worker_that_differs_refuses(tmp_path: Path, monkeypatch: pytest.Monke
         sweep(other, **place)
     import promptopt.sweep.parts as parts
 
-    versions = parts._versions()
-    monkeypatch.setattr(parts, "_versions", lambda: {**versions, "numpy": "0.1"})
+    versions = parts.versions()
+    monkeypatch.setattr(parts, "versions", lambda: {**versions, "numpy": "0.1"})
     with pytest.raises(UserError, match=rf"numpy \({versions['numpy']} there, 0.1 here\)"):
         join(str(tmp_path / "sweep"))
     monkeypatch.undo()
