@@ -119,10 +119,10 @@ def fan_out(function: Callable[[T], R], items: Iterable[T], *, workers: int) -> 
             line.through(place)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="promptopt") as pool:
-        waiting: deque[Future[R]] = deque(
-            pool.submit(copy_context().run, call, place, item) for place, item in enumerate(items)
-        )
-        try:
+        try:  # an interrupt may come as early as here
+            waiting: deque[Future[R]] = deque(
+                pool.submit(copy_context().run, call, place, item) for place, item in enumerate(items)
+            )
             while waiting:
                 yield waiting.popleft().result()
         except _NotBegun:
