@@ -292,7 +292,8 @@ def test_a_folder_for_runs_that_cannot_be_made_is_one_sentence(folder: Path) -> 
 
 def test_a_piped_run_says_something_now_and_then(folder: Path) -> None:
     code = (
-        "import sys; from promptopt import cli, progress; progress.EVERY = 0.3; sys.argv[0] = 'promptopt'; cli.main()"
+        "import sys; from promptopt import cli; from promptopt.run import progress; progress.EVERY = 0.3; "
+        "sys.argv[0] = 'promptopt'; cli.main()"
     )
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
