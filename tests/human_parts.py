@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -177,3 +180,17 @@ class Client:
     def answer(self, state: dict[str, Any], choice: str) -> dict[str, Any]:
         duel = state["duel"]
         return self.post("/answer", duel=duel["key"], again=duel["again"], choice=choice)
+
+
+def start(run: Served) -> subprocess.Popen[str]:
+    """The run in a process of its own."""
+    code = (
+        "import promptopt; from human_parts import Rounds, Human;"
+        f"human = Human(where='browser', port={run.port}, token={TOKEN!r}, second_opinions=0);"
+        f"promptopt.optimize(start='alpha', optimizer=Rounds(), scorer=human, budget=50, run={str(run.folder)!r})"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)}, text=True
+    )
+    until_open(run.port)
+    return process

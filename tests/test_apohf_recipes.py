@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 
 from promptopt.cli import app
 
+pytestmark = pytest.mark.study
+
 ROOT = Path(__file__).resolve().parents[1]
 INSTRUCTIONS = "experiments/apohf_instructions/recipe.toml"
 RELEASED = "experiments/apohf_instructions/released.toml"

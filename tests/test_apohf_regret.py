@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.study
+
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "apohf_regret"
 FAST = ["random", "linear", "apohf, default"]
 

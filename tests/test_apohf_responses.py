@@ -14,6 +14,8 @@ import pytest
 
 from promptopt.embedders.ngrams import Ngrams
 
+pytestmark = pytest.mark.study
+
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "apohf_responses"
 FAST = ["random, together", "random, apart"]
 

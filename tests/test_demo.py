@@ -64,6 +64,7 @@ def test_the_demo_has_a_prompt_without_filler_and_shows_what_it_has_to_beat(tmp_
     assert all(0.5 < float(line.split()[0]) < 1 for line in beside)
 
 
+@pytest.mark.study
 def test_the_demo_of_greater_finds_a_better_prompt(tmp_path: Path) -> None:
     result = demo(tmp_path / "run", "--optimizer", "greater", "budget.questions=60", "data.test=100")
     assert result["start"]["prompt"] == "Please answer the question."

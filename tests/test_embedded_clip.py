@@ -21,6 +21,8 @@ import torch
 
 import promptopt.data
 
+pytestmark = pytest.mark.study
+
 EMBEDDED = Path(promptopt.data.__file__).parents[1] / "embedded"
 CLIP = EMBEDDED / "clip"
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "embedded_clip"

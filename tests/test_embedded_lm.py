@@ -22,6 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 import promptopt.data
 from promptopt.data.reasoning import TASKS, reasoning, split_of
 
+pytestmark = pytest.mark.study
+
 LM = Path(promptopt.data.__file__).parents[1] / "embedded" / "lm"
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "embedded_lm"
 FILES = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")

@@ -18,6 +18,8 @@ from promptopt.core import Dataset, Prompt
 from promptopt.data.digits import digits
 from promptopt.targets.clip import Clip
 
+pytestmark = pytest.mark.study
+
 FILE = Path(__file__).resolve().parents[1] / "experiments" / "liu2024" / "coop.py"
 
 

@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 
 from promptopt.cli import app
 
+pytestmark = pytest.mark.study
+
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
 

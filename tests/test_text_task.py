@@ -23,6 +23,8 @@ from promptopt.cli import app
 from promptopt.core import Message
 from promptopt.models.local import Local
 
+pytestmark = pytest.mark.study
+
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "text_task"
 
 

@@ -16,11 +16,10 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS), str(TESTS / "scorers")]
+sys.path.insert(0, str(TESTS))
 
 from chromium import browser, console, requests  # noqa: E402
-from human_parts import Rounds, Served, free_port, paints, served, speaks, speaks_html  # noqa: E402
-from test_human_page import start  # noqa: E402
+from human_parts import Rounds, Served, free_port, paints, served, speaks, speaks_html, start  # noqa: E402
 
 from promptopt.core import Example  # noqa: E402
 from promptopt.targets.function import Function  # noqa: E402

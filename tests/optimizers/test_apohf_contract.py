@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 
 from promptopt.optimizers.apohf import Apohf
 from promptopt.optimizers.double_ts import DoubleTS
@@ -47,6 +48,7 @@ class TestApohf(Suite):
     factory = Apohf
 
 
+@pytest.mark.study
 class TestReleasedDiagonal(Suite):
     __test__ = True
     questions = 10
@@ -54,6 +56,7 @@ class TestReleasedDiagonal(Suite):
     options: ClassVar[Any] = {"fit": "released", "n_init": 3}
 
 
+@pytest.mark.study
 class TestReleasedFull(Suite):
     __test__ = True
     questions = 10
@@ -99,6 +102,7 @@ class TestLinearDuel(Suite):
     factory = LinearDuel
 
 
+@pytest.mark.study
 class TestLinearReleased(Suite):
     __test__ = True
     questions = 10
@@ -111,6 +115,7 @@ class TestDoubleTS(Suite):
     factory = DoubleTS
 
 
+@pytest.mark.study
 class TestDoubleTSReleased(Suite):
     __test__ = True
     questions = 10

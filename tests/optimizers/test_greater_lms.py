@@ -20,6 +20,8 @@ from promptopt.testing import FakeSetup
 
 from ..targets.tiny_lms import EXAMPLES, FIVE, SPEEDUPS, TOKENIZERS, saved, slowed
 
+pytestmark = pytest.mark.study
+
 PAIRS = [(kind, words) for kind in FIVE for words in TOKENIZERS]
 START = ["Think step by step."]
 

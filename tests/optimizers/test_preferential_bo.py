@@ -22,6 +22,8 @@ from promptopt.optimizers.preferential_bo import PreferentialBO, eubo, project
 from promptopt.testing import FakeSetup
 from promptopt.testing.contracts import OptimizerContract
 
+pytestmark = pytest.mark.study
+
 TEXTS = [f"{i} of {{}}" for i in range(30)]
 RNG = np.random.default_rng(0)
 X = RNG.random((30, 3))

@@ -14,8 +14,8 @@ from run_parts import CLIMB
 import promptopt
 from promptopt.record.answers import counted, leads, rated
 from promptopt.record.story import Story
-from promptopt.report.ratings import rated as reported
 from promptopt.report.show import plot, show
+from promptopt.report.told import Told
 
 RACE: dict[str, Any] = {"start": "answer {}", "target": "run_parts:ToyTarget", "data": "run_parts:toy_data"}
 RACING = {"name": "racing", "optimizer": CLIMB, "minibatch": 4}
@@ -53,7 +53,7 @@ def test_a_race_has_its_ranking_its_curve_and_its_picture(tmp_path: Path) -> Non
     assert score is not None
     assert f"{score:.3f}" in text.partition("Verdict:")[0]
     story = Story.read(tmp_path)
-    whole = [(one.prompt, one.rating.value) for one in reported(story) if one.whole]
+    whole = [(one.prompt, one.rating.value) for one in Told(tmp_path, story, None).ratings if one.whole]
     assert [(prompt, rating.value) for prompt, rating in story.ratings] == whole
     assert len(whole) > 1
     plot(tmp_path, tmp_path / "x.svg")

@@ -85,6 +85,7 @@ def test_one_optimizer_becomes_several_and_a_fixed_value_one_of_several(tmp_path
     assert Counter(path.split("/")[1] for path in folders(folder)) == {"0000": 1, "0001": 1}
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_sampled_designs_by_trials_and_seeds(tmp_path: Path, sampler: str) -> None:
     log, folder = tmp_path / "log", tmp_path / "sweep"
@@ -111,6 +112,7 @@ def test_sampled_designs_by_trials_and_seeds(tmp_path: Path, sampler: str) -> No
     assert {row.state for row in wider.rows} == {"complete"}
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("place", ["sqlite", "postgres"])
 def test_an_extension_that_is_killed_goes_on(
     tmp_path: Path, place: str, at_once: tuple[SweepTable, Questions], request: pytest.FixtureRequest
@@ -157,6 +159,7 @@ def test_what_a_killed_worker_left_half_copied_is_made_anew(tmp_path: Path, monk
     assert [len(row.outcomes) for row in sweep(small(log, seeds=3), folder=folder).table.rows] == [3, 3]
 
 
+@pytest.mark.study
 def test_workers_that_extend_at_once_do_every_run_once(tmp_path: Path, postgres: str) -> None:
     log = tmp_path / "log"
     first, last = small(log), whole(log)

@@ -16,6 +16,8 @@ from promptopt.recipe.build import build
 from promptopt.sweep import ray_executor, sweep
 from promptopt.sweep.ray_executor import RayModel, RayTarget, shard, split
 
+pytestmark = pytest.mark.study
+
 HERE = Path(__file__).parent
 NODES = 3
 

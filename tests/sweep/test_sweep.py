@@ -108,6 +108,7 @@ def test_a_sweep_that_is_done_asks_nothing_again(tmp_path: Path) -> None:
     assert (tmp_path / "sweep" / "table.md").read_text(encoding="utf-8") == first.table.to_markdown()
 
 
+@pytest.mark.study
 def test_two_processes_and_one_that_is_killed_give_the_same_table(
     tmp_path: Path, alone: tuple[SweepResult, Counter[tuple[str, str]], list[str]]
 ) -> None:
@@ -125,6 +126,7 @@ def test_two_processes_and_one_that_is_killed_give_the_same_table(
     assert not alone[1] - Counter(asked(log))
 
 
+@pytest.mark.study
 def test_a_sweep_that_was_killed_goes_on(
     tmp_path: Path, alone: tuple[SweepResult, Counter[tuple[str, str]], list[str]]
 ) -> None:
@@ -141,6 +143,7 @@ def test_a_sweep_that_was_killed_goes_on(
     assert not alone[1] - Counter(asked(log))
 
 
+@pytest.mark.study
 def test_workers_on_postgresql_and_one_that_is_killed_give_the_same_table(
     tmp_path: Path, postgres: str, alone: tuple[SweepResult, Counter[tuple[str, str]], list[str]]
 ) -> None:
@@ -165,6 +168,7 @@ def test_workers_on_postgresql_and_one_that_is_killed_give_the_same_table(
     assert lost
 
 
+@pytest.mark.study
 def test_no_trial_is_taken_twice_by_four_workers_at_once(tmp_path: Path, postgres: str) -> None:
     given = recipe(tmp_path / "log", most=range(2, 12), seeds=1)
     given["sweep"] |= {"heartbeat": 5, "name": "rush"}

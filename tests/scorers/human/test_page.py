@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ pytest.importorskip("uvicorn")
 TESTS = Path(__file__).parents[2]
 sys.path.insert(0, str(TESTS))
 
-from human_parts import RED, TOKEN, Client, Served, free_port, paints, served, speaks, until_open  # noqa: E402
+from human_parts import RED, TOKEN, Client, Served, free_port, paints, served, speaks, start  # noqa: E402
 
 from promptopt.core import Example  # noqa: E402
 from promptopt.errors import UserError  # noqa: E402
@@ -218,18 +216,6 @@ def test_a_killed_run_goes_on_with_nothing_lost(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert len(run.answers) == 3
-
-
-def start(run: Served) -> subprocess.Popen[str]:
-    """The run in a process of its own."""
-    code = (
-        "import promptopt; from human_parts import Rounds, Human;"
-        f"human = Human(where='browser', port={run.port}, token={TOKEN!r}, second_opinions=0);"
-        f"promptopt.optimize(start='alpha', optimizer=Rounds(), scorer=human, budget=50, run={str(run.folder)!r})"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(TESTS)}, text=True)
-    until_open(run.port)
-    return process
 
 
 def test_twenty_at_once_lose_nothing_and_nothing_counts_twice(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def fields(outputs: list[Reasoned]) -> list[tuple[str, str, bool]]:
     return [(output.text, output.reasoning, output.mistaken) for output in outputs]
 
 
+@pytest.mark.study
 @pytest.mark.parametrize(("kind", "words"), GRID)
 @pytest.mark.parametrize("chat", [False, True], ids=["plain", "chat"])
 def test_outputs_equal_a_plain_loop(kind: str, words: str, chat: bool) -> None:
@@ -145,6 +146,7 @@ def unended(words: str) -> list[Reasoned]:
     return LocalLM(model=saved("llama", words), max_tokens=40).run(Prompt(PROMPTS[0]), EXAMPLES)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize(("kind", "words"), [(kind, words) for kind, words in GRID if kind in FIVE])
 def test_every_speed_up_and_batch_size_gives_the_same(kind: str, words: str) -> None:
     prompts = [Prompt(text, {"parents": [PROMPTS[0]]}) for text in PROMPTS]
@@ -189,6 +191,7 @@ class Spoilt(LocalLM):
     rng = np.random.default_rng(0)
 
 
+@pytest.mark.study
 @pytest.mark.parametrize(("kind", "words"), [(kind, words) for kind in FIVE for words in TOKENIZERS])
 def test_drafts_change_nothing_whether_right_cut_long_or_wrong(
     kind: str, words: str, monkeypatch: pytest.MonkeyPatch

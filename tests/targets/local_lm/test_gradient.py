@@ -104,6 +104,7 @@ def test_gradients_are_finite_differences_of_the_loss(kind: str, words: str, tem
         body.model.float()
 
 
+@pytest.mark.study
 @pytest.mark.parametrize(("kind", "words"), GRID)
 @pytest.mark.parametrize("with_reasoning", [True, False])
 def test_a_batch_and_every_speed_up_equal_one_example_at_a_time(kind: str, words: str, with_reasoning: bool) -> None:
