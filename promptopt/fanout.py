@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
 __all__ = ["Turn", "fan_out", "turn"]
+
+LISTENING = 0.2  # seconds after which the wait for a result looks up
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -124,6 +126,8 @@ def fan_out(function: Callable[[T], R], items: Iterable[T], *, workers: int) -> 
                 pool.submit(copy_context().run, call, place, item) for place, item in enumerate(items)
             )
             while waiting:
+                while not wait([waiting[0]], timeout=LISTENING).done:
+                    pass  # Python hears an interrupt that came just before it began to wait only when it wakes up
                 yield waiting.popleft().result()
         except _NotBegun:
             raise errors[0] from None
