@@ -83,6 +83,12 @@ def room(name: str) -> str:
     return [*name.split("."), "__init__"][1]
 
 
+def test_every_folder_of_modules_is_a_package() -> None:
+    folders = {path.parent for path in MODULES}
+    assert len(folders) > 20
+    assert not [folder.name for folder in folders if not (folder / "__init__.py").exists()]
+
+
 def test_every_room_has_a_place() -> None:
     assert {room(name_of(path)) for path in MODULES} == {*ROOMS, "__init__"}
 

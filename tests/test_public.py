@@ -59,6 +59,9 @@ SURFACE = {
         "Written",
     ],
     "promptopt.optimizers.proposers": ["Looks", "Proposer", "Scored"],
+    "promptopt.recipe": ["override", "planned", "read_recipe"],
+    "promptopt.record": ["Ledger", "Replay", "Story", "Verdict"],
+    "promptopt.run": ["Budget", "Candidate", "Costs", "Plan", "Progress", "Recorder", "Result", "Run", "Step"],
     "promptopt.scorers": [
         "BradleyTerry",
         "FunctionScorer",

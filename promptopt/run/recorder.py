@@ -300,7 +300,8 @@ class Recorder:
         kind = Rating if isinstance(question, Rate) else Preference
         if not isinstance(answer, kind):
             raise PromptoptError(
-                f"{type(scorer).__name__} answered {type(question).__name__} with {answer!r}, not a {kind.__name__}"
+                f"{type(scorer).__name__} answered {type(question).__name__} with {answer!r}, not a {kind.__name__}. "
+                f"Give {'Rating(value)' if kind is Rating else 'Preference(winner)'} for each question."
             )
         if isinstance(answer, Preference):
             return answer
