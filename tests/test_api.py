@@ -470,6 +470,16 @@ def test_an_ensemble_wins_only_if_it_is_rated_better() -> None:
     assert True in kept, "no seed had an ensemble that was better, so this shows nothing"
 
 
+def test_an_ensemble_that_wins_without_a_dev_split_has_its_score() -> None:
+    won = 0
+    for seed in range(8):
+        recipe = toy(None, seed=seed, ensemble=3, data={"name": "run_parts:toy_data", "dev": 0})
+        result = promptopt.optimize(**recipe)
+        won += "\n" in result.best
+        assert result.score(result.best) is not None
+    assert won, "no seed had an ensemble that was better, so this shows nothing"
+
+
 def test_prompts_that_could_not_be_scored_are_in_no_ensemble() -> None:
     scores = {"a {}": 1.0, "b {}": 0.5}
     result = promptopt.optimize(

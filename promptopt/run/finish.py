@@ -32,6 +32,8 @@ def final_choice(plan: Plan, run: Run, best: Prompt) -> Prompt:
         if plan.ensemble > 1 and len(ranked) > 1:
             together = Prompt("\n".join(p.text for p in ranked[: plan.ensemble]), {"step": "ensemble"})
             together, rated = _best_of(run, [together], plan.dev or plan.scorer, stage="final")
+            if plan.dev is None:
+                run.ratings[together] = rated
             if rating is None or rated.rank > rating.rank:
                 best, rating = together, rated
         if plan.shortening and rating is not None and rating.value == rating.value:
