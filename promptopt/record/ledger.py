@@ -31,9 +31,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import LockedRun, PromptoptError, UserError
-from .codec import (
-    Event,
-)
+from .codec import Event
 
 FORMAT = 1
 SYNC_SECONDS = 1.0

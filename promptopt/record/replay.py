@@ -33,7 +33,6 @@ class Replay:
         folder: the run's, where long replies lie in files.
 
     Attributes:
-        manifest: the start event.
         questions: answers that count against the budget: all but those of verdicts and calibration, and but those
             where people could not tell.
         skips: the numbers of the duels where people could not tell, in their latest answer.
@@ -47,7 +46,6 @@ class Replay:
 
     def __init__(self, past: Sequence[dict[str, Any]], folder: Path | None = None) -> None:
         self._folder = folder
-        self.manifest: dict[str, Any] = past[0] if past else {}
         self.seconds = max((event.get("t", 0.0) for event in past), default=0.0)
         answers = [event for event in past if event["event"] == "answer"]
         self.turns = [event for event in past if event["event"] == "turn"]

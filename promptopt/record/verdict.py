@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..core import Coverage, Rating
 from ..stats import interval, mean
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

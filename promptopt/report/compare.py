@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 SAME = 1e-12  # means that differ by less differ by rounding errors
-RESAMPLES = 9_999
 OTHERS = "their test examples are not the same"
 MISSING = "the test split was not opened by each"
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 Range: TypeAlias = tuple[float, float]
 State: TypeAlias = Literal["complete", "pruned", "failed", "running", "waiting"]
-CONFIDENCE = 0.95
 LEVEL = 0.05
 FEWEST = 3  # seeds for an interval
 SAME = 12  # digits in which two mean scores must agree to be a tie; beyond are rounding errors

@@ -145,7 +145,7 @@ class Backbone:
 
 
 class KVCache:
-    """KVCache of tokens that a model has read, with their keys and values.
+    """Rows of tokens that a model has read, with their keys and values.
 
     Attributes:
         lengths: ``(n_rows,)`` tokens in each row.
