@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..recipe.build import build, hints_of, kind_of
 from ..registry import load
 from .parts import wants
 
+METHODS = ("view", "embed")  # of a target beside the required ones, which it has in its actors as well
 AT_ONCE = 64  # calls to a chat model that an actor takes at a time
 
 
@@ -44,6 +46,9 @@ def shard(spec: Any, *, where: str, offered: Mapping[str, Any]) -> Any:
     for name in ("metric", "tiebreak"):
         if hasattr(factory, name):
             setattr(target, name, getattr(factory, name))
+    for name in METHODS:
+        if hasattr(factory, name):
+            setattr(target, name, partial(target.ask, name))
     return target
 
 
@@ -59,11 +64,16 @@ class RayTarget:
     def __init__(self, spec: Mapping[str, Any], *, where: str, offered: Mapping[str, Any]) -> None:
         self._cluster = cluster()
         self._key = self._cluster.build("targets", spec, where=where, offered=offered)
+        self.record: Mapping[str, Any] = self.ask("record") or {}
 
     def problem_with(self, prompt: Prompt, /) -> str | None:
         """As the target says."""
-        found: str | None = self._cluster.get(0, "problem_with", self._key, prompt)
+        found: str | None = self.ask("problem_with", prompt)
         return found
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """What a method of the target in the first actor returns, or the value of an attribute; None without it."""
+        return self._cluster.get(0, "ask", self._key, name, *arguments)
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[Any]:
         """As the target does, with the examples shared out among the actors."""
@@ -160,9 +170,9 @@ class Holder:
             return list(target.run_batch(prompts, examples))
         return [target.run(prompt, examples) for prompt in prompts]
 
-    def problem_with(self, key: str, prompt: Prompt) -> str | None:
-        found: str | None = self._parts[key].problem_with(prompt)
-        return found
+    def ask(self, key: str, name: str, *arguments: Any) -> Any:
+        found = getattr(self._parts[key], name, None)
+        return found(*arguments) if callable(found) else found
 
     def facts(self, key: str) -> dict[str, Any]:
         model = self._parts[key]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sweep_parts import recipe
 
+from promptopt.api import prepare
 from promptopt.core import Message, Prompt
 from promptopt.errors import ModelError, UserError
 from promptopt.recipe.build import build
@@ -53,6 +54,25 @@ def _fresh(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     made = ray_executor._cluster
     for slot in made._slots if made else []:
         ray.kill(slot.actor)
+
+
+def test_one_shot_is_rated_in_as_many_views_as_without_ray() -> None:
+    given = {
+        "start": "a photo of a {}",
+        "target": {"name": "clip", "model": "embedded"},
+        "data": {"name": "digits", "shots": 1},
+        "seed": 0,
+    }
+    plan = prepare(given)
+    assert plan.data is not None
+    offered = {"classes": plan.data.classes, "seed": 0}
+    other = shard(given["target"], where="target", offered=offered)
+    there = prepare({**given, "target": other})
+    assert there.views == plan.views == 16
+    assert other.record == plan.target.record  # type: ignore[union-attr]
+    example, template = plan.data.train[0], "a photo of a {}"
+    assert (other.view(example, 3).id, other.view(example, 3).input.number) == (example.id, 3)
+    np.testing.assert_allclose(other.embed([template]), plan.target.embed([template]), atol=1e-6)  # type: ignore[union-attr]
 
 
 def test_split() -> None:
