@@ -38,8 +38,8 @@ def interval(values: Array, *, rng: np.random.Generator) -> tuple[float | None, 
 
 
 def mean(values: Array) -> float:
-    """Mean of ``values`` (n,) over what has a value; NaN if nothing has."""
-    scored = values[np.isfinite(values)]
+    """Mean of ``values`` (n,) over what has a value, that is, is not NaN; NaN if nothing has."""
+    scored = values[~np.isnan(values)]
     return float(scored.mean()) if len(scored) else math.nan
 
 

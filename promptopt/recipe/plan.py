@@ -121,10 +121,7 @@ def _scorers(
         raise UserError("a metric judges a target's outputs; give a target, or leave out metric.")
     if given["score"] is not None:
         return FunctionScorer(given["score"]), None, None
-    judges = target is not None and accepts(
-        "scorers", given["scorer"], "target"
-    )  # a scorer that runs the target itself
-    if target is not None and not judges:
+    if target is not None and not _runs_target(given):
         rating = _metric_scorers(given, target, data, offered)
         if rating[0] is None:
             raise UserError("target needs data with training examples; 'promptopt list datasets' shows what there is.")
@@ -181,6 +178,11 @@ def _metric_scorers(
     ]
 
 
+def _runs_target(given: Mapping[str, Any]) -> bool:
+    """Whether the scorer runs the target itself, as judges and people have it run."""
+    return accepts("scorers", given["scorer"], "target")
+
+
 def _judged_by(given: Mapping[str, Any], target: Target, key: str) -> Any:
     """The recipe's ``metric`` or ``tiebreak``, or else the target's own; None where there is neither."""
     return getattr(target, key, None) if given[key] is None else given[key]
@@ -188,14 +190,16 @@ def _judged_by(given: Mapping[str, Any], target: Target, key: str) -> Any:
 
 def _views(given: Mapping[str, Any], target: Target | None, examples: Sequence[Example]) -> int:
     """In how many copies training examples are tried: the user's number, or several with one for each label."""
+    can = isinstance(target, HasViews) and not _runs_target(given)
     if given["views"] is not None:
-        if given["views"] > 1 and not isinstance(target, HasViews):
+        if given["views"] > 1 and not can:
             raise UserError(
-                f"views is {given['views']}; give 1, or more than that for a target with views of examples, as clip."
+                f"views is {given['views']}; give 1, or more than that for a target with views of examples, as clip, "
+                "that is rated by a metric."
             )
         return int(given["views"])
     labels = {str(example.label) for example in examples}
-    return VIEWS if isinstance(target, HasViews) and len(examples) == len(labels) else 1
+    return VIEWS if can and len(examples) == len(labels) else 1
 
 
 def _again(

@@ -333,3 +333,11 @@ def test_outputs_are_told_in_few_words() -> None:
 def test_a_classifiers_row_is_told_as_its_class() -> None:
     rating = rated(Accuracy(**CLASSES), "cat", ROW, ROW[::-1], cases=True)
     assert [case.output for case in rating.cases] == ["cat", "dog"]
+
+
+def test_an_infinite_mark_does_not_drop_out_of_the_mean() -> None:
+    def logarithm(outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float]:
+        return [0.5 if output == "right" else -math.inf for output in outputs]
+
+    rating = rated(logarithm, "right", "right", "wrong", failed="leave-out")
+    assert rating.value == -math.inf  # the run keeps it as unscored, and never as 0.5

@@ -91,6 +91,14 @@ def test_views_that_nobody_has_are_refused() -> None:
         prepare({"start": "a", "score": len, "views": 4})
 
 
+def test_who_runs_the_target_itself_uses_no_views() -> None:
+    """People see each example as it is, and so the record says."""
+    asked = {**RECIPE, "data": one_shot(), "optimizer": {"name": "apohf", "pool": "grammar"}, "scorer": "human"}
+    assert prepare(asked).views == 1
+    with pytest.raises(UserError, match=r"views is 4; give 1, or more .* views .* by a metric"):
+        prepare({**asked, "views": 4})
+
+
 def values(folder: Path) -> list[list[float]]:
     return [event["per_example"] for event in read(folder / "ledger.jsonl") if event["event"] == "answer"]
 
