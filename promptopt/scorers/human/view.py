@@ -65,12 +65,16 @@ class Outputs:
         self._lock = threading.Lock()
 
     def view(self, duel: Duel, examples: Sequence[Example]) -> View:
-        """Both prompts' outputs on the examples; bought now where they are not kept already."""
-        made = [self._run(prompt, examples) for prompt in (duel.a, duel.b)]
+        """Both prompts' outputs on the examples; bought now where they are not kept already.
+
+        An example on which an output is lost for outside reasons is left out, unless nothing else is left to show.
+        """
+        made = [*zip(examples, *(self._run(prompt, examples) for prompt in (duel.a, duel.b)), strict=True)]
+        told = [row for row in made if not any(isinstance(output, Missing) for output in row[1:])]
         return View(
             tuple(
                 ExampleRow(tuple(parts({"Input": example.input}, trusted=True)), self._shown(a), self._shown(b))
-                for example, a, b in zip(examples, *made, strict=True)
+                for example, a, b in told or made
             )
         )
 
@@ -79,6 +83,7 @@ class Outputs:
         with self._lock:
             missing = {key: example for key, example in zip(keys, examples, strict=True) if key not in self._kept}
             self._kept.update({key: Future() for key in missing})
+            futures = [self._kept[key] for key in keys]
         if missing:
             try:
                 (outputs,) = outputs_of(self._target, [prompt], list(missing.values()))
@@ -87,8 +92,9 @@ class Outputs:
                     self._kept[key].set_exception(error)
                 raise
             for key, output in zip(missing, outputs, strict=True):
-                self._kept[key].set_result(output)
-        return [self._kept[key].result() for key in keys]
+                future = self._kept.pop(key) if isinstance(output, Missing) else self._kept[key]  # try that one again
+                future.set_result(output)
+        return [future.result() for future in futures]
 
     def _shown(self, output: Any) -> tuple[Part, ...]:
         if isinstance(output, Failed):

@@ -21,7 +21,7 @@ import pytest
 from rich.console import Console
 
 import promptopt
-from promptopt.core import Belief, Duel, Example, Picture, Preference, Prompt, Streams
+from promptopt.core import Belief, Duel, Example, Missing, Picture, Preference, Prompt, Streams
 from promptopt.errors import ModelError, UserError
 from promptopt.run.budget import Budget, Costs
 from promptopt.run.recorder import Progress
@@ -126,6 +126,33 @@ class Table:
 def view(a: Any, b: Any, classes: Sequence[str] = (), given: Any = "question") -> Any:
     target = Table({"a": a, "b": b})
     return Outputs(target, classes).view(Duel(Prompt("a"), Prompt("b")), [Example("e", given, None)])
+
+
+def test_an_output_that_was_lost_speaks_for_nobody_and_is_tried_again() -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Stumbles:
+        """Loses what prompt b gives for the first example, once."""
+
+        def problem_with(self, prompt: Prompt, /) -> str | None:
+            return None
+
+        def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Any]:
+            asked.extend((prompt.text, example.id) for example in examples)
+            lost = asked.count(("b", "e1")) == 1
+            return [
+                Missing("lost") if (prompt.text, example.id) == ("b", "e1") and lost else f"{prompt.text} {example.id}"
+                for example in examples
+            ]
+
+    outputs, duel = Outputs(Stumbles(), ()), Duel(Prompt("a"), Prompt("b"))
+    examples = [Example("e1", "one", None), Example("e2", "two", None)]
+    first = outputs.view(duel, examples)
+    assert [row.b for row in first.rows] == [(("Output", "b e2"),)]
+    assert not first.same
+    assert [row.b for row in outputs.view(duel, examples).rows] == [(("Output", "b e1"),), (("Output", "b e2"),)]
+    assert asked.count(("b", "e1")) == 2
+    assert asked.count(("b", "e2")) == asked.count(("a", "e1")) == 1
 
 
 def test_texts_pictures_and_nothing_are_shown() -> None:
