@@ -142,16 +142,17 @@ class BradleyTerry:
         """The ratings that each duel needs, besides those that are known or that a duel before it needs."""
         known, missing = set(self._known), []
         for duel in questions:
-            prompts = [prompt for prompt in dict.fromkeys((duel.a, duel.b)) if prompt not in known]
             numbers = (-1, -1) if duel.number < 0 else (2 * duel.number, 2 * duel.number + 1)
-            missing.append([Rate(prompt, number=number) for prompt, number in zip(prompts, numbers, strict=False)])
-            known |= set(prompts) if self.rate_once else set()
+            both = dict(zip((duel.b, duel.a), numbers[::-1], strict=True))  # one prompt twice has the first number
+            rates = [Rate(prompt, number=both[prompt]) for prompt in dict.fromkeys((duel.a, duel.b))]
+            missing.append([rate for rate in rates if rate.prompt not in known])
+            known |= {duel.a, duel.b} if self.rate_once else set()
         return missing
 
     def remember(self, question: Duel, answer: Preference, /) -> None:
         """Take the ratings that decided a duel of this run from before it was resumed."""
         pairs = zip((question.a, question.b), answer.details.get("ratings", ()), strict=False)
-        self._keep({prompt: Rating(value) for prompt, value in pairs})
+        self._keep({prompt: Rating(value) for prompt, value in pairs if value is not None})
 
     def weight(self, question: Duel, answer: Preference, /) -> float:
         """How many ratings are in an answer, see :class:`promptopt.core.Weighs`."""
@@ -165,10 +166,11 @@ class BradleyTerry:
 
     def _prefer(self, duel: Duel, one: Rating, other: Rating, *, new: int) -> Preference:
         a, b = one.value, other.value
+        kept = [value if math.isfinite(value) else None for value in (a, b)]
+        details: dict[str, Any] = {"new": new} | ({"ratings": kept} if kept != [None, None] else {})
         if math.isnan(a) or math.isnan(b):
             reasons = sum((Counter(r.coverage.reasons) for r in (one, other) if r.coverage), Counter[str]())
-            return Preference("unknown", {"new": new} | ({"reasons": dict(reasons)} if reasons else {}))
-        details = {"new": new} | ({"ratings": [a, b]} if math.isfinite(a) and math.isfinite(b) else {})
+            return Preference("unknown", details | ({"reasons": dict(reasons)} if reasons else {}))
         if math.isinf(self.scale):
             return Preference("tie" if a == b else "a" if a > b else "b", details)
         probability = 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, self.scale * (a - b) / self._unit))))

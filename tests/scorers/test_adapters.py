@@ -408,3 +408,25 @@ def test_a_prompt_without_a_rating_is_tried_again() -> None:
         [answer] = scorer.answer([Duel(A, C, number=number)])
         assert answer.winner == "unknown"
         assert answer.details["new"] == (2, 1)[number]
+
+
+def test_the_rating_beside_a_missing_one_is_kept_over_a_resumption() -> None:
+    live = bradley_terry()
+    [answer] = live.answer([Duel(A, C, number=0)])
+    assert answer.details["ratings"][1] is None
+    resumed = bradley_terry()
+    resumed.remember(Duel(A, C, number=0), Preference(answer.winner, json.loads(json.dumps(answer.details))))
+    for number, duel in enumerate((Duel(A, C), Duel(A, B)), start=1):
+        [one], [other] = (scorer.answer([Duel(duel.a, duel.b, number=number)]) for scorer in (live, resumed))
+        assert (one, one.details) == (other, other.details)
+
+
+def test_the_number_of_a_rating_does_not_depend_on_what_is_known() -> None:
+    for known in ((), (A,)):
+        notes = Notes()
+        scorer = BradleyTerry(scorer=notes)
+        scorer.begin(FakeSetup())
+        for prompt in known:
+            scorer.answer([Duel(prompt, prompt, number=0)])
+        scorer.answer([Duel(A, B, number=4)])
+        assert [rate.number for rate in notes.asked if rate.prompt == B] == [9]
