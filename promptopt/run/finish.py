@@ -20,7 +20,11 @@ from .usable import comparable, explain
 
 
 def final_choice(plan: Plan, run: Run, best: Prompt) -> Prompt:
-    """The final answer: the best on the dev split where there is one, or an ensemble where that is better."""
+    """The final answer: the best on the dev split where there is one, or an ensemble where that is better.
+
+    What was kept back for this and the verdict is free from here on, and time is not limited any more.
+    """
+    run.meter.end_search()
     scored = [prompt for prompt, rating in run.ratings.items() if rating.value == rating.value]
     ranked = sorted(scored, key=lambda prompt: run.ratings[prompt].rank, reverse=True)
     rating = run.ratings.get(best)

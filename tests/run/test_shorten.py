@@ -284,3 +284,17 @@ def test_the_falls_of_several_drops_do_not_add_up() -> None:
     first = "fine big old {}"
     best, _, _ = shorten(Prompt(first), rated(first), shorter=shorter(CLIP), rate=rate, most=20, within=0.05)
     assert best.text == "big old {}"
+
+
+def test_a_search_that_ended_by_time_has_its_answer_shortened_all_the_same() -> None:
+    result = optimize(
+        start="a photo of a {}",
+        score=lambda prompt: float("photo" in prompt),
+        optimizer={"name": "random-search", "pool": "grammar"},
+        budget={"questions": 1_000_000, "seconds": 0.3},
+        shorten=10,
+        run=None,
+    )
+    assert result.stop_reason == "budget: seconds"
+    assert not [note for note in result.notes if "cut short" in note]
+    assert [step for step in result.steps if step.stage == "shorten"]
