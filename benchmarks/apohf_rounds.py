@@ -99,7 +99,7 @@ def rounds_of(fit: str, table: Any, duels: int, rounds: int) -> list[float]:
 
 def plain(fit: str, table: Any, duels: int, rounds: int) -> list[float]:
     """The released way: (arms, P) gradients and a (P, P) matrix."""
-    from promptopt.optimizers.duels.blas import single_threaded
+    from promptopt.optimizers.blas import single_threaded
     from promptopt.optimizers.duels.network import draw, gradients, train
 
     rng = np.random.default_rng(1)

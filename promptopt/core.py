@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array: TypeAlias = NDArray[np.float64]
+    Indices: TypeAlias = NDArray[np.intp]
 
 Q = TypeVar("Q")
 A_co = TypeVar("A_co", covariant=True)

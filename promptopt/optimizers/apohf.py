@@ -44,8 +44,7 @@ from .pools import Pool
 from .proposers import Proposer
 
 if TYPE_CHECKING:
-    from ..core import Array
-    from .duels.arms import Indices
+    from ..core import Array, Indices
 
 WEIGHTS = int.from_bytes(b"init")  # key of the random stream of the initial weights
 NU = {"gaussian-process": 2.0, "released": 1.0}

@@ -32,8 +32,7 @@ from .pools import Pool
 from .proposers import Proposer
 
 if TYPE_CHECKING:
-    from ..core import Array
-    from .duels.arms import Indices
+    from ..core import Array, Indices
 
 REDRAWS, RELEASED_REDRAWS = 30, 6
 HIDDEN = (32, 32)

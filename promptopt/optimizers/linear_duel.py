@@ -32,8 +32,8 @@ from .pools import Pool
 from .proposers import Proposer
 
 if TYPE_CHECKING:
-    from ..core import Array
-    from .duels.arms import Arms, Indices
+    from ..core import Array, Indices
+    from .duels.arms import Arms
     from .duels.network import Weights
 
 WEIGHTS = int.from_bytes(b"init")  # key of the random stream of the initial weights

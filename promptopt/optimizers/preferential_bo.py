@@ -21,8 +21,7 @@ from .pools import Pool
 from .proposers import Proposer
 
 if TYPE_CHECKING:
-    from ..core import Array
-    from .duels.arms import Indices
+    from ..core import Array, Indices
     from .duels.pairwise_gp import PairwisePosterior
 
 __all__ = ["PreferentialBO", "eubo", "project"]

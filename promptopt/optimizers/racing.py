@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import count, takewhile
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,11 +22,7 @@ from ..stats import mean as average
 from ..vocabulary import check
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from ..core import Array
-
-    Indices: TypeAlias = NDArray[np.intp]
+    from ..core import Array, Indices
 
 STREAM = int.from_bytes(b"race")
 """Key of the random stream, so that those of the inner optimizer are left alone."""

@@ -17,7 +17,7 @@ from .duels.posterior import GaussianProcess, kernels
 from .pools import Pool
 
 if TYPE_CHECKING:
-    from .duels.arms import Indices
+    from ..core import Indices
 
 
 class RandomDuels(DuelSearch):

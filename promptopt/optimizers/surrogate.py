@@ -21,7 +21,7 @@ import numpy as np
 
 from ..core import Embeds
 from ..errors import UserError
-from .duels.blas import single_threaded
+from .blas import single_threaded
 
 if TYPE_CHECKING:
     from ..core import Array

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..attachments import picture_of
-from ..core import BatchTarget, Begins, Example, Failed, Missing, Picture, Prompt, Setup, Target
+from ..core import Begins, Example, Failed, Missing, Picture, Prompt, Setup, Target
+from .outputs import outputs_of
 
 __all__ = ["Pictures", "picture_in"]
 
@@ -55,11 +56,7 @@ class Pictures:
         Raises:
             PromptoptError: as ``run``.
         """
-        if isinstance(self._target, BatchTarget):
-            batches = self._target.run_batch(prompts, examples)
-        else:
-            batches = (self._target.run(prompt, examples) for prompt in prompts)
-        for outputs in batches:
+        for outputs in outputs_of(self._target, prompts, examples):
             yield [self._picture(output) for output in outputs]
 
     def _picture(self, output: Any) -> Picture | Failed | Missing | None:

@@ -13,7 +13,20 @@ from ..errors import UserError
 from .phrases import PLACEHOLDER, Phrases
 from .units import Keep, Units
 
-__all__ = ["Checks", "Given", "Prompted", "Vocabulary", "check", "is_template", "need_templates", "vocabulary"]
+__all__ = [
+    "PLACEHOLDER_RULE",
+    "Checks",
+    "Given",
+    "Prompted",
+    "Vocabulary",
+    "check",
+    "is_template",
+    "need_templates",
+    "vocabulary",
+]
+
+PLACEHOLDER_RULE = "In a template, {} stands for the name of a class. Keep {} exactly once in each, as it is."
+"""What an LLM that writes templates is told."""
 
 Given: TypeAlias = str | Path | Sequence[str] | Mapping[str, Sequence[str]]
 """Phrases as a user gives them: a flat list, lists by slot, or a TOML file of such lists."""
@@ -58,10 +71,6 @@ def need_templates(run: Prompted, pool: str) -> None:
             f'{pool} makes CLIP templates with {PLACEHOLDER}, and the prompts are texts. Give pool = {{name = "list", '
             'prompts = [...]}, a file of prompts (pool = {name = "file", path = "..."}), or leave the pool out.'
         )
-
-
-PLACEHOLDER_RULE = "In a template, {} stands for the name of a class. Keep {} exactly once in each, as it is."
-"""What an LLM that writes templates is told."""
 
 
 class Vocabulary(Protocol):

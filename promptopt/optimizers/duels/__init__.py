@@ -12,15 +12,14 @@ import numpy as np
 
 from ...core import Begins, Belief, Duel, Embedder, HasQueries, Preference, Prompt, Setup
 from ...errors import UserError
+from ..blas import single_threaded
 from ..pools import Pool
 from ..proposers import Proposer, Scored
 from .arms import Arms
 from .belief import Part, believe, likely_rivals
-from .blas import single_threaded
 
 if TYPE_CHECKING:
-    from ...core import Array, Winner
-    from .arms import Indices
+    from ...core import Array, Indices, Winner
 
 POOL, PAIRS, BELIEF = 0, int.from_bytes(b"pair"), int.from_bytes(b"sure")  # keys of random streams
 SHEET = "\n\n---\n\n"  # between the best replies to several queries

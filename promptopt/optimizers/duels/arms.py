@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,11 +11,7 @@ from ...core import Embedder, Prompt
 from ...errors import UserError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from ...core import Array
-
-    Indices: TypeAlias = NDArray[np.intp]
+    from ...core import Array, Indices
 
 
 class Arms:

@@ -24,9 +24,8 @@ import numpy as np
 from .network import Learner, forward
 
 if TYPE_CHECKING:
-    from ...core import Array
+    from ...core import Array, Indices
     from . import Duels
-    from .arms import Indices
     from .belief import Part
     from .network import Weights
 

@@ -21,8 +21,7 @@ from scipy.special import expit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...core import Array
-    from .arms import Indices
+    from ...core import Array, Indices
 
     Weights: TypeAlias = list[NDArray[Any]]
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,11 +20,7 @@ from botorch.models.likelihoods.pairwise import PairwiseLogitLikelihood
 from botorch.models.pairwise_gp import PairwiseGP, PairwiseLaplaceMarginalLogLikelihood
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from ...core import Array
-
-    Indices: TypeAlias = NDArray[np.intp]
+    from ...core import Array, Indices
 
 __all__ = ["PairwisePosterior"]
 

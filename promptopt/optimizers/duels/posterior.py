@@ -37,9 +37,9 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.special import expit
 
 if TYPE_CHECKING:
-    from ...core import Array
+    from ...core import Array, Indices
     from . import Duels
-    from .arms import Arms, Indices
+    from .arms import Arms
     from .belief import Part
 
 JITTER = 1e-9  # of the mean variance: prompts with equal embeddings are allowed

@@ -28,7 +28,7 @@ class ListPool:
             raise UserError("the pool of prompts is empty. List at least one prompt.")
 
     def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
-        """See :class:`Pool`."""
+        """See :class:`promptopt.optimizers.pools.Pool`."""
         return (self.prompts[i] for i in rng.permutation(len(self.prompts)))
 
 

@@ -85,7 +85,7 @@ class Grammar:
         need_templates(run, "the pool grammar")
 
     def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
-        """See :class:`Pool`."""
+        """See :class:`promptopt.optimizers.pools.Pool`."""
         seen: set[str] = set()
         repeats = 0
         while repeats < PATIENCE:

@@ -18,7 +18,7 @@ from ...core import Message, Picture
 from ...errors import UserError, require
 from ...text import as_text, quotation_mark, quote
 
-__all__ = ["QUOTING", "Sheet", "is_picture", "sheet"]
+__all__ = ["QUOTING", "Sheet", "is_picture", "listed", "parts", "sheet"]
 
 QUOTING = (
     "The material stands between a line [begin MARK] and a line [end MARK]; the mark is named at the top of the "
