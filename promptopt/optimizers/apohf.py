@@ -167,10 +167,10 @@ class Tangent:
         self._lam = lam
         self.diagonal: Array = slopes.squares() / lam
 
-    def columns(self, places: Indices) -> Array:
+    def columns(self, indices: Indices) -> Array:
         """See :class:`promptopt.optimizers.duels.posterior.Kernel`."""
-        return self._slopes.inner(self._slopes[places]) / self._lam
+        return self._slopes.inner(self._slopes[indices]) / self._lam
 
-    def block(self, places: Indices) -> Array:
+    def block(self, indices: Indices) -> Array:
         """See :class:`promptopt.optimizers.duels.posterior.Kernel`."""
-        return self._slopes[places].inner(self._slopes[places]) / self._lam
+        return self._slopes[indices].inner(self._slopes[indices]) / self._lam

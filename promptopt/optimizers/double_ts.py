@@ -111,7 +111,7 @@ class DoubleTS(DuelSearch):
             yield from ((first, int(rng.choice(favourites))) for _ in range(RELEASED_REDRAWS))
         else:
             for _ in range(REDRAWS):
-                first, second = (int(place) for place in rng.choice(favourites, 2, replace=False))
+                first, second = (int(index) for index in rng.choice(favourites, 2, replace=False))
                 yield first, second
 
 
@@ -123,9 +123,9 @@ class Ensemble(GaussianProcess):
         self._rng = rng
 
     def favourites(self, among: Indices) -> Indices:
-        """``(10,)``: the place of the best prompt by each of them, among some."""
-        places: Indices = among[np.argmax(self._draws[:, among], axis=1)]
-        return places
+        """``(10,)``: the index of the best prompt by each of them, among some."""
+        indices: Indices = among[np.argmax(self._draws[:, among], axis=1)]
+        return indices
 
     @cached_property
     def _draws(self) -> Array:

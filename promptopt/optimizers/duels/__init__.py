@@ -133,7 +133,7 @@ class Utility(Protocol):
     def uncertainty(self, first: int) -> Array:
         """``(n,)``: standard deviations of ``h(x) - h(first)`` in the posterior, after the answers."""
 
-    def parts(self, places: Indices) -> Sequence[Part]:
+    def parts(self, indices: Indices) -> Sequence[Part]:
         """The joint posterior of the utilities of k prompts, as a mixture of normal distributions."""
 
 
@@ -299,8 +299,8 @@ class DuelSearch(ABC):
         """The probability that the incumbent among some prompts really has the highest utility of them."""
         utility, best = self._utility(), self._best(among)
         gap, deviation = utility.mean - utility.mean[best], utility.uncertainty(best)
-        places = among[likely_rivals(gap[among], deviation[among], int(np.searchsorted(among, best)))]
-        return believe(utility.parts(places), self._setup.rng(BELIEF))
+        indices = among[likely_rivals(gap[among], deviation[among], int(np.searchsorted(among, best)))]
+        return believe(utility.parts(indices), self._setup.rng(BELIEF))
 
     def _optimistic_pair(self, nu: float, among: Indices) -> tuple[int, int]:
         """The rule of [Lin2024]: the best prompt, and the one that could yet turn out better than it.

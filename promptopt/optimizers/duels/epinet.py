@@ -50,8 +50,8 @@ def train_members(
     x, wins = vectors.astype(np.float32), duels.wins.astype(np.float32)
     parts = []
     for part in _batches(t):
-        met, places = np.unique(np.concatenate([duels.a[part], duels.b[part]]), return_inverse=True)
-        a, b = np.split(places, 2)
+        met, indices = np.unique(np.concatenate([duels.a[part], duels.b[part]]), return_inverse=True)
+        a, b = np.split(indices, 2)
         parts.append((x[met], a, b, wins[part]))
     for _ in range(rounds):
         for x_part, a, b, wins_part in parts:
@@ -79,9 +79,9 @@ class Epinet:
         self.mean: Array = self.members[rng.integers(len(members))]
 
     def favourites(self, among: Indices) -> Indices:
-        """``(10,)``: the place of the best prompt by each of them, among some."""
-        places: Indices = among[np.argmax(self.members[:, among], axis=1)]
-        return places
+        """``(10,)``: the index of the best prompt by each of them, among some."""
+        indices: Indices = among[np.argmax(self.members[:, among], axis=1)]
+        return indices
 
     def exploration_bonus(self, first: int, duels: Duels) -> Array:
         """``(n,)``: as :meth:`uncertainty`; only the answers tell the members apart."""
@@ -92,7 +92,7 @@ class Epinet:
         deviation: Array = np.std(self.members - self.members[:, [first]], axis=0)
         return deviation
 
-    def parts(self, places: Indices) -> list[Part]:
+    def parts(self, indices: Indices) -> list[Part]:
         """Every member by itself, certain of what it says."""
-        certain = np.zeros((len(places), len(places)))
-        return [(1 / len(self.members), member[places], certain) for member in self.members]
+        certain = np.zeros((len(indices), len(indices)))
+        return [(1 / len(self.members), member[indices], certain) for member in self.members]

@@ -123,7 +123,7 @@ class Learner:
 
         Args:
             x: ``(n, d)`` samples, in single precision.
-            a: ``(t,)`` places of the first samples of the duels, ``b`` of the second.
+            a: ``(t,)`` indices of the first samples of the duels, ``b`` of the second.
             wins: ``(t,)`` targets: 1 where the first won, 0 where the second, ½ for a tie.
             decay: the slope of the penalty, for each unit that a weight lies off.
             towards: ``(P,)``, where the penalty is zero; None stands for the origin.

@@ -36,7 +36,7 @@ class PairwisePosterior:
 
     Args:
         x: ``(n, k)`` points.
-        wins: pairs of places in ``x``, the winner first; without any, the posterior is the prior. Duels between points
+        wins: pairs of indices in ``x``, the winner first; without any, the posterior is the prior. Duels between points
             that coincide are left out.
     """
 
@@ -61,32 +61,32 @@ class PairwisePosterior:
 
     def uncertainty(self, first: int) -> Array:
         """``(n,)``: standard deviations of ``h(x) - h(first)``."""
-        return np.concatenate([self._deviation(first, places) for places in self._chunks()])
+        return np.concatenate([self._deviation(first, indices) for indices in self._chunks()])
 
-    def parts(self, places: Indices) -> list[tuple[float, Array, Array]]:
+    def parts(self, indices: Indices) -> list[tuple[float, Array, Array]]:
         """Mean and covariance at some of the points, as a mixture with one part."""
-        return [(1.0, *self.joint(places))]
+        return [(1.0, *self.joint(indices))]
 
-    def joint(self, places: Indices) -> tuple[Array, Array]:
+    def joint(self, indices: Indices) -> tuple[Array, Array]:
         """Mean ``(m,)`` and covariance ``(m, m)`` of the utility at m of the points."""
         with torch.no_grad(), _quiet():
-            found: Any = self._model.posterior(self._x[torch.from_numpy(places)])
+            found: Any = self._model.posterior(self._x[torch.from_numpy(indices)])
             return found.mean.squeeze(-1).numpy(), found.distribution.covariance_matrix.numpy()
 
     @cached_property
     def _moments(self) -> tuple[Array, Array]:
-        parts = [self.joint(places) for places in self._chunks()]
+        parts = [self.joint(indices) for indices in self._chunks()]
         return np.concatenate([m for m, _ in parts]), np.concatenate([np.diagonal(c) for _, c in parts])
 
-    def _deviation(self, first: int, places: Indices) -> Array:
-        _, cov = self.joint(np.append(places, first))
+    def _deviation(self, first: int, indices: Indices) -> Array:
+        _, cov = self.joint(np.append(indices, first))
         variance = np.diagonal(cov) + cov[-1, -1] - 2 * cov[-1]
         deviation: Array = np.sqrt(np.maximum(variance[:-1], 0))
         return deviation
 
     def _chunks(self) -> list[Indices]:
-        places = np.arange(len(self._x))
-        return [places[i : i + AT_ONCE] for i in range(0, len(places), AT_ONCE)]
+        indices = np.arange(len(self._x))
+        return [indices[i : i + AT_ONCE] for i in range(0, len(indices), AT_ONCE)]
 
 
 def _apart(x: Array, wins: Sequence[tuple[int, int]]) -> tuple[torch.Tensor | None, torch.Tensor | None]:
@@ -94,8 +94,8 @@ def _apart(x: Array, wins: Sequence[tuple[int, int]]) -> tuple[torch.Tensor | No
     if not wins:
         return None, None
     ends = np.round(x[np.array(wins).ravel()], DECIMALS)
-    points, places = np.unique(ends, axis=0, return_inverse=True)
-    pairs = places.reshape(-1, 2)
+    points, indices = np.unique(ends, axis=0, return_inverse=True)
+    pairs = indices.reshape(-1, 2)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     return (torch.from_numpy(points), torch.from_numpy(pairs)) if len(pairs) else (None, None)
 

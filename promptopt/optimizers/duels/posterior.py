@@ -58,10 +58,10 @@ class Kernel(Protocol):
     def diagonal(self) -> Array:
         """``(n,)``: the prior variances."""
 
-    def columns(self, places: Indices) -> Array:
+    def columns(self, indices: Indices) -> Array:
         """``(n, k)``: covariances of all prompts with k of them."""
 
-    def block(self, places: Indices) -> Array:
+    def block(self, indices: Indices) -> Array:
         """``(k, k)``: covariances of k prompts with each other."""
 
 
@@ -152,16 +152,16 @@ class Posterior:
 
         The variance before any duel, less what the duels could teach, and what they left uncertain of that.
         """
-        place = np.array([first])
-        prior = self._kernel.diagonal + self._kernel.diagonal[first] - 2 * self._kernel.columns(place)[:, 0]
+        index = np.array([first])
+        prior = self._kernel.diagonal + self._kernel.diagonal[first] - 2 * self._kernel.columns(index)[:, 0]
         known = np.sum((self.features - self.features[first]) ** 2, axis=1)
         left = np.sum((self._left - self._left[first]) ** 2, axis=1)
         return np.asarray(np.maximum(prior - known + left, 0.0))
 
-    def covariance(self, places: Indices) -> Array:
+    def covariance(self, indices: Indices) -> Array:
         """``(k, k)``: of the utilities of some prompts."""
-        features, left = self.features[places], self._left[places]
-        covariance: Array = self._kernel.block(places) - features @ features.T + left @ left.T
+        features, left = self.features[indices], self._left[indices]
+        covariance: Array = self._kernel.block(indices) - features @ features.T + left @ left.T
         return covariance
 
 
@@ -202,9 +202,9 @@ class Fitted:
         """``(n,)``: standard deviations of ``h(x) - h(first)``."""
         return np.sqrt(self._posterior.variance(first))
 
-    def parts(self, places: Indices) -> list[Part]:
+    def parts(self, indices: Indices) -> list[Part]:
         """See :class:`promptopt.optimizers.duels.Utility`."""
-        return [(1.0, self.mean[places], self._posterior.covariance(places))]
+        return [(1.0, self.mean[indices], self._posterior.covariance(indices))]
 
     @cached_property
     def _posterior(self) -> Posterior:
@@ -230,14 +230,14 @@ class Embedded:
             return self.scale * self.arms.squares
         return np.full(len(self.arms), self.scale)
 
-    def columns(self, places: Indices) -> Array:
+    def columns(self, indices: Indices) -> Array:
         """See :class:`Kernel`."""
-        return self._of(self.arms.inner(places), self.arms.squares, self.arms.squares[places])
+        return self._of(self.arms.inner(indices), self.arms.squares, self.arms.squares[indices])
 
-    def block(self, places: Indices) -> Array:
+    def block(self, indices: Indices) -> Array:
         """See :class:`Kernel`."""
-        squares = self.arms.squares[places]
-        return self._of(self.arms.inner_block(places), squares, squares)
+        squares = self.arms.squares[indices]
+        return self._of(self.arms.inner_block(indices), squares, squares)
 
     def _of(self, inner: Array, rows: Array, columns: Array) -> Array:
         """The kernel from inner products ``(n, k)`` and the squared lengths of rows ``(n,)`` and columns ``(k,)``."""
@@ -283,10 +283,10 @@ class GaussianProcess:
         """``(n,)``: standard deviations of ``h(x) - h(first)``."""
         return self._deviation(first, self._posteriors)
 
-    def parts(self, places: Indices) -> list[Part]:
+    def parts(self, indices: Indices) -> list[Part]:
         """See :class:`promptopt.optimizers.duels.Utility`."""
         parts = zip(self._weights, self._means, self._posteriors, strict=True)
-        return [(float(weight), mean[places], posterior.covariance(places)) for weight, mean, posterior in parts]
+        return [(float(weight), mean[indices], posterior.covariance(indices)) for weight, mean, posterior in parts]
 
     def _deviation(self, first: int, posteriors: Sequence[Posterior]) -> Array:
         """``(n,)``: standard deviations of ``d = h(x) - h(first)`` in the mixture with weights w, by total variance.
