@@ -73,7 +73,7 @@ def test_no_module_is_called_utils() -> None:
 
 ROOMS = """
     core errors exports stats text loading fanout store attachments registry vocabulary
-    models targets embedders metrics data record optimizers scorers run recipe api baselines
+    models record run targets embedders metrics data optimizers scorers recipe api baselines
     report trackers testing sweep cli __main__
 """.split()  # each may know those before it, and no other
 
@@ -101,7 +101,7 @@ def test_arrows_run_one_way(path: Path) -> None:
 
 
 def test_the_check_of_arrows_finds_a_wrong_one() -> None:
-    assert ROOMS.index("sweep") > ROOMS.index("report") > ROOMS.index("scorers") > ROOMS.index("record")
+    assert ROOMS.index("sweep") > ROOMS.index("report") > ROOMS.index("scorers") > ROOMS.index("run")
     assert room("promptopt.scorers.human.desk") == "scorers"
     assert "record" in {room(name) for name, _ in imports(PACKAGE / "run" / "recorder.py") if "promptopt." in name}
 

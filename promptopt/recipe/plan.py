@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..core import Dataset, Example, HasViews, Prompt, Rate, Rating, Scorer, Target
+from ..core import Dataset, Example, HasMetric, HasTiebreak, HasViews, Prompt, Rate, Rating, Scorer, Target
 from ..errors import UserError
 from ..run.budget import Budget
 from ..run.loop import check_match
@@ -61,6 +61,7 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     if target is not None:
         offered["target"] = target
     scorer, dev, test = _scorers(given, target, data, offered)
+    test = test if given["verdict"] else None
     optimizer = _part(given, "optimizer", "optimizers", offered)
     scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
     check_match(optimizer, scorer)
@@ -69,13 +70,14 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
         optimizer=optimizer,
         scorer=scorer,
         dev=dev,
-        test=test if given["verdict"] else None,
+        test=test,
         transfer=transfer,
         target=target,
         data=data,
         budget=_budget(given["budget"]),
         views=_views(given, target, _examples(data, "train")),
         recipe=recipe,
+        aftermath_roles=("target",) if isinstance(test, MetricScorer) else None,
         **{key: given[key] for key in OPTIONS},
     )
     plan.check()
@@ -185,7 +187,11 @@ def _runs_target(given: Mapping[str, Any]) -> bool:
 
 def _judged_by(given: Mapping[str, Any], target: Target, key: str) -> Any:
     """The recipe's ``metric`` or ``tiebreak``, or else the target's own; None where there is neither."""
-    return getattr(target, key, None) if given[key] is None else given[key]
+    if given[key] is not None:
+        return given[key]
+    if key == "metric":
+        return target.metric if isinstance(target, HasMetric) else None
+    return target.tiebreak if isinstance(target, HasTiebreak) else None
 
 
 def _views(given: Mapping[str, Any], target: Target | None, examples: Sequence[Example]) -> int:

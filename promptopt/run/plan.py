@@ -8,7 +8,6 @@ from typing import Any
 
 from ..core import Checks, ChecksKey, Dataset, FailedRule, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from ..errors import UserError
-from ..scorers.metric import MetricScorer
 from .budget import Budget
 from .shorten import questions
 
@@ -19,6 +18,8 @@ class Plan:
     and ``transfer`` with other targets on the test split.
 
     ``recipe`` holds the arguments as they were given, ``models`` the chat models that were built for it.
+    ``aftermath_roles`` are the roles whose calls are made again after the search, None for all: the target's alone
+    where the verdict is by a metric, which needs no judge.
     """
 
     start: tuple[Prompt, ...]
@@ -45,6 +46,7 @@ class Plan:
     views: int
     recipe: Mapping[str, Any]
     models: Sequence[Any] = ()
+    aftermath_roles: tuple[str, ...] | None = None
 
     @property
     def reserved(self) -> int:
@@ -74,14 +76,6 @@ class Plan:
         examples = 2 * len(self.data.test) * verdicts + self.finalists * len(self.data.dev) * bool(self.dev)
         examples += ((self.ensemble > 1) + self.shortening) * len(self.data.dev or self.data.train)
         return examples / len(self.data.train)
-
-    @property
-    def aftermath_roles(self) -> tuple[str, ...] | None:
-        """The roles whose calls are made again after the search; None for all.
-
-        The target's alone where the verdict is by a metric, which needs no judge.
-        """
-        return ("target",) if isinstance(self.test, MetricScorer) else None
 
     def problem_with(self, prompt: Prompt) -> str | None:
         """Why the target cannot take a prompt, or None."""
