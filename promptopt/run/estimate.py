@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from ..core import (
-    Begins,
     Calibrates,
     ChatModel,
     Choice,
@@ -38,6 +37,7 @@ from ..core import (
     Scorer,
     Streams,
     Usage,
+    Weighs,
 )
 from ..errors import PromptoptError
 from ..record.codec import Answer, Question
@@ -158,6 +158,7 @@ class _Rehearsal:
         trial = self._run(_MadeUp(self._plan), MOST_QUESTIONS)
         self._plan.optimizer.begin(trial.setup("optimizer"))
         if limit is not None and not trial.tally.asked_for:
+            self.notes += trial.notes
             return {}, limit - self._plan.reserved, float(limit - self._plan.reserved)
         scorer = _MadeUp(self._plan)
         run = self._run(scorer, limit or MOST_QUESTIONS)
@@ -178,13 +179,18 @@ class _Rehearsal:
     def one_answer(self, scorer: Scorer[Any, Any]) -> dict[str, Share]:
         """What one answer costs; nothing is answered by a scorer that asks for no chat model."""
         run = self._run(scorer, 1)
-        if isinstance(scorer, Begins):
-            scorer.begin(run.setup("scorer"))
-        if run.tally.asked_for and not isinstance(scorer, Streams):  # people are not asked about stand-ins
-            start = self._plan.start[0]
-            other = Prompt(f"{start.text} 2")
-            list(scorer.answer([Rate(start, number=0) if scorer.question is Rate else Duel(start, other, number=0)]))
+        try:
+            run.open(scorer, "scorer")
+            if run.tally.asked_for and not isinstance(scorer, Streams):  # people are not asked about stand-ins
+                start = self._plan.start[0]
+                other = Prompt(f"{start.text} 2")
+                asked = Rate(start, number=0) if scorer.question is Rate else Duel(start, other, number=0)
+                list(scorer.answer([asked]))
+        finally:
+            run.close()
         self.notes += run.notes
+        if run.tally.shares and isinstance(scorer, Weighs):
+            self.notes.append("Duels by ratings are counted as two ratings each: the most that they can come to.")
         return run.tally.shares
 
     def _run(self, scorer: Scorer[Any, Any], questions: int) -> _DryRun:

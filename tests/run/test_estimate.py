@@ -262,3 +262,22 @@ def test_ratings_that_a_simulated_annotator_standardises_on_are_counted() -> Non
     plain, standardised = calls(), calls(standardise=50)
     assert plain == 10 * 2 * 4
     assert 45 * 4 <= standardised - plain <= 50 * 4
+
+
+class Held(Judge):
+    """Holds on to something until it is closed."""
+
+    open = 0
+
+    def begin(self, setup: Setup, /) -> None:
+        super().begin(setup)
+        self.open += 1
+
+    def close(self) -> None:
+        self.open -= 1
+
+
+def test_what_a_rehearsal_begins_it_closes() -> None:
+    scorer = Held(Priced())
+    of(scorer=scorer, optimizer=Pairs(), metric=None, budget=30)
+    assert scorer.open == 0
