@@ -171,7 +171,11 @@ def prepare(arguments: Table, *, parts: Table | None = None) -> Plan:
 
 
 def execute(arguments: Table, *, watch: Watch | None = None, parts: Table | None = None) -> Result:
-    """:func:`optimize` with its arguments in a table, as in a recipe; ``parts`` as of :func:`prepare`."""
+    """:func:`optimize` with its arguments in a table, as in a recipe; ``parts`` as of :func:`prepare`.
+
+    Raises:
+        PromptoptError: as :func:`optimize`. A new folder in which nothing was asked or bought is removed again.
+    """
     plan = prepare(arguments, parts=parts)
     run = arguments.get("run", "auto")
     new = run == "auto" or not run or not Path(run).exists()
@@ -202,6 +206,9 @@ def judge(arguments: Table, best: str, *, parts: Table | None = None) -> Result:
         arguments: as of :func:`execute`; ``run`` is the folder to record it in.
         best: the prompt to compare with the start.
         parts: as of :func:`prepare`.
+
+    Raises:
+        PromptoptError: as :func:`optimize`.
     """
     plan = prepare(arguments, parts=parts)
     given, asked = Given(best), plan.test or plan.scorer

@@ -61,7 +61,7 @@ def fleiss_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
 
 
 def t_interval(values: Array, within: tuple[float, float] | None = None) -> tuple[float, float]:
-    """The 95% t interval of the mean of ``(n_seeds,)`` values; within a range on its logit scale."""
+    """The 95% t interval of the mean of ``values`` (n,), n at least 2; within a range on its logit scale."""
     from scipy import special, stats
 
     mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
@@ -86,7 +86,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def sign_flip(differences: Array) -> float:
-    """The two-sided p-value of no difference in paired ``differences`` (n,), whose signs a permutation test flips."""
+    """The two-sided p-value of no difference in paired ``differences`` (n,), n at least 1.
+
+    A permutation test flips their signs; its draws are the same at every call.
+    """
     from scipy import stats
 
     found = stats.permutation_test(

@@ -198,6 +198,21 @@ def test_a_folder_with_this_run_is_taken_up(tmp_path: Path) -> None:
     assert outcome(first) == outcome(again)
 
 
+class Refuses(RandomSearch):
+    """Begins with nothing."""
+
+    def begin(self, setup: Any, /) -> None:
+        raise UserError("no.")
+
+
+def test_nobody_is_sent_to_a_folder_that_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(UserError) as caught:
+        promptopt.optimize(**toy(folder, optimizer=Refuses(pool=ListPool(prompts=["a"]))))
+    assert not folder.exists()
+    assert not getattr(caught.value, "__notes__", [])
+
+
 def test_an_object_is_the_same_where_its_module_has_moved(tmp_path: Path) -> None:
     def optimizer() -> HillClimb:
         return HillClimb(proposer=LexicalProposer(phrases=["clear"]), restarts=1, resets=1, iterations=2, k=4)

@@ -14,7 +14,12 @@ from .ledger import Ledger, read
 
 @contextmanager
 def opened(folder: Path | None) -> Iterator[Ledger]:
-    """The ledger of a folder, closed in the end; None writes nothing down."""
+    """The ledger of a folder, closed in the end; None writes nothing down.
+
+    Raises:
+        LockedRun: another process has the folder open.
+        UserError: the folder cannot be made, or its ledger cannot be read.
+    """
     ledger = Ledger(folder)
     try:
         yield ledger
@@ -23,7 +28,11 @@ def opened(folder: Path | None) -> Iterator[Ledger]:
 
 
 def new_folder(name: str) -> Path:
-    """A new folder under ``runs/``, named by the time and by what is given."""
+    """A new folder under ``runs/``, named by the time and by what is given.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
     for suffix in ["", *(f"-{i}" for i in range(2, 1000))]:
         folder = Path("runs") / (name + suffix)

@@ -85,10 +85,10 @@ class Verdict:
 
 
 def compare(start: Rating, best: Rating, *, rng: np.random.Generator) -> Verdict:
-    """Compare two ratings example by example.
+    """Compare two ratings example by example: their ``per_example`` are ``(n_examples,)``, in the same order.
 
     The interval is the percentile bootstrap of the mean difference; it needs no assumption on how scores are
-    distributed. Ratings without per-example values give a verdict without an interval.
+    distributed. Ratings without per-example values give a verdict without an interval, on 1 example.
     """
     if start.per_example is None or best.per_example is None:
         return Verdict(

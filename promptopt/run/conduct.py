@@ -9,6 +9,7 @@ from functools import partial
 from shlex import quote
 
 from ..core import Prompt, Rate, Rating, Setup
+from ..errors import UserError
 from ..models.wrappers import wrap
 from ..record.ledger import Ledger, now
 from ..record.stages import TRANSFER
@@ -96,7 +97,8 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
     except BaseException as error:
         with suppress(OSError):  # a full disk holds no more lines
             ledger.append({"event": "failed", "error": f"{type(error).__name__}: {error}", "time": now()})
-        if ledger.folder:
+        paid = bool(run.steps or run.meter.usage.calls)
+        if ledger.folder and (paid or not isinstance(error, UserError)):  # of a mistake made before, nothing is kept
             error.add_note(f"What was paid for is kept; go on with: promptopt resume {quote(str(ledger.folder))}")
         raise
     finally:

@@ -47,8 +47,8 @@ MARGIN = 1.5  # the prompts that the verdict compares may be longer than those r
 class Step:
     """One answered question; ``n`` counts within its stage.
 
-    ``stage`` is ``calibration``, ``search``, ``dev``, ``final``, ``test`` or ``transfer:`` and the name of another
-    target.
+    ``stage`` is ``calibration``, ``search``, ``dev``, ``final``, ``shorten``, ``test``, or ``transfer:`` and the
+    name of another target.
     """
 
     n: int
@@ -98,6 +98,7 @@ class Recorder:
         cases: have all ratings tell what happened on each example.
         ledger: where everything is written down; what it holds already is replayed.
         watch: called after every answer.
+        wrap: puts around a chat model what every model of the run has, such as its cache and its limit.
 
     Raises:
         UserError: there is no prompt to start from.

@@ -37,7 +37,7 @@ class Result:
     Attributes:
         best: the best prompt's text.
         start: the starting prompt's text.
-        candidates: everything rated, best first.
+        candidates: every prompt that was rated on the whole training split, best first.
         verdict: the held-out comparison of best with start; None where there is no test data or the run was
             interrupted.
         transfers: the same comparison with the recipe's other targets, by name.
