@@ -14,6 +14,7 @@ sliding windows need it. Positions count tokens, not slots, and are given explic
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -56,6 +57,8 @@ class Backbone:
         self.model = model.requires_grad_(False)
         self.work: Counter[str] = Counter()
         self._backbone = model.base_model
+        takes = inspect.signature(self._backbone.forward).parameters
+        self._cache = "cache" if "cache" in takes else "past_key_values"  # as it was called before transformers 5.24
         self._head = model.get_output_embeddings()
         self._embeddings = model.get_input_embeddings()
         config = model.config.get_text_config()
@@ -90,9 +93,8 @@ class Backbone:
         """
         self.work["forwards"] += 1
         self.work["tokens"] += embeds.shape[0] * embeds.shape[1]
-        out = self._backbone(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
+        given = {"inputs_embeds": embeds, "attention_mask": mask, "position_ids": positions, self._cache: cache}
+        out = self._backbone(**given, use_cache=True)
         states: Tensor = out.last_hidden_state
         return states
 

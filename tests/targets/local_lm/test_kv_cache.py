@@ -26,6 +26,8 @@ from promptopt.targets.local_lm.kv_cache import Backbone, KVCache, common
 
 from ..tiny_lms import CONFIGS, SIZES
 
+pytestmark = pytest.mark.filterwarnings("error:.*past_key_values:FutureWarning")  # as it was once called
+
 TEXT = {**SIZES, "vocab_size": 50, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 PLAIN = {name: value for name, value in TEXT.items() if name != "head_dim"}
 VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
