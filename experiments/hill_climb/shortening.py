@@ -94,8 +94,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--first-seed", type=int, default=10)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--out", type=Path, help="where to write every answer as JSON")
+    parser.add_argument("--out", type=Path, help="where to write every answer as JSON, anew")
+    parser.add_argument(
+        "--report", nargs="*", type=Path, help="search nothing; print the tables of these files together"
+    )
     options = parser.parse_args()
+    if options.report:
+        print(report([json.loads(line) for file in options.report for line in file.read_text().splitlines()]))
+        return
+    if options.out:
+        options.out.unlink(missing_ok=True)
     answers = []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for task in options.tasks:

@@ -164,10 +164,12 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--backbone", help="folder of another CLIP to try the prompts on")
-    parser.add_argument("--out", type=Path, help="where to write every run as JSON")
+    parser.add_argument("--out", type=Path, help="where to write every run as JSON, anew")
     options = parser.parse_args()
     began = time.monotonic()
     runs = []
+    if options.out:
+        options.out.unlink(missing_ok=True)
     for task in options.tasks:
         classes = build("datasets", {**TASKS[task], "shots": 1}, where="data").classes
         targets = {"own": Clip(classes=classes)}
