@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core import Duel, Example, Failed, Missing, Picture, Prompt, Target
 from ...targets.outputs import outputs_of
-from ..judge.sheet import parts
+from ..parts import parts
 
 __all__ = ["ExampleRow", "Outputs", "View"]
 

@@ -27,6 +27,7 @@ from ...core import (
 from ...errors import UserError
 from ...fanout import fan_out
 from ...targets.outputs import outputs_of
+from ..parts import is_picture
 from . import (
     CRITERIA,
     FIRST,
@@ -44,7 +45,7 @@ from . import (
     Verdict,
     check_numbers,
 )
-from .sheet import QUOTING, is_picture, listed, sheet
+from .sheet import QUOTING, listed, sheet
 
 __all__ = ["JudgeDuel"]
 
