@@ -127,14 +127,16 @@ class Models:
 @contextmanager
 def models_shared(models: Models | None = None) -> Iterator[Models]:
     """While this is open, chat models are taken from these, from those that are open already, or from new ones."""
-    models = models or _models.get() or Models()
-    used, models.used = models.used, []
+    if models is None and (opened := _models.get()) is not None:
+        yield opened
+        return
+    models = models or Models()
+    models.used = []
     before = _models.set(models)
     try:
         yield models
     finally:
         _models.reset(before)
-        models.used = used
 
 
 _models: ContextVar[Models | None] = ContextVar("models", default=None)

@@ -121,9 +121,9 @@ def test_two_runs_do_not_share_a_model() -> None:
 
 def test_the_runs_of_a_sweep_share_the_models_of_their_scorers() -> None:
     parts = Parts()
-    for seed in range(3):
-        parts.plan(recipe(scorer={"name": "judge-rating", "model": JUDGE}, seed=seed))
+    plans = [parts.plan(recipe(scorer={"name": "judge-rating", "model": JUDGE}, seed=seed)) for seed in range(3)]
     assert built == ["target", "judge"]
+    assert len(plans[0].models) == 2  # so that the keys of both are checked before the first run
 
 
 # ── What is kept back for the verdict ─────────────────────────────────────────────────────────────────────────────
