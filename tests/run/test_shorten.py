@@ -286,12 +286,19 @@ def test_the_falls_of_several_drops_do_not_add_up() -> None:
     assert best.text == "big old {}"
 
 
-def test_a_search_that_ended_by_time_has_its_answer_shortened_all_the_same() -> None:
+def test_a_search_that_ended_by_time_has_its_answer_shortened_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 0.0}
+    monkeypatch.setattr("promptopt.run.budget.time", SimpleNamespace(monotonic=lambda: clock["now"]))
+
+    def score(prompt: str) -> float:
+        clock["now"] += 10
+        return float("photo" in prompt)
+
     result = optimize(
         start="a photo of a {}",
-        score=lambda prompt: float("photo" in prompt),
+        score=score,
         optimizer={"name": "random-search", "pool": "grammar"},
-        budget={"questions": 1_000_000, "seconds": 0.3},
+        budget={"questions": 1_000, "seconds": 25},
         shorten=10,
         run=None,
     )
