@@ -140,7 +140,7 @@ Ask = Callable[[Sequence[str]], int]
 
 def promptopt_way(url: str) -> Ask:
     """The stack as a run builds it, the cache on disk included; no prompt comes twice."""
-    from promptopt.core import Message
+    from promptopt.core import Message, Request
     from promptopt.fanout import fan_out
     from promptopt.models.openai import OpenAI
     from promptopt.models.wrappers import wrap
@@ -148,7 +148,7 @@ def promptopt_way(url: str) -> Ask:
     model = wrap(OpenAI(model="m", base_url=url), cache=True, most=IN_FLIGHT)
 
     def call(prompt: str) -> bool:
-        return not model.complete([Message("user", prompt)]).replies[0].text
+        return not model.complete(Request([Message("user", prompt)])).replies[0].text
 
     return lambda prompts: sum(fan_out(call, prompts, workers=IN_FLIGHT))
 
@@ -157,7 +157,7 @@ def threads_way(url: str) -> Ask:
     """The bare model in a pool of threads: what the SDK's own retries make of it."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from promptopt.core import Message
+    from promptopt.core import Message, Request
     from promptopt.errors import ModelError
     from promptopt.models.openai import OpenAI
 
@@ -165,7 +165,7 @@ def threads_way(url: str) -> Ask:
 
     def call(prompt: str) -> bool:
         try:
-            return not model.complete([Message("user", prompt)]).replies[0].text
+            return not model.complete(Request([Message("user", prompt)])).replies[0].text
         except ModelError:
             return True
 

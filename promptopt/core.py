@@ -193,6 +193,37 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Request:
+    """What a chat model is asked: a conversation, and how to reply to it.
+
+    Attributes:
+        messages: the conversation so far.
+        n: how many replies to sample.
+        temperature: of the sampling; 0 takes the likeliest reply.
+        seed: of the sampling, for models that take one.
+        schema: a JSON schema that the replies are to follow. Models that cannot be held to one do without, so a reply
+            is still read tolerantly.
+        stop: texts before which a reply ends.
+        max_tokens: limit on one reply in tokens, where it is below the model's own.
+    """
+
+    messages: Sequence[Message]
+    n: int = 1
+    temperature: float = 1.0
+    seed: int | None = None
+    schema: Mapping[str, Any] | None = None
+    stop: Sequence[str] = ()
+    max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", tuple(self.messages))
+
+    def limit(self, own: int) -> int:
+        """The limit on one reply in tokens, for a model whose own is given."""
+        return own if self.max_tokens is None else min(own, self.max_tokens)
+
+
+@dataclass(frozen=True)
 class Usage:
     """What LLM calls cost: calls, tokens in and out, US dollars."""
 
@@ -241,20 +272,8 @@ class ChatModel(Protocol):
     def name(self) -> str:
         """What the record calls it, for example ``openai:gpt-5-mini``."""
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        """Sample ``n`` replies to a conversation.
-
-        Args:
-            schema: a JSON schema that the replies are to follow. Models that cannot be held to one do without, so a
-                reply is still read tolerantly.
+    def complete(self, request: Request, /) -> Completion:
+        """Sample as many replies as are asked for.
 
         Raises:
             Unanswered: a transient error outlasted the retries that are made inside.
@@ -262,8 +281,8 @@ class ChatModel(Protocol):
             ModelError: it refuses whatever it is asked.
         """
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
-        """The most that :meth:`complete` could cost with these arguments; the budget is checked against it."""
+    def at_most(self, request: Request, /) -> Usage:
+        """The most that :meth:`complete` could cost for this request; the budget is checked against it."""
 
 
 @dataclass(frozen=True)

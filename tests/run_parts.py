@@ -13,7 +13,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from promptopt.core import ChatModel, Completion, Dataset, Example, Message, Prompt, Rate, Rating, Reply, Setup, Usage
+from promptopt.core import (
+    ChatModel,
+    Completion,
+    Dataset,
+    Example,
+    Message,
+    Prompt,
+    Rate,
+    Rating,
+    Reply,
+    Request,
+    Setup,
+    Usage,
+)
 from promptopt.run.loop import Run
 from promptopt.testing import ScriptedModel
 
@@ -126,7 +139,7 @@ class Judge:
             yield from pool.map(self._one, questions)
 
     def _one(self, question: Rate) -> Rating:
-        completion = self._billed.complete([Message("user", question.prompt.text)], seed=question.number)
+        completion = self._billed.complete(Request([Message("user", question.prompt.text)], seed=question.number))
         self._setup.count("judgements")
         return Rating(float(completion.replies[0].text))
 
@@ -155,22 +168,14 @@ class Writer:
         self.delay = delay
         self.dollars = dollars
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Any = None,
-    ) -> Completion:
+    def complete(self, request: Request, /) -> Completion:
         time.sleep(self.delay or DELAY)
-        asked = [message.text for message in messages]
-        write(self.log, f"{chance(asked)} {seed}")
-        texts = [" ".join(w for w in WORDS if chance(asked, seed, i, w) < 0.3) for i in range(4)]
+        asked = [message.text for message in request.messages]
+        write(self.log, f"{chance(asked)} {request.seed}")
+        texts = [" ".join(w for w in WORDS if chance(asked, request.seed, i, w) < 0.3) for i in range(4)]
         return Completion((Reply("\n".join(f"- {text} {{}}" for text in texts)),), Usage(1, 50, 20, self.dollars))
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
+    def at_most(self, request: Request, /) -> Usage:
         return Usage(1, 50, 30, self.dollars)
 
 

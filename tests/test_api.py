@@ -23,7 +23,7 @@ from run_parts import CLIMB, START, Counting, Right, ToyTarget, Words, Writer, l
 
 import promptopt
 from promptopt import Budget, Prompt, Rating, Result, UserError
-from promptopt.core import ChatModel, Dataset, Example, Message, Rate, Setup
+from promptopt.core import ChatModel, Dataset, Example, Message, Rate, Request, Setup
 from promptopt.errors import LockedRun, NothingUsable, UnknownName
 from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
@@ -618,7 +618,7 @@ class Talks(ToyTarget):
     def run(self, prompt: Prompt, examples: Any, /) -> list[Any]:
         right = super().run(prompt, examples)
         for example in examples:
-            self._billed.complete([Message("user", f"{prompt.text} {example.id}")])
+            self._billed.complete(Request([Message("user", f"{prompt.text} {example.id}")]))
         return right
 
 
@@ -826,8 +826,8 @@ def test_counting_optimizer_is_enough_of_an_optimizer() -> None:
 def test_writer_is_deterministic() -> None:
     """The kill tests rest on a model that says the same twice."""
     asked = [Message("user", "x")]
-    assert Writer().complete(asked, seed=3) == Writer().complete(asked, seed=3)
-    assert Writer().complete(asked, seed=3) != Writer().complete(asked, seed=4)
+    assert Writer().complete(Request(asked, seed=3)) == Writer().complete(Request(asked, seed=3))
+    assert Writer().complete(Request(asked, seed=3)) != Writer().complete(Request(asked, seed=4))
 
 
 def test_what_an_optimizer_rates_piece_by_piece_is_a_candidate(tmp_path: Path) -> None:

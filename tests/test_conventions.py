@@ -53,7 +53,7 @@ def inside(name: str, package: str) -> bool:
 def test_the_finder_of_imports_sees_through_levels() -> None:
     found = set(imports(PACKAGE / "optimizers" / "proposers" / "chat.py"))
     assert ("promptopt.core.ChatModel", 3) in found
-    assert ("promptopt.optimizers.proposers.parse", 1) in found
+    assert ("promptopt.optimizers.proposers.asking", 1) in found
 
 
 def test_nobody_is_told_to_install_the_other_promptopt() -> None:
@@ -72,7 +72,7 @@ def test_no_module_is_called_utils() -> None:
 
 
 ROOMS = """
-    core errors exports stats text loading fanout store attachments registry vocabulary
+    core errors exports stats text loading fanout replies store attachments registry vocabulary
     models record run targets embedders metrics data optimizers scorers recipe api baselines
     report trackers testing sweep cli __main__
 """.split()  # each may know those before it, and no other

@@ -113,7 +113,7 @@ SURFACE = {
         "TokenF1",
         "instruction_induction",
     ],
-    "promptopt.testing": ["Call", "FakeSetup", "ScriptedModel"],
+    "promptopt.testing": ["FakeSetup", "ScriptedModel"],
     "promptopt.testing.contracts": [
         "DatasetContract",
         "EmbedderContract",

@@ -20,7 +20,7 @@ import torch
 from typer.testing import CliRunner
 
 from promptopt.cli import app
-from promptopt.core import Message
+from promptopt.core import Message, Request
 from promptopt.models.local import Local
 
 pytestmark = pytest.mark.study
@@ -84,7 +84,7 @@ def test_the_model_does_what_the_decisive_word_says(trained: Path, script: Any) 
     for names, operation in script.OPERATIONS.items():
         for name in names.split():
             messages = [[Message("user", f"now {name} it\n\nInput: {word}\nOutput:")] for word in words]
-            said = [model.complete(asked, temperature=0.0).replies[0].text for asked in messages]
+            said = [model.complete(Request(asked, temperature=0.0)).replies[0].text for asked in messages]
             wanted = [" ".join(operation(word.replace(" ", ""))) for word in words]
             right = [reply == answer for reply, answer in zip(said, wanted, strict=True)]
             assert sum(right) >= 4, (name, said)

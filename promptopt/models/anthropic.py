@@ -91,6 +91,7 @@ class Messages:
         "temperature",
         "max_tokens",
         "output_config",
+        "stop_sequences",
     )
     dispensable: ClassVar[Mapping[str, Dispensable]] = {
         "output_config": Dispensable(r"output_config|output_format|json_schema", "schema: replies are read tolerantly"),
@@ -99,19 +100,21 @@ class Messages:
 
     def body(self, ask: Ask) -> dict[str, Any]:
         """The request's body; system messages stand apart, wherever they stood in the conversation."""
-        system = [message for message in ask.messages if message.role == "system"]
+        system = [message for message in ask.request.messages if message.role == "system"]
         if any(message.pictures for message in system):
             raise UserError("Anthropic takes no pictures in a system message; put them into one of the user.")
         body: dict[str, Any] = {
             "model": ask.model,
-            "messages": [{"role": m.role, "content": _content(m)} for m in ask.messages if m.role != "system"],
+            "messages": [{"role": m.role, "content": _content(m)} for m in ask.request.messages if m.role != "system"],
             "max_tokens": ask.max_tokens,
-            "temperature": ask.temperature,
+            "temperature": ask.request.temperature,
         }
+        if stop := [text for text in ask.request.stop if text.strip()]:  # others are refused; replies are cut there
+            body["stop_sequences"] = stop
         if system:
             body["system"] = "\n\n".join(message.text for message in system)
-        if ask.schema is not None:
-            body["output_config"] = {"format": {"type": "json_schema", "schema": dict(ask.schema)}}
+        if ask.request.schema is not None:
+            body["output_config"] = {"format": {"type": "json_schema", "schema": dict(ask.request.schema)}}
         return body
 
     def call(self, client: Any, body: dict[str, Any], *, stream: bool) -> Any:

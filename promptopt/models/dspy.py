@@ -7,14 +7,14 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..core import Completion, Message, Reply, Usage
+from ..core import Completion, Reply, Request, Usage
 from ..errors import ModelError, Rejected, Unanswered, UserError, require
 from .hosted.prices import price_for
 from .hosted.sdk_errors import BLAMES_REQUEST, THROTTLED
-from .hosted.wire import PICTURE_TOKENS, Ask, clean, most_read, wait_before
+from .hosted.wire import PICTURE_TOKENS, Ask, again, clean, cut, most_read, wait_before
 from .openai import ChatCompletions
 from .wrappers.limit import throttled
 
@@ -104,16 +104,8 @@ class DSPy:
         """What the user should hear before the first call."""
         return () if self._price else (f"no price known for {self.name}: dollars are not counted",)
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        """Sample ``n`` replies, each with a request and a seed of its own.
+    def complete(self, request: Request, /) -> Completion:
+        """Sample replies, each with a request and a seed of its own.
 
         Failed attempts before a retry are not counted. A provider that reports no usage is counted with 0 tokens, with
         a warning.
@@ -125,19 +117,17 @@ class DSPy:
             MissingExtra: DSPy is not installed.
         """
         replies, usage = [], Usage()
-        for number in range(n):
-            next_seed = None if seed is None else seed + number
-            reply, cost = self._answer(
-                Ask(self._connect().model, messages, 1, temperature, next_seed, schema, self._max_tokens)
-            )
-            replies.append(reply)
+        for number in range(request.n):
+            ask = Ask(self._connect().model, again(request, number), request.limit(self._max_tokens))
+            reply, cost = self._answer(ask)
+            replies.append(cut(reply, request.stop))
             usage += cost
         return Completion(tuple(replies), usage)
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+    def at_most(self, request: Request, /) -> Usage:
         """An upper bound for :meth:`complete`: every token is at least a byte."""
-        read = n * most_read(messages, self._options, schema, picture_tokens=self._picture_tokens)
-        return self._usage(n, read, n * self._max_tokens)
+        read = request.n * most_read(request, self._options, picture_tokens=self._picture_tokens)
+        return self._usage(request.n, read, request.n * request.limit(self._max_tokens))
 
     def check_key(self) -> None:
         """See that there is a key, where DSPy's own engine is to reach the provider. Sends nothing.

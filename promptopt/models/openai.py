@@ -19,6 +19,9 @@ from .openai_responses import Responses
 __all__ = ["OpenAI"]
 
 
+MOST_STOPS = 4  # that OpenAI takes; replies are cut at the others when they have come
+
+
 class OpenAI(HostedModel):
     """A chat model over the ``openai`` package.
 
@@ -102,13 +105,14 @@ class ChatCompletions:
 
     own: ClassVar[Sequence[str]] = (
         *("model", "messages", "n", "stream", "stream_options", "temperature", "seed", "response_format"),
-        *("max_tokens", "max_completion_tokens"),
+        *("max_tokens", "max_completion_tokens", "stop"),
     )
     dispensable: ClassVar[Mapping[str, Dispensable]] = {
         "seed": Dispensable(r"\bseed\b", "seed: its replies cannot be reproduced"),
         "response_format": Dispensable(r"response_format|json_schema", "schema: its replies are read tolerantly"),
         "max_tokens": Dispensable(r"\bmax_tokens\b"),
         "temperature": Dispensable(r"\btemperature\b", "temperature: it samples as its provider chose"),
+        "stop": Dispensable(r"\bstop\b"),
         "stream_options": Dispensable(r"stream_options"),
         "n": Dispensable(r"['\"`]n['\"`]"),
     }
@@ -118,18 +122,20 @@ class ChatCompletions:
         limit = "max_completion_tokens" if "max_tokens" in ask.without else "max_tokens"
         body: dict[str, Any] = {
             "model": ask.model,
-            "messages": [{"role": m.role, "content": _content(m)} for m in ask.messages],
-            "temperature": ask.temperature,
+            "messages": [{"role": m.role, "content": _content(m)} for m in ask.request.messages],
+            "temperature": ask.request.temperature,
             limit: ask.max_tokens,
         }
-        if ask.n > 1:
-            body["n"] = ask.n
-        if ask.seed is not None:
-            body["seed"] = ask.seed
+        if ask.request.n > 1:
+            body["n"] = ask.request.n
+        if ask.request.seed is not None:
+            body["seed"] = ask.request.seed
+        if ask.request.stop:
+            body["stop"] = list(ask.request.stop[:MOST_STOPS])
         if ask.stream:
             body["stream_options"] = {"include_usage": True}
-        if ask.schema is not None:
-            schema = {"name": "reply", "strict": True, "schema": dict(ask.schema)}
+        if ask.request.schema is not None:
+            schema = {"name": "reply", "strict": True, "schema": dict(ask.request.schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 

@@ -30,13 +30,13 @@ class Responses:
         """The request's body."""
         body: dict[str, Any] = {
             "model": ask.model,
-            "input": [{"role": m.role, "content": _content(m)} for m in ask.messages],
-            "temperature": ask.temperature,
+            "input": [{"role": m.role, "content": _content(m)} for m in ask.request.messages],
+            "temperature": ask.request.temperature,
             "max_output_tokens": ask.max_tokens,
             "store": False,
         }
-        if ask.schema is not None:
-            schema = {"type": "json_schema", "name": "reply", "strict": True, "schema": dict(ask.schema)}
+        if ask.request.schema is not None:
+            schema = {"type": "json_schema", "name": "reply", "strict": True, "schema": dict(ask.request.schema)}
             body["text"] = {"format": schema}
         return body
 

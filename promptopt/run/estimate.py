@@ -34,6 +34,7 @@ from ..core import (
     Rate,
     Rating,
     Reply,
+    Request,
     Scorer,
     Streams,
     Usage,
@@ -256,19 +257,12 @@ class _StandIn:
     def name(self) -> str:
         return self._model.name
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
-        return self._model.at_most(messages, n=n, schema=schema)
+    def at_most(self, request: Request, /) -> Usage:
+        return self._model.at_most(request)
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        at_most = self._model.at_most(messages, n=n, schema=schema)
+    def complete(self, request: Request, /) -> Completion:
+        messages, n = request.messages, request.n
+        at_most = self._model.at_most(request)
         read = sum(TOKENS_PER_MESSAGE + len(m.text) // CHARACTERS_PER_TOKEN for m in messages)
         read += TOKENS_PER_PICTURE * sum(len(m.pictures) for m in messages)
         written = min(n * TOKENS_PER_REPLY, at_most.output_tokens)
@@ -312,7 +306,7 @@ class _MadeUp:
 
 def _price(model: ChatModel) -> tuple[float, float]:
     """US dollars a token, in and out, read off the bounds that the model gives for a short and a long text."""
-    short, long = (model.at_most([Message("user", "x" * length)]) for length in (1, 1_000))
+    short, long = (model.at_most(Request([Message("user", "x" * length)])) for length in (1, 1_000))
     tokens = long.input_tokens - short.input_tokens
     price_in = (long.dollars - short.dollars) / tokens if tokens else 0.0
     rest = short.dollars - short.input_tokens * price_in

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from ..core import ChatModel, Choice, Chooses, Completion, HasNotes, Message, Prompt, Usage
+from ..core import ChatModel, Choice, Chooses, Completion, HasNotes, Message, Prompt, Request, Usage
 from ..errors import ModelError, Rejected, Unanswered
 from ..models.keys import call_key, choice_key
 from ..record.codec import encode_choice, encode_completion
@@ -60,9 +61,9 @@ class RunSetup:
 class Recalls(Protocol):
     """A chat model that can answer some calls for free from a cache: see :mod:`promptopt.models.wrappers.cache`."""
 
-    def recall(self, messages: Sequence[Message], /, **asked: Any) -> Completion | None: ...
+    def recall(self, request: Request, /) -> Completion | None: ...
 
-    def skip(self, messages: Sequence[Message], /, **asked: Any) -> None: ...
+    def skip(self, request: Request, /) -> None: ...
 
 
 class BilledModel:
@@ -84,35 +85,32 @@ class BilledModel:
     def name(self) -> str:
         return self._model.name
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
-        return self._model.at_most(messages, n=n, schema=schema)
+    def at_most(self, request: Request, /) -> Usage:
+        return self._model.at_most(request)
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        asked: dict[str, Any] = {"n": n, "temperature": temperature, "seed": seed, "schema": schema}
-        key = call_key(self.name, messages, **asked)
+    def complete(self, request: Request, /) -> Completion:
+        key = call_key(self.name, request)
         cache = self._model if isinstance(self._model, Recalls) else None
-        with self._lock:
-            recorded = self._run.replay.call(self._tags["part"], key)
+        recorded = self._recorded(request)
         if recorded is not None:
             if cache:
-                cache.skip(messages, **asked)
+                cache.skip(request)
             return recorded
-        completion = cache.recall(messages, **asked) if cache else None
+        completion = cache.recall(request) if cache else None
         if completion is None:
             self._run.meter.check_seconds()
-            with self._run.meter.hold(self._model.at_most(messages, n=n, schema=schema)) as bill:
-                completion = self._answered(lambda: self._model.complete(messages, **asked))
+            with self._run.meter.hold(self._model.at_most(request)) as bill:
+                completion = self._answered(lambda: self._model.complete(request))
                 bill(completion.usage)
         self._write(key, encode_completion(completion, self._run.ledger.folder), completion.usage)
         return completion
+
+    def _recorded(self, request: Request) -> Completion | None:
+        """What an earlier start of this run was answered, or None. Proposers used to be asked without a schema."""
+        asked = [request, replace(request, schema=None)] if request.schema is not None else [request]
+        with self._lock:
+            found = (self._run.replay.call(self._tags["part"], call_key(self.name, one)) for one in asked)
+            return next((one for one in found if one is not None), None)
 
     def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
         key, model = choice_key(self.name, messages, options), self._model

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import Completion, Example, Message, Prompt, Usage
+from ..core import Completion, Example, Prompt, Request, Usage
 from ..errors import PromptoptError, UserError, require
 from ..recipe.build import build, hints_of, kind_of
 from ..registry import load
@@ -108,23 +108,14 @@ class RayModel:
         self.identity: Mapping[str, Any] | None = facts["identity"]
         self.notes: tuple[str, ...] = facts["notes"]
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
+    def complete(self, request: Request, /) -> Completion:
         """As the model does, on the actor whose turn it is."""
-        asked = {"n": n, "temperature": temperature, "seed": seed, "schema": schema}
-        found: Completion = self._cluster.get(next(self._turns), "complete", self._key, list(messages), asked)
+        found: Completion = self._cluster.get(next(self._turns), "complete", self._key, request)
         return found
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+    def at_most(self, request: Request, /) -> Usage:
         """As the model says."""
-        found: Usage = self._cluster.get(0, "at_most", self._key, list(messages), n, schema)
+        found: Usage = self._cluster.get(0, "at_most", self._key, request)
         return found
 
 
@@ -179,12 +170,12 @@ class Holder:
         notes = tuple(getattr(model, "notes", ()))
         return {"name": model.name, "identity": getattr(model, "identity", None), "notes": notes}
 
-    def at_most(self, key: str, messages: Sequence[Message], n: int, schema: Mapping[str, Any] | None) -> Usage:
-        found: Usage = self._parts[key].at_most(messages, n=n, schema=schema)
+    def at_most(self, key: str, request: Request) -> Usage:
+        found: Usage = self._parts[key].at_most(request)
         return found
 
-    def complete(self, key: str, messages: Sequence[Message], asked: Mapping[str, Any]) -> Completion:
-        found: Completion = self._parts[key].complete(messages, **asked)
+    def complete(self, key: str, request: Request) -> Completion:
+        found: Completion = self._parts[key].complete(request)
         return found
 
 

@@ -1,15 +1,13 @@
-"""Replies of chat models that did not come, or came but cannot be used."""
+"""What a target makes of a chat model's replies: outputs, or why there are none."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..core import ChatModel, Failed, Message, Missing, Reply, Setup
-from ..errors import Rejected, Unanswered
+from ..core import ChatModel, Failed, Message, Missing, Reply, Request, Setup
+from ..replies import NoReply, flaw, reply_to
 
-__all__ = ["LOST", "asked", "unusable"]
-
-LOST, REJECTED = "requests lost after all retries", "requests rejected by the provider"
+__all__ = ["asked", "no_output", "unusable"]
 
 
 def asked(
@@ -17,21 +15,19 @@ def asked(
 ) -> Reply | Failed | Missing:
     """The reply to one conversation, or why there is none, counted.
 
-    A provider that refuses a request for what stands in it refuses the prompt or the example: that has failed. An error
-    that outlasts all retries is no fault of theirs.
-
     Raises:
         ModelError: the provider refuses whatever it is asked, or nothing was answered for long; the run says when.
     """
-    try:
-        replies = model.complete(messages, n=1, temperature=temperature, seed=seed).replies
-    except Unanswered as error:
-        setup.count(LOST)
-        return Missing(f"{LOST}: {error}")
-    except Rejected as error:
-        setup.count(REJECTED)
-        return Failed(f"{REJECTED}: {error}")
-    return replies[0] if replies else Reply("")
+    said = reply_to(lambda: model.complete(Request(messages, temperature=temperature, seed=seed)).replies)
+    if isinstance(said, NoReply):
+        setup.count(said.counted("requests"))
+        return no_output(said)
+    return said[0] if said else Reply("")
+
+
+def no_output(why: NoReply) -> Failed | Missing:
+    """Failed where the prompt or the example is at fault, else Missing."""
+    return (Missing if why.lost else Failed)(why.reason("requests"))
 
 
 def unusable(reply: Reply, *, model: ChatModel, setup: Setup) -> Failed | None:
@@ -40,19 +36,14 @@ def unusable(reply: Reply, *, model: ChatModel, setup: Setup) -> Failed | None:
     Args:
         model: gave the reply; it knows how long replies may be.
     """
+    wrong = flaw(reply)
+    if wrong is None:
+        return None
+    setup.count(f"{wrong} replies")
     text = reply.text if reply.text.strip() else None
-    if reply.finish == "refusal":
-        setup.count("refused replies")
-        return Failed("refused", text)
-    if reply.finish == "length":
-        setup.count("truncated replies")
-        return Failed(_cut(model), text, cut=True)
-    if text is None:
-        setup.count("empty replies")
-        return Failed("empty")
-    return None
+    return Failed(_cut(model), text, cut=True) if wrong == "truncated" else Failed(wrong, text)
 
 
 def _cut(model: ChatModel) -> str:
-    limit = model.at_most([Message("user", "")]).output_tokens
+    limit = model.at_most(Request([Message("user", "")])).output_tokens
     return f"cut at max_tokens = {limit}" if limit else "cut at max_tokens"

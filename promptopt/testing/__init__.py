@@ -1,6 +1,6 @@
 """For tests of parts, ours and other people's: scripted fakes and contract suites."""
 
-from .scripted import Call, ScriptedModel
+from .scripted import ScriptedModel
 from .setup import FakeSetup
 
-__all__ = ["Call", "FakeSetup", "ScriptedModel"]
+__all__ = ["FakeSetup", "ScriptedModel"]

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from ..core import Completion, Message, Reply, Usage
+from ..core import Completion, Message, Reply, Request, Usage
 
-__all__ = ["Call", "ScriptedModel"]
+__all__ = ["ScriptedModel"]
 
 CHARACTERS_PER_TOKEN = 4
-
-
-@dataclass(frozen=True)
-class Call:
-    """What one call asked for."""
-
-    messages: tuple[Message, ...]
-    n: int
-    temperature: float
-    seed: int | None
-    schema: Mapping[str, Any] | None = None
 
 
 class ScriptedModel:
@@ -56,37 +43,29 @@ class ScriptedModel:
         self._max_tokens = max_tokens
         self._dollars = dollars
         self._lock = threading.Lock()
-        self.calls: list[Call] = []
+        self.calls: list[Request] = []
 
     @property
     def name(self) -> str:
         return self._name
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        """The next ``n`` replies.
+    def complete(self, request: Request, /) -> Completion:
+        """The next replies.
 
         Raises:
             AssertionError: the script has run out, or a reply is longer than ``max_tokens``.
         """
         with self._lock:
-            self.calls.append(Call(tuple(messages), n, temperature, seed, schema))
-            replies = tuple(self._next(messages) for _ in range(n))
+            self.calls.append(request)
+            replies = tuple(self._next(request.messages) for _ in range(request.n))
         lengths = [_tokens(reply.text) for reply in replies]
         if max(lengths, default=0) > self._max_tokens:
             raise AssertionError(f"a scripted reply has {max(lengths)} tokens, more than max_tokens={self._max_tokens}")
-        return Completion(replies, Usage(1, self._read(messages), sum(lengths), self._dollars))
+        return Completion(replies, Usage(1, _read(request), sum(lengths), self._dollars))
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
-        """What ``n`` replies of ``max_tokens`` would cost."""
-        return Usage(1, self._read(messages), n * self._max_tokens, self._dollars)
+    def at_most(self, request: Request, /) -> Usage:
+        """What replies of ``max_tokens`` would cost."""
+        return Usage(1, _read(request), request.n * self._max_tokens, self._dollars)
 
     def _next(self, messages: Sequence[Message]) -> Reply:
         if callable(self._script):
@@ -98,8 +77,9 @@ class ScriptedModel:
                 raise AssertionError(f"the script has no reply for call {len(self.calls)}") from None
         return reply if isinstance(reply, Reply) else Reply(reply)
 
-    def _read(self, messages: Sequence[Message]) -> int:
-        return sum(_tokens(message.text) for message in messages)
+
+def _read(request: Request) -> int:
+    return sum(_tokens(message.text) for message in request.messages)
 
 
 def _tokens(text: str) -> int:

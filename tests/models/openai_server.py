@@ -60,13 +60,13 @@ def failure(status: int, message: str, *, headers: Mapping[str, str] | None = No
 
 
 @dataclass(frozen=True)
-class Request:
+class Received:
     path: str
     key: str
     body: dict[str, Any]
 
 
-Script = Callable[[Request], Answer]
+Script = Callable[[Received], Answer]
 
 
 class Server(ThreadingHTTPServer):
@@ -78,7 +78,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         answers = iter([] if callable(script) else script)
         self.script: Script = script if callable(script) else lambda request: next(answers)
-        self.requests: list[Request] = []
+        self.requests: list[Received] = []
         self.lock = threading.Lock()
         self.closing = threading.Event()
 
@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         key = self.headers.get("x-api-key") or self.headers.get("authorization", "").removeprefix("Bearer ")
-        request = Request(self.path, key, body)
+        request = Received(self.path, key, body)
         with self.server.lock:
             self.server.requests.append(request)
             answer = self.server.script(request)

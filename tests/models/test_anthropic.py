@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptopt.core import Message, Reply, Usage
+from promptopt.core import Message, Reply, Request, Usage
 from promptopt.errors import UserError
 from promptopt.models.anthropic import Anthropic
 
@@ -19,7 +19,7 @@ DETAILS = {"type": "refusal", "category": "bio", "explanation": "Not this."}
 
 def test_what_was_sent() -> None:
     with serving(Answer(message("Hi"))) as server:
-        ANTHROPIC.model(server, max_tokens=77, extra={"top_k": 3}).complete(HELLO, temperature=0.3, seed=1)
+        ANTHROPIC.model(server, max_tokens=77, extra={"top_k": 3}).complete(Request(HELLO, temperature=0.3, seed=1))
     assert server.requests[0].body == {
         "model": "m",
         "system": "Be short.\n\nBe kind.",
@@ -43,16 +43,16 @@ def test_what_was_sent() -> None:
 )
 def test_what_a_message_means(stop: str, text: str, fields: dict[str, Any], reply: Reply) -> None:
     with serving(Answer(message(*filter(None, [text]), end=stop, **fields))) as server:
-        assert ANTHROPIC.model(server).complete(HELLO).replies == (reply,)
+        assert ANTHROPIC.model(server).complete(Request(HELLO)).replies == (reply,)
     with serving(message_stream(text, end=stop, **fields)) as server:
-        assert ANTHROPIC_STREAM.model(server).complete(HELLO).replies == (reply,)
+        assert ANTHROPIC_STREAM.model(server).complete(Request(HELLO)).replies == (reply,)
 
 
 def test_thoughts_are_no_part_of_the_reply() -> None:
     thought = {"type": "thinking", "thinking": "Hmm.", "signature": "s"}
     body = message("Hel", "lo")
     with serving(Answer({**body, "content": [thought, *body["content"]]})) as server:
-        assert ANTHROPIC.model(server).complete(HELLO).replies == (Reply("Hello"),)
+        assert ANTHROPIC.model(server).complete(Request(HELLO)).replies == (Reply("Hello"),)
 
 
 def test_tokens_of_the_prompt_cache_are_counted_and_priced() -> None:
@@ -61,21 +61,23 @@ def test_tokens_of_the_prompt_cache_are_counted_and_priced() -> None:
     expected = Usage(1, 1_150, 10, pytest.approx((1_150 + 50) * 1e-6 + 10 * 5e-6))
     prices = {"input": 1.0, "output": 5.0}
     with serving(Answer({**message("Hi"), "usage": {**usage, **cached}})) as server:
-        assert ANTHROPIC.model(server, prices=prices).complete(HELLO).usage == expected
+        assert ANTHROPIC.model(server, prices=prices).complete(Request(HELLO)).usage == expected
     with serving(message_stream("Hi", (100, 10), usage=cached)) as server:
-        assert ANTHROPIC_STREAM.model(server, prices=prices).complete(HELLO).usage == expected
+        assert ANTHROPIC_STREAM.model(server, prices=prices).complete(Request(HELLO)).usage == expected
 
 
 def test_writing_into_the_prompt_cache_is_within_the_bound() -> None:
     prices = {"input": 1.0, "output": 0.0}
-    plain = Anthropic(model="m", prices=prices).at_most(HELLO)
-    caching = Anthropic(model="m", prices=prices, extra={"cache_control": {"type": "ephemeral"}}).at_most(HELLO)
+    plain = Anthropic(model="m", prices=prices).at_most(Request(HELLO))
+    caching = Anthropic(model="m", prices=prices, extra={"cache_control": {"type": "ephemeral"}}).at_most(
+        Request(HELLO)
+    )
     assert caching.dollars >= 2 * plain.dollars
 
 
 def test_a_picture_in_a_system_message_is_the_users_mistake() -> None:
     with serving() as server, pytest.raises(UserError, match="system message"):
-        ANTHROPIC.model(server).complete([Message("system", "x", (PICTURE,)), Message("user", "y")])
+        ANTHROPIC.model(server).complete(Request([Message("system", "x", (PICTURE,)), Message("user", "y")]))
 
 
 def test_the_missing_seed_is_said() -> None:

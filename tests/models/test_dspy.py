@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import promptopt
-from promptopt.core import Message, Reply, Usage
+from promptopt.core import Message, Reply, Request, Usage
 from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
 from promptopt.models.dspy import DSPy
 from promptopt.models.hosted import wire
@@ -53,7 +53,7 @@ def hands_headers_on(engine: str) -> bool:
 def refused(server: Server, engine: str, **options: Any) -> str:
     """The error's message; neither it nor its traceback holds the key."""
     with pytest.raises(ModelError) as caught:
-        model(server, engine, **options).complete(HELLO)
+        model(server, engine, **options).complete(Request(HELLO))
     assert KEY not in "".join(traceback.format_exception(caught.value))
     return str(caught.value)
 
@@ -61,7 +61,9 @@ def refused(server: Server, engine: str, **options: Any) -> str:
 def test_a_reply_and_what_it_costs(engine: str) -> None:
     with serving(completion("Hi", usage=(1_000, 200))) as server:
         chat = model(server, engine, prices={"input": 2.0, "output": 10.0}, max_tokens=77)
-        done = chat.complete([Message("user", "What is it?", (PICTURE,))], temperature=0.5, seed=0, schema=SCHEMA)
+        done = chat.complete(
+            Request([Message("user", "What is it?", (PICTURE,))], temperature=0.5, seed=0, schema=SCHEMA)
+        )
     assert (done.replies, done.usage) == ((Reply("Hi"),), Usage(1, 1_000, 200, 0.004))
     [request] = server.requests
     assert (request.path, request.key) == ("/v1/chat/completions", KEY)
@@ -76,7 +78,7 @@ def test_each_reply_is_a_request_with_its_own_seed_and_none_is_cached(engine: st
     with serving(*[completion("a"), completion("b")] * 2) as server:
         chat = model(server, engine)
         for _ in range(2):
-            done = chat.complete(HELLO, n=2, seed=5)
+            done = chat.complete(Request(HELLO, n=2, seed=5))
             assert ([reply.text for reply in done.replies], done.usage) == (["a", "b"], Usage(2, 24, 10))
     assert [request.body["seed"] for request in server.requests] == [5, 6, 5, 6]
 
@@ -91,24 +93,24 @@ def test_each_reply_is_a_request_with_its_own_seed_and_none_is_cached(engine: st
 )
 def test_what_a_choice_means(engine: str, sent: dict[str, Any], reply: Reply) -> None:
     with serving(completion(sent)) as server:
-        assert model(server, engine).complete(HELLO).replies == (reply,)
+        assert model(server, engine).complete(Request(HELLO)).replies == (reply,)
 
 
 def test_a_refusal_in_words_reaches_us_through_dspys_engine() -> None:
     pytest.importorskip("dspy")
     with serving(completion(choice(None, refusal="I will not."))) as server:
-        assert model(server).complete(HELLO).replies == (Reply("I will not.", "refusal"),)
+        assert model(server).complete(Request(HELLO)).replies == (Reply("I will not.", "refusal"),)
 
 
 def test_an_empty_list_of_choices_is_an_empty_reply_that_was_paid_for(engine: str) -> None:
     with serving(completion()) as server:
-        done = model(server, engine).complete(HELLO)
+        done = model(server, engine).complete(Request(HELLO))
     assert (done.replies, done.usage) == ((Reply(""),), Usage(1, 12, 5))
 
 
 def test_missing_usage_counts_the_call_and_warns(engine: str) -> None:
     with serving(completion("Hi", usage=None)) as server, pytest.warns(UserWarning, match="reports no token usage"):
-        assert model(server, engine).complete(HELLO).usage == Usage(1, 0, 0)
+        assert model(server, engine).complete(Request(HELLO)).usage == Usage(1, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_final_errors_are_not_retried_and_carry_the_message(engine: str, status:
 )
 def test_transient_errors_are_retried_and_only_the_answer_is_billed(engine: str, transient: Answer) -> None:
     with serving(transient, completion("Hi")) as server:
-        done = model(server, engine, num_retries=1).complete(HELLO)
+        done = model(server, engine, num_retries=1).complete(Request(HELLO))
     assert (done.replies, done.usage) == ((Reply("Hi"),), Usage(1, 12, 5))
     assert len(server.requests) == 2
 
@@ -155,7 +157,7 @@ def test_transient_errors_are_retried_and_only_the_answer_is_billed(engine: str,
 )
 def test_an_error_is_of_one_request_or_of_all(engine: str, status: int, said: str, kind: type[ModelError]) -> None:
     with serving(failure(status, said)) as server, pytest.raises(ModelError) as caught:
-        model(server, engine, num_retries=0).complete(HELLO)
+        model(server, engine, num_retries=0).complete(Request(HELLO))
     assert type(caught.value) is kind
 
 
@@ -203,7 +205,7 @@ def test_a_server_that_hangs_times_out(engine: str) -> None:
             model="openai/m", options={"api_base": server.url, "engine": engine, "num_retries": 0, "timeout": 0.2}
         )
         with pytest.raises(ModelError, match=r"(?i)timed? ?out"):
-            chat.complete(HELLO)
+            chat.complete(Request(HELLO))
 
 
 def test_invalid_json_is_an_error(engine: str) -> None:
@@ -217,7 +219,7 @@ def test_whoever_asks_hears_of_every_refusal_for_lack_of_room(engine: str) -> No
     with serving(slow, failure(500, "oops"), failure(503, "full"), completion("Hi")) as server:
         chat = model(server, engine, num_retries=3)
         chat.on_throttle = heard.append
-        chat.complete(HELLO)
+        chat.complete(Request(HELLO))
     assert heard == [0.02 if hands_headers_on(engine) else None, None]
 
 
@@ -231,8 +233,8 @@ def test_what_a_provider_does_not_take_is_left_out_from_then_on_with_a_warning(
     with serving(script=script) as server:
         chat = model(server, engine)
         with pytest.warns(UserWarning, match=f"takes no {what}"):
-            chat.complete(HELLO, seed=1, schema=SCHEMA)
-        chat.complete(HELLO, seed=1, schema=SCHEMA)
+            chat.complete(Request(HELLO, seed=1, schema=SCHEMA))
+        chat.complete(Request(HELLO, seed=1, schema=SCHEMA))
     assert [field in request.body for request in server.requests] == [True, False, False]
 
 
@@ -242,7 +244,7 @@ def test_an_lm_is_taken_as_it_is_and_left_as_it_was() -> None:
         lm = dspy.LM("openai/m", api_base=server.url, api_key="sk-another-0123456789", max_tokens=33, top_p=0.5)
         chat = DSPy(model=lm)
         shared = len(dspy.clients.base_lm.GLOBAL_HISTORY)
-        assert [chat.complete(HELLO).replies[0].text for _ in range(2)] == ["a", "b"]
+        assert [chat.complete(Request(HELLO)).replies[0].text for _ in range(2)] == ["a", "b"]
         assert (lm.cache, lm.num_retries, lm.history) == (True, 3, [])
         assert len(dspy.clients.base_lm.GLOBAL_HISTORY) == shared
         assert dspy.settings.lm is None
@@ -250,7 +252,7 @@ def test_an_lm_is_taken_as_it_is_and_left_as_it_was() -> None:
     body = server.requests[0].body
     assert (server.requests[0].key, body["top_p"]) == ("sk-another-0123456789", 0.5)
     assert body.get("max_tokens", body.get("max_completion_tokens")) == 33
-    assert chat.at_most(HELLO, n=2).output_tokens == 66
+    assert chat.at_most(Request(HELLO, n=2)).output_tokens == 66
 
 
 def test_a_key_of_the_lm_stands_in_no_error() -> None:
@@ -258,7 +260,7 @@ def test_a_key_of_the_lm_stands_in_no_error() -> None:
     with serving(failure(401, "Incorrect API key: sk-another-0123456789")) as server:
         lm = dspy.LM("openai/m", api_base=server.url, api_key="sk-another-0123456789")
         with pytest.raises(ModelError, match=r"Incorrect API key: \[key\]") as caught:
-            DSPy(model=lm).complete(HELLO)
+            DSPy(model=lm).complete(Request(HELLO))
     assert "sk-another" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -266,7 +268,7 @@ def test_a_setting_that_cannot_be_sent_is_the_users_mistake() -> None:
     pytest.importorskip("dspy")
     chat = DSPy(model="openai/m", options={"api_base": "http://127.0.0.1:9", "stop": 3})
     with pytest.raises(UserError, match="DSPy cannot send this request"):
-        chat.complete(HELLO)
+        chat.complete(Request(HELLO))
 
 
 def test_a_failed_run_goes_on_where_it_stopped_and_the_key_stands_nowhere(
@@ -319,8 +321,8 @@ def test_wrong_arguments_are_the_users_mistake(arguments: dict[str, Any], messag
 
 def test_nothing_is_imported_before_the_first_call() -> None:
     code = (
-        "import sys; from promptopt.core import Message; from promptopt.models.dspy import DSPy\n"
-        "model = DSPy(model='openai/m'); model.at_most([Message('user', 'x')])\n"
+        "import sys; from promptopt.core import Message, Request; from promptopt.models.dspy import DSPy\n"
+        "model = DSPy(model='openai/m'); model.at_most(Request([Message('user', 'x')]))\n"
         "print([name for name in ('dspy', 'litellm', 'openai') if name in sys.modules])"
     )
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -331,4 +333,4 @@ def test_nothing_is_imported_before_the_first_call() -> None:
 def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dspy", None)
     with pytest.raises(MissingExtra, match=r"promptopt-toolkit\[dspy\]"):
-        DSPy(model="openai/m").complete(HELLO)
+        DSPy(model="openai/m").complete(Request(HELLO))

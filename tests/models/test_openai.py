@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from promptopt.core import Message, Reply, Usage
+from promptopt.core import Message, Reply, Request, Usage
 from promptopt.errors import ModelError
 from promptopt.models.openai import OpenAI
 
-from .openai_server import Answer, Request, Server, choice, completion, failure, serving
+from .openai_server import Answer, Received, Server, choice, completion, failure, serving
 from .wires import KEY
 
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]
@@ -23,7 +23,7 @@ def model(server: Server, **options: Any) -> OpenAI:
 
 def refused(server: Server, **options: Any) -> str:
     with pytest.raises(ModelError) as caught:
-        model(server, **options).complete(HELLO)
+        model(server, **options).complete(Request(HELLO))
     return str(caught.value)
 
 
@@ -33,7 +33,7 @@ def refused(server: Server, **options: Any) -> str:
 def test_a_reply_with_its_cost_and_what_was_sent() -> None:
     with serving(completion("Hi", usage=(1_000, 200))) as server:
         chat = model(server, prices={"input": 2.0, "output": 10.0}, max_tokens=77, extra={"top_p": 0.5, "top_k": 3})
-        assert chat.complete(HELLO, temperature=0.3, seed=0).replies == (Reply("Hi"),)
+        assert chat.complete(Request(HELLO, temperature=0.3, seed=0)).replies == (Reply("Hi"),)
     [request] = server.requests
     assert (request.path, request.key) == ("/v1/chat/completions", KEY)
     assert request.body == {
@@ -49,21 +49,21 @@ def test_a_reply_with_its_cost_and_what_was_sent() -> None:
 
 def test_n_replies_come_from_one_request_where_the_server_knows_n() -> None:
     with serving(completion("a", "b", "c", usage=(10, 9))) as server:
-        done = model(server).complete(HELLO, n=3)
+        done = model(server).complete(Request(HELLO, n=3))
     assert ([reply.text for reply in done.replies], done.usage) == (["a", "b", "c"], Usage(1, 10, 9))
     assert server.requests[0].body["n"] == 3
 
 
 def test_a_server_that_ignores_n_is_asked_for_what_is_missing_with_new_seeds() -> None:
     with serving(completion("a"), completion("b"), completion("c")) as server:
-        done = model(server).complete(HELLO, n=3, seed=5)
+        done = model(server).complete(Request(HELLO, n=3, seed=5))
     assert ([reply.text for reply in done.replies], done.usage) == (["a", "b", "c"], Usage(3, 36, 15))
     assert [(request.body.get("n"), request.body["seed"]) for request in server.requests] == [(3, 5), (2, 6), (None, 7)]
 
 
 def test_more_replies_than_wanted_are_cut() -> None:
     with serving(completion("a", "b", "c")) as server:
-        assert model(server).complete(HELLO, n=2).replies == (Reply("a"), Reply("b"))
+        assert model(server).complete(Request(HELLO, n=2)).replies == (Reply("a"), Reply("b"))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_more_replies_than_wanted_are_cut() -> None:
 )
 def test_what_a_choice_means(sent: dict[str, Any], reply: Reply) -> None:
     with serving(completion(sent)) as server:
-        assert model(server).complete(HELLO).replies == (reply,)
+        assert model(server).complete(Request(HELLO)).replies == (reply,)
 
 
 def test_missing_usage_counts_the_call_and_warns() -> None:
@@ -89,7 +89,7 @@ def test_missing_usage_counts_the_call_and_warns() -> None:
         serving(completion("Hi", usage=None)) as server,
         pytest.warns(UserWarning, match="openai:m reports no token usage: only its calls are counted"),
     ):
-        assert model(server).complete(HELLO).usage == Usage(1, 0, 0)
+        assert model(server).complete(Request(HELLO)).usage == Usage(1, 0, 0)
 
 
 # ── Errors ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -108,10 +108,10 @@ def test_an_error_with_status_200_is_an_error() -> None:
 # ── What servers take ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def picky(*unknown: str) -> Callable[[Request], Answer]:
+def picky(*unknown: str) -> Callable[[Received], Answer]:
     """A server that refuses these fields."""
 
-    def script(request: Request) -> Answer:
+    def script(request: Received) -> Answer:
         for name in unknown:
             if name in request.body:
                 return failure(400, f"Unsupported parameter: '{name}' is not supported with this model.", param=name)
@@ -123,8 +123,8 @@ def picky(*unknown: str) -> Callable[[Request], Answer]:
 def test_a_server_that_wants_the_other_name_for_the_limit_gets_it_from_then_on() -> None:
     with serving(script=picky("max_tokens")) as server:
         chat = model(server, max_tokens=9)
-        chat.complete(HELLO)
-        chat.complete(HELLO)
+        chat.complete(Request(HELLO))
+        chat.complete(Request(HELLO))
     limits = [{k: v for k, v in request.body.items() if k.startswith("max")} for request in server.requests]
     assert limits == [{"max_tokens": 9}, {"max_completion_tokens": 9}, {"max_completion_tokens": 9}]
 
@@ -133,14 +133,14 @@ def test_a_server_without_seeds_is_asked_without_and_the_user_is_warned() -> Non
     with serving(script=picky("seed")) as server:
         chat = model(server)
         with pytest.warns(UserWarning, match="takes no seed"):
-            chat.complete(HELLO, seed=1)
-        chat.complete(HELLO, seed=2)
+            chat.complete(Request(HELLO, seed=1))
+        chat.complete(Request(HELLO, seed=2))
     assert [request.body.get("seed") for request in server.requests] == [1, None, None]
 
 
 def test_a_server_that_gives_one_reply_at_a_time_is_asked_for_each() -> None:
     with serving(script=picky("n")) as server:
-        assert model(server).complete(HELLO, n=2, seed=3).replies == (Reply("Hi"), Reply("Hi"))
+        assert model(server).complete(Request(HELLO, n=2, seed=3)).replies == (Reply("Hi"), Reply("Hi"))
     assert [(request.body.get("n"), request.body["seed"]) for request in server.requests] == [
         (2, 3),
         (None, 3),
@@ -166,7 +166,7 @@ def test_openai_itself_gets_max_completion_tokens() -> None:
         client = chat._connect()
         assert str(client.base_url) == "https://api.openai.com/v1/"
         client.base_url = server.url
-        chat.complete(HELLO)
+        chat.complete(Request(HELLO))
     assert [request.body.get("max_completion_tokens") for request in server.requests] == [1024]
 
 
@@ -176,5 +176,5 @@ def test_openai_itself_gets_max_completion_tokens() -> None:
 def test_unknown_prices_are_said_and_count_nothing() -> None:
     chat = OpenAI(model="gpt-x")
     assert chat.notes == ("no price known for openai:gpt-x: dollars are not counted",)
-    assert chat.at_most(HELLO).dollars == 0.0
+    assert chat.at_most(Request(HELLO)).dollars == 0.0
     assert OpenAI(model="m", prices={"input": 0, "output": 0}).notes == ()

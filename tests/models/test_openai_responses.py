@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptopt.core import Message, Reply
+from promptopt.core import Message, Reply, Request
 from promptopt.errors import ModelError
 from promptopt.models.hosted import wire
 
@@ -39,7 +39,7 @@ MEANINGS: list[tuple[dict[str, Any], str, Reply]] = [
 
 def test_what_was_sent() -> None:
     with serving(Answer(response("Hi"))) as server:
-        RESPONSES.model(server, max_tokens=77, extra={"reasoning": {"effort": "low"}}).complete(HELLO, seed=1)
+        RESPONSES.model(server, max_tokens=77, extra={"reasoning": {"effort": "low"}}).complete(Request(HELLO, seed=1))
     assert server.requests[0].body == {
         "model": "m",
         "input": [
@@ -58,22 +58,22 @@ def test_what_was_sent() -> None:
 @pytest.mark.parametrize(("whole", "end", "reply"), MEANINGS)
 def test_what_a_response_means(whole: dict[str, Any], end: str, reply: Reply) -> None:
     with serving(Answer(whole)) as server:
-        assert RESPONSES.model(server).complete(HELLO).replies == (reply,)
+        assert RESPONSES.model(server).complete(Request(HELLO)).replies == (reply,)
     with serving(response_events(whole, "Hel", f"response.{end}")) as server:
-        assert RESPONSES_STREAM.model(server).complete(HELLO).replies == (reply,)
+        assert RESPONSES_STREAM.model(server).complete(Request(HELLO)).replies == (reply,)
 
 
 def test_a_response_that_failed_for_a_moment_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "FIRST_WAIT", 0.01)
     failed = Answer(response(status="failed", error={"code": "server_error", "message": "oops"}))
     with serving(failed, Answer(response("Hi"))) as server:
-        assert RESPONSES.model(server).complete(HELLO).replies == (Reply("Hi"),)
+        assert RESPONSES.model(server).complete(Request(HELLO)).replies == (Reply("Hi"),)
 
 
 def test_a_response_that_failed_for_good_is_an_error() -> None:
     failed = Answer(response(status="failed", error={"code": "invalid_image", "message": "no picture"}))
     with serving(failed) as server, pytest.raises(ModelError, match=r"no picture \(invalid_image\)"):
-        RESPONSES.model(server).complete(HELLO)
+        RESPONSES.model(server).complete(Request(HELLO))
 
 
 def test_the_missing_seed_is_said() -> None:

@@ -10,7 +10,7 @@ from run_parts import START, Right, chance, toy_data
 
 from promptopt import Result, optimize
 from promptopt.api import prepare
-from promptopt.core import ChatModel, Example, Message, Prompt, Setup
+from promptopt.core import ChatModel, Example, Message, Prompt, Request, Setup
 from promptopt.sweep.parts import Parts
 from promptopt.testing import ScriptedModel
 
@@ -42,7 +42,7 @@ class Chat:
         return None
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str]:
-        return [self._billed.complete([Message("user", prompt.text)]).replies[0].text for _ in examples]
+        return [self._billed.complete(Request([Message("user", prompt.text)])).replies[0].text for _ in examples]
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +163,7 @@ class Says(Chat):
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str]:
         asked = [Message("user", f"{prompt.text} {example.id}") for example in examples]
-        return [self._billed.complete([message]).replies[0].text for message in asked]
+        return [self._billed.complete(Request([message])).replies[0].text for message in asked]
 
 
 def searched(**changes: Any) -> Result:

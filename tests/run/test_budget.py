@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from run_parts import Counting, Judge, Words, Writer, chance, judge_model, run
 
-from promptopt.core import Completion, Example, Message, Prompt, Rate, Rating, Reply, Usage
+from promptopt.core import Completion, Example, Message, Prompt, Rate, Rating, Reply, Request, Usage
 from promptopt.errors import BudgetExhausted, UserError
 from promptopt.fanout import fan_out
 from promptopt.models import wrappers as stack
@@ -397,7 +396,7 @@ def test_a_billed_model_keeps_its_name_and_its_upper_bound() -> None:
     billed = run(Words()).setup("scorer").model(model, role="judge")
     message = [Message("user", "x" * 40)]
     assert billed.name == "judge"
-    assert billed.at_most(message, n=3) == model.at_most(message, n=3)
+    assert billed.at_most(Request(message, n=3)) == model.at_most(Request(message, n=3))
 
 
 # ── Whatever the number of workers ────────────────────────────────────────────────────────────────────────────────
@@ -418,11 +417,11 @@ class Slow:
         self.asked: list[str] = []
         self._reply, self._seconds = reply, seconds
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
+    def at_most(self, request: Request, /) -> Usage:
         return Usage(1, 10, 990, 0.01)
 
-    def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
-        text = messages[-1].text
+    def complete(self, request: Request, /) -> Completion:
+        text = request.messages[-1].text
         self.asked.append(text)
         time.sleep(self._seconds * chance(text))
         tokens = 7 + int(6 * chance(self.name, text))
@@ -521,10 +520,10 @@ def test_a_schema_counts_in_what_a_call_is_bounded_by() -> None:
     class Strict(Slow):
         identity = ("strict",)
 
-        def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
-            return Usage(1, 10 + len(str(schema or "")), 0)
+        def at_most(self, request: Request, /) -> Usage:
+            return Usage(1, 10 + len(str(request.schema or "")), 0)
 
-        def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
+        def complete(self, request: Request, /) -> Completion:
             self.asked.append("")
             return Completion((Reply("{}"),), Usage(1, 10, 0))
 
@@ -532,9 +531,9 @@ def test_a_schema_counts_in_what_a_call_is_bounded_by() -> None:
     for wrap in (lambda model: model, stack.wrap):
         model = Strict("strict")
         billed = run(Words(), budget=Budget(tokens=100), wrap=wrap).setup("scorer").model(model, role="judge")
-        assert billed.at_most(message, schema=schema).input_tokens > 100
+        assert billed.at_most(Request(message, schema=schema)).input_tokens > 100
         with pytest.raises(BudgetExhausted, match="tokens"):
-            billed.complete(message, schema=schema)
+            billed.complete(Request(message, schema=schema))
         assert model.asked == []
-        billed.complete(message)
+        billed.complete(Request(message))
         assert len(model.asked) == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promptopt.api import execute, prepare
-from promptopt.core import Completion, Dataset, Duel, Example, Message, Preference, Prompt, Rate, Setup, Usage
+from promptopt.core import Completion, Dataset, Duel, Example, Message, Preference, Prompt, Rate, Request, Setup, Usage
 from promptopt.optimizers.hill_climb import HillClimb
 from promptopt.optimizers.pools.listed import ListPool
 from promptopt.optimizers.proposers.chat import ChatProposer
@@ -27,13 +27,14 @@ class Priced:
     def __init__(self) -> None:
         self.calls = 0
 
-    def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
+    def complete(self, request: Request, /) -> Completion:
         self.calls += 1
         lines = (f"- answer it well {self.calls} {i}" for i in range(10))
-        return Completion(ScriptedModel(["\n".join(lines)]).complete(messages).replies, Usage(1, 10, 10, 1.0))
+        return Completion(ScriptedModel(["\n".join(lines)]).complete(request).replies, Usage(1, 10, 10, 1.0))
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
-        read = n * (64 + sum(16 + len(message.text) for message in messages))
+    def at_most(self, request: Request, /) -> Usage:
+        n = request.n
+        read = n * (64 + sum(16 + len(message.text) for message in request.messages))
         return Usage(n, read, n * 1024, read * IN + n * 1024 * OUT)
 
 
@@ -52,7 +53,9 @@ class Chat:
         return None
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str]:
-        return [self.billed.complete([Message("user", prompt.text + e.input)]).replies[0].text for e in examples]
+        return [
+            self.billed.complete(Request([Message("user", prompt.text + e.input)])).replies[0].text for e in examples
+        ]
 
 
 def match(outputs: Sequence[Any], examples: Sequence[Example]) -> list[float]:
@@ -120,7 +123,7 @@ def test_tokens_and_dollars_at_the_models_own_prices() -> None:
     assert target.expected.input_tokens == read
     assert target.expected.output_tokens == 100
     assert target.expected.dollars == pytest.approx(read * IN + 100 * OUT)
-    assert target.at_most == Priced().at_most([Message("user", "answer" + "x" * 100)])
+    assert target.at_most == Priced().at_most(Request([Message("user", "answer" + "x" * 100)]))
 
 
 def test_without_a_chat_model_nothing_is_rehearsed() -> None:
@@ -187,7 +190,7 @@ class Judge:
     def answer(self, questions: Sequence[Duel], /) -> list[Preference]:
         for duel in questions:
             for prompts in ((duel.a, duel.b), (duel.b, duel.a)):
-                self.billed.complete([Message("user", " ".join(prompt.text for prompt in prompts))])
+                self.billed.complete(Request([Message("user", " ".join(prompt.text for prompt in prompts))]))
         return [Preference("tie")] * len(questions)
 
 
@@ -226,7 +229,7 @@ class Subsets(Pairs):
         self.billed, self.asked = setup.model(self.model, role="proposer"), 0
 
     def ask(self) -> list[Rate]:  # type: ignore[override]
-        self.billed.complete([Message("user", "more")])
+        self.billed.complete(Request([Message("user", "more")]))
         self.asked += 1
         return [Rate(Prompt(f"p {self.asked}"), on=("train0", "train1"))]
 

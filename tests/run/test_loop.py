@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from run_parts import CLIMB, Counting, Judge, Words, Writer, judge_model, lines, quality, run
 
-from promptopt.core import Duel, Message, Preference, Prompt, Rate, Rating
+from promptopt.core import Duel, Message, Preference, Prompt, Rate, Rating, Request
 from promptopt.errors import PromptoptError, ReplayMismatch, UserError
 from promptopt.optimizers import HillClimb
+from promptopt.optimizers.proposers import asking
 from promptopt.optimizers.proposers.chat import ChatProposer
 from promptopt.recipe.build import build
 from promptopt.record.ledger import Ledger, read
@@ -342,7 +343,12 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path: Path, first: 
     assert lines(tmp_path / "parts.log") == lines(tmp_path / "whole.log")
 
 
-def test_resuming_a_stopped_run_asks_and_proposes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", [asking.SCHEMA, None])
+def test_resuming_a_stopped_run_asks_and_proposes_nothing(
+    schema: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the run was begun when proposers were asked without a schema."""
+
     def search(log: str) -> Any:
         ledger = Ledger(tmp_path / "run")
         proposer = ChatProposer(model=Writer(log=log))
@@ -357,7 +363,10 @@ def test_resuming_a_stopped_run_asks_and_proposes_nothing(tmp_path: Path) -> Non
         ledger.close()
         return found
 
-    first, second = search(str(tmp_path / "first")), search(str(tmp_path / "second"))
+    with monkeypatch.context() as then:
+        then.setattr(asking, "SCHEMA", schema)
+        first = search(str(tmp_path / "first"))
+    second = search(str(tmp_path / "second"))
     assert lines(tmp_path / "first")
     assert not lines(tmp_path / "second")
     assert story(first) == story(second)
@@ -431,7 +440,7 @@ def test_a_repeated_question_is_judged_anew_after_resuming(tmp_path: Path) -> No
 
     class Repeats(Judge):
         def _one(self, question: Rate) -> Rating:
-            completion = self._billed.complete([Message("user", question.prompt.text)])
+            completion = self._billed.complete(Request([Message("user", question.prompt.text)]))
             return Rating(float(completion.replies[0].text))
 
     values = []

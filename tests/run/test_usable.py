@@ -15,7 +15,7 @@ from unusable_parts import breakable, reviews, silent, terse
 
 import promptopt
 from promptopt.api import execute
-from promptopt.core import Coverage, Dataset, Example, Message, Prompt, Rate, Rating, Reply
+from promptopt.core import Coverage, Dataset, Example, Message, Prompt, Rate, Rating, Reply, Request
 from promptopt.errors import ModelError, NothingUsable, Rejected, Unanswered
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
@@ -202,7 +202,7 @@ def faulty(*inputs: str, kind: type[ModelError] = Unanswered) -> ScriptedModel:
     def reply(messages: Sequence[Message]) -> str | Reply:
         if any(f"Input: {one}\n" in messages[-1].text for one in inputs):
             raise kind("m: it broke (HTTP 500)")
-        return well.complete(messages).replies[0]
+        return well.complete(Request(messages)).replies[0]
 
     return ScriptedModel(reply, name="faulty")
 
@@ -245,7 +245,7 @@ def outage(after: int, *, kind: type[ModelError] = Unanswered, until: int = 10**
         calls += 1
         if after < calls <= until:
             raise kind("m: it broke (HTTP 500)")
-        return well.complete(messages).replies[0]
+        return well.complete(Request(messages)).replies[0]
 
     return ScriptedModel(reply, name="outage")
 
@@ -290,7 +290,7 @@ def test_a_resumed_run_knows_that_its_model_has_answered(tmp_path: Path) -> None
     def reply(messages: Sequence[Message]) -> str | Reply:
         if "breaking" in messages[-1].text:
             raise Rejected("m: filtered (HTTP 400)")
-        return breakable().complete(messages).replies[0]
+        return breakable().complete(Request(messages)).replies[0]
 
     prompts = ["Judge, breaking it.", "Judge kindly."]
     given: dict[str, Any] = {"run": tmp_path, "verdict": False}

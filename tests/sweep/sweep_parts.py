@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from promptopt.core import Completion, Dataset, Example, Message, Prompt, Reply, Usage
+from promptopt.core import Completion, Dataset, Example, Prompt, Reply, Request, Usage
 from promptopt.errors import ModelError
 
 
@@ -108,10 +108,10 @@ class Echo:
 
     name = "echo"
 
-    def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
-        if messages[-1].text == "no":
+    def complete(self, request: Request, /) -> Completion:
+        if request.messages[-1].text == "no":
             raise ModelError("refused")
-        return Completion((Reply(f"{os.getpid()} {messages[-1].text} {asked['n']}"),), Usage(1, 2, 3))
+        return Completion((Reply(f"{os.getpid()} {request.messages[-1].text} {request.n}"),), Usage(1, 2, 3))
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
-        return Usage(n, 9, 9)
+    def at_most(self, request: Request, /) -> Usage:
+        return Usage(request.n, 9, 9)

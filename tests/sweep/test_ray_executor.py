@@ -11,7 +11,7 @@ import pytest
 from sweep_parts import recipe
 
 from promptopt.api import prepare
-from promptopt.core import Message, Prompt
+from promptopt.core import Message, Prompt, Request
 from promptopt.errors import ModelError, UserError
 from promptopt.recipe.build import build
 from promptopt.sweep import ray_executor, sweep
@@ -131,15 +131,15 @@ def test_an_error_of_the_target_is_passed_on_as_it_is(tmp_path: Path) -> None:
 
 def test_a_chat_model_is_called_in_turns() -> None:
     model = RayModel({"name": "sweep_parts:Echo"}, where="model")
-    replies = [model.complete([Message("user", f"hello{i}")], n=2) for i in range(6)]
+    replies = [model.complete(Request([Message("user", f"hello{i}")], n=2)) for i in range(6)]
     pids = [int(reply.replies[0].text.split()[0]) for reply in replies]
     assert len(set(pids)) == NODES
     assert [reply.replies[0].text.split()[1:] for reply in replies] == [[f"hello{i}", "2"] for i in range(6)]
     assert replies[0].usage.input_tokens == 2
     assert model.name == "echo"
-    assert model.at_most([], n=3).calls == 3
+    assert model.at_most(Request([], n=3)).calls == 3
     with pytest.raises(ModelError, match="refused"):
-        model.complete([Message("user", "no")])
+        model.complete(Request([Message("user", "no")]))
 
 
 def test_a_target_that_prompts_a_model_stays_here_and_its_model_goes() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from promptopt.core import Completion, Example, Failed, Message, Missing, Prompt, Rate, Rating, Reply, Setup
+from promptopt.core import Completion, Example, Failed, Message, Missing, Prompt, Rate, Rating, Reply, Request, Setup
 from promptopt.errors import BudgetExhausted, ModelError, Rejected, Unanswered, UnknownName, UserError
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
@@ -155,8 +155,8 @@ class Concurrent(ScriptedModel):
         super().__init__(echo)
         self._reply = reply
 
-    def complete(self, messages: Sequence[Message], **options: Any) -> Completion:
-        return Completion((Reply(self._reply(messages[-1].text)),))
+    def complete(self, request: Request, /) -> Completion:
+        return Completion((Reply(self._reply(request.messages[-1].text)),))
 
 
 def test_prompts_and_examples_are_asked_side_by_side() -> None:

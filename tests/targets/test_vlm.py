@@ -16,7 +16,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from promptopt import optimize
-from promptopt.core import Dataset, Example, Failed, Message, Missing, Picture, Prompt, Reply
+from promptopt.core import Dataset, Example, Failed, Message, Missing, Picture, Prompt, Reply, Request
 from promptopt.errors import ModelError, Rejected, Unanswered, UserError
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
@@ -149,9 +149,9 @@ def test_calls_are_made_side_by_side() -> None:
     barrier = threading.Barrier(4, timeout=30)
 
     class Waiting(ScriptedModel):
-        def complete(self, messages: Sequence[Message], **how: Any) -> Any:
+        def complete(self, request: Request, /) -> Any:
             barrier.wait()
-            return super().complete(messages, **how)
+            return super().complete(request)
 
     target = VlmClassifier(model=Waiting(look), classes=CLASSES, workers=4)
     target.begin(FakeSetup())

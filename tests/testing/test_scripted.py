@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import pytest
 
-from promptopt.core import ChatModel, Message, Prompt, Reply, Setup, Usage
-from promptopt.testing import Call, FakeSetup, ScriptedModel
+from promptopt.core import ChatModel, Message, Prompt, Reply, Request, Setup, Usage
+from promptopt.testing import FakeSetup, ScriptedModel
 
 HELLO = [Message("user", "12345678"), Message("assistant", "1")]
 
 
 def test_replies_come_in_order_and_cost_what_they_are_long() -> None:
     model: ChatModel = ScriptedModel(["one", Reply("", "refusal"), "three"], dollars=0.5)
-    done = model.complete(HELLO, n=2, temperature=0.0, seed=7)
+    done = model.complete(Request(HELLO, n=2, temperature=0.0, seed=7))
     assert done.replies == (Reply("one"), Reply("", "refusal"))
     assert done.usage == Usage(1, 3, 1, 0.5)
     assert isinstance(model, ScriptedModel)
-    assert model.calls == [Call(tuple(HELLO), 2, 0.0, 7)]
-    assert model.complete(HELLO).replies == (Reply("three"),)
+    assert model.calls == [Request(HELLO, 2, 0.0, 7)]
+    assert model.complete(Request(HELLO)).replies == (Reply("three"),)
 
 
 def test_a_function_sees_the_conversation() -> None:
     model = ScriptedModel(lambda messages: messages[-1].text.upper())
-    assert model.complete([Message("user", "hi")], n=2).replies == (Reply("HI"), Reply("HI"))
+    assert model.complete(Request([Message("user", "hi")], n=2)).replies == (Reply("HI"), Reply("HI"))
 
 
 def test_a_script_that_runs_out_fails_the_test() -> None:
     model = ScriptedModel(["one"])
-    model.complete(HELLO)
+    model.complete(Request(HELLO))
     with pytest.raises(AssertionError, match="no reply for call 2"):
-        model.complete(HELLO)
+        model.complete(Request(HELLO))
 
 
 def test_the_bound_holds_or_the_test_fails() -> None:
     model = ScriptedModel(["x" * 12, "x" * 13], max_tokens=3)
-    assert model.at_most(HELLO) == model.complete(HELLO).usage == Usage(1, 3, 3)
+    assert model.at_most(Request(HELLO)) == model.complete(Request(HELLO)).usage == Usage(1, 3, 3)
     with pytest.raises(AssertionError, match="more than max_tokens=3"):
-        model.complete(HELLO)
+        model.complete(Request(HELLO))
 
 
 def test_one_text_is_no_script() -> None:

@@ -8,18 +8,18 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from ...core import Completion, Message, Reply, Usage
+from ...core import Completion, Reply, Request, Usage
 from ...errors import ModelError, Unanswered, UserError, require
 from ..wrappers.limit import throttled
 from .prices import price_for
 from .sdk_errors import THROTTLED, TRANSIENT, is_final, is_throttling, kind_of, message_of, transport_error
-from .wire import Answer, Api, Ask, BrokenStream, NoAnswer, most_read, retry_after, wait_before
+from .wire import Answer, Api, Ask, BrokenStream, NoAnswer, again, cut, most_read, retry_after, wait_before
 
 __all__ = ["HostedModel"]
 
@@ -101,16 +101,8 @@ class HostedModel:
         seed = () if "seed" in self._api.own else (f"{self.name} takes no seed: its replies cannot be reproduced",)
         return price + seed
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        """Sample ``n`` replies. A server that sends fewer is asked again, with the next seed, at most ``n`` times.
+    def complete(self, request: Request, /) -> Completion:
+        """Sample replies. A server that sends fewer than ``n`` is asked again, with the next seed, at most ``n`` times.
 
         What is still missing then is an empty reply. Calls are the requests that were answered; failed attempts before
         a retry are not counted. A server that reports no usage is counted with 0 tokens, with a warning.
@@ -124,20 +116,21 @@ class HostedModel:
         """
         replies: list[Reply] = []
         usage = Usage()
-        for number in range(n):
-            missing, next_seed = n - len(replies), None if seed is None else seed + number
-            answer = self._answer(Ask(self._model, messages, missing, temperature, next_seed, schema, self._max_tokens))
-            replies += answer.replies[:missing]
+        for number in range(request.n):
+            missing = request.n - len(replies)
+            answer = self._answer(Ask(self._model, again(request, number, n=missing), request.limit(self._max_tokens)))
+            replies += [cut(reply, request.stop) for reply in answer.replies[:missing]]
             usage += self._cost(answer)
-            if len(replies) == n:
+            if len(replies) == request.n:
                 break
-        return Completion((*replies, *[Reply("")] * (n - len(replies))), usage)
+        return Completion((*replies, *[Reply("")] * (request.n - len(replies))), usage)
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+    def at_most(self, request: Request, /) -> Usage:
         """An upper bound for :meth:`complete`: every token is at least a byte, and a server may ignore ``n``."""
-        read = n * most_read(messages, self._extra, schema, picture_tokens=self._picture_tokens)
-        written = read if "cache_control" in json.dumps(self._extra, default=str) else 0
-        return Usage(n, read, n * self._max_tokens, self._dollars(read + written, n * self._max_tokens))
+        read = request.n * most_read(request, self._extra, picture_tokens=self._picture_tokens)
+        cached = read if "cache_control" in json.dumps(self._extra, default=str) else 0
+        written = request.n * request.limit(self._max_tokens)
+        return Usage(request.n, read, written, self._dollars(read + cached, written))
 
     def check_key(self) -> str:
         """The key for the provider; empty for a server of one's own that may want none. Sends nothing.

@@ -9,10 +9,10 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
-from ...core import Message, Picture, Reply
+from ...core import Picture, Reply, Request
 
 __all__ = ["PICTURE_TOKENS", "Answer", "Api", "Ask", "BrokenStream", "Dispensable", "NoAnswer"]
 
@@ -36,11 +36,7 @@ class Ask:
     """One request to a provider. ``without`` names the fields that this server has refused before."""
 
     model: str
-    messages: Sequence[Message]
-    n: int
-    temperature: float
-    seed: int | None
-    schema: Mapping[str, Any] | None
+    request: Request
     max_tokens: int
     stream: bool = False
     without: AbstractSet[str] = frozenset()
@@ -127,17 +123,28 @@ class Api(Protocol):
         """
 
 
-def most_read(messages: Sequence[Message], *fields: Mapping[str, Any] | None, picture_tokens: int) -> int:
+def most_read(request: Request, extra: Mapping[str, Any], *, picture_tokens: int) -> int:
     """An upper bound on the input tokens of one request: every token is at least a byte."""
-    texts = sum(len(message.text.encode("utf-8", "surrogatepass")) + TOKENS_PER_MESSAGE for message in messages)
-    pictures = sum(len(message.pictures) for message in messages) * picture_tokens
-    sent = sum(len(json.dumps(field, default=str).encode()) for field in fields if field)
+    texts = sum(len(message.text.encode("utf-8", "surrogatepass")) + TOKENS_PER_MESSAGE for message in request.messages)
+    pictures = sum(len(message.pictures) for message in request.messages) * picture_tokens
+    sent = sum(len(json.dumps(field, default=str).encode()) for field in (extra, request.schema) if field)
     return texts + pictures + sent + TOKENS_PER_CONVERSATION
 
 
 def wait_before(attempt: int) -> float:
     """Seconds to wait before asking again for the first time (0), the second time (1) ..."""
     return float(min(FIRST_WAIT * 2**attempt, LONGEST_WAIT))
+
+
+def again(request: Request, number: int, *, n: int = 1) -> Request:
+    """A request for further replies of the same, with another seed each number."""
+    return replace(request, n=n, seed=None if request.seed is None else request.seed + number)
+
+
+def cut(reply: Reply, stop: Sequence[str]) -> Reply:
+    """A reply up to the first of these texts, for servers that do not stop there themselves."""
+    places = [place for text in stop if (place := reply.text.find(text)) >= 0]
+    return Reply(reply.text[: min(places)]) if places and reply.finish != "refusal" else reply
 
 
 def encoded(picture: Picture) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...core import Choice, Completion, Message, Reply, Usage
+from ...core import Choice, Completion, Message, Reply, Request, Usage
 from ...errors import Rejected, UserError
+from ..hosted.wire import cut
 from .reader import Reader, located
 from .weights import files_of
 
@@ -86,16 +87,8 @@ class Local:
             "template_options": self._template_options,
         }
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        """Sample ``n`` replies.
+    def complete(self, request: Request, /) -> Completion:
+        """Sample replies.
 
         Raises:
             Rejected: the model cannot hold so long a conversation.
@@ -104,24 +97,28 @@ class Local:
             MissingExtra: transformers is not installed.
         """
         reader = self._reader
-        inputs = reader.encode(messages)
+        inputs = reader.encode(request.messages)
         length = inputs["input_ids"].shape[1]
-        if reader.context is not None and length + self._max_tokens > reader.context:
+        limit = request.limit(self._max_tokens)
+        if reader.context is not None and length + limit > reader.context:
             raise Rejected(
-                f"{self.name}: a conversation of {length} tokens and a reply of {self._max_tokens} (max_tokens) are "
+                f"{self.name}: a conversation of {length} tokens and a reply of {limit} (max_tokens) are "
                 f"more than the {reader.context} tokens that the model can hold."
             )
         batches = self._batches
         from .batches import RequestedReply, stream  # after the check that torch and transformers are there
 
-        rows = [RequestedReply(inputs, temperature, stream(seed, i) if temperature > 0 else None) for i in range(n)]
-        written = batches.write(rows)
+        stop = tuple(request.stop)
+        seeds = [stream(request.seed, i) if request.temperature > 0 else None for i in range(request.n)]
+        written = batches.write([RequestedReply(inputs, request.temperature, seed, limit, stop) for seed in seeds])
         replies = (Reply(reader.decode(ids), "stop" if batches.writer.ended(ids) else "length") for ids in written)
-        return Completion(tuple(replies), Usage(1, length, sum(map(len, written))))
+        usage = Usage(1, length, sum(map(len, written)))
+        return Completion(tuple(cut(reply, stop) for reply in replies), usage)
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+    def at_most(self, request: Request, /) -> Usage:
         """Exact in the tokens that are read, ``max_tokens`` a reply in those that are written."""
-        return Usage(1, self._reader.encode(messages)["input_ids"].shape[1], n * self._max_tokens)
+        read = self._reader.encode(request.messages)["input_ids"].shape[1]
+        return Usage(1, read, request.n * request.limit(self._max_tokens))
 
     # ── How likely replies are ────────────────────────────────────────────────────────────────────────────────────
 
@@ -183,7 +180,7 @@ class Local:
             if self._loaded_batches is None:
                 from .batches import Batches, BatchWriter
 
-                writer = BatchWriter(weights, pad=reader.pad, max_tokens=self._max_tokens)
+                writer = BatchWriter(weights, tokenizer=reader.tokenizer, pad=reader.pad)
                 self._loaded_batches = Batches(writer, size=self._batch_size)
             return self._loaded_batches
 

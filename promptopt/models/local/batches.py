@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,8 @@ class RequestedReply:
         inputs: the conversation; ``input_ids`` and what has an entry a token are ``(1, length)``.
         temperature: of the draw.
         seed: of its random stream; None takes the likeliest token.
+        max_tokens: the most that are written.
+        stop: texts at which it ends.
         written: the reply's ids, up to the one that ends it.
         error: what went wrong instead.
     """
@@ -44,6 +46,8 @@ class RequestedReply:
     inputs: Mapping[str, Tensor]
     temperature: float
     seed: int | None
+    max_tokens: int
+    stop: tuple[str, ...] = ()
     written: list[int] | None = None
     error: BaseException | None = None
 
@@ -57,9 +61,10 @@ class RequestedReply:
         return tensor.shape == self.inputs["input_ids"].shape
 
     @property
-    def kind(self) -> frozenset[tuple[str, torch.Size]]:
-        """Rows of one kind fit into one batch: they agree in the shapes of their pictures."""
-        return frozenset((name, t.shape[1:]) for name, t in self.inputs.items() if not self.has_entry_a_token(t))
+    def kind(self) -> Hashable:
+        """Rows of one kind fit into one batch: they agree in the shapes of their pictures and in where they end."""
+        pictures = ((name, t.shape[1:]) for name, t in self.inputs.items() if not self.has_entry_a_token(t))
+        return frozenset(pictures), self.max_tokens, self.stop
 
 
 class Batches:
@@ -144,12 +149,12 @@ class BatchWriter:
 
     Args:
         model: a model of transformers that generates.
-        pad: the id that fills up on the left.
-        max_tokens: the longest reply.
+        tokenizer: the model's; finds the texts at which replies stop.
+        pad: the id that fills up on the left, and on the right behind such a text.
     """
 
-    def __init__(self, model: Any, *, pad: int, max_tokens: int) -> None:
-        self._model, self._pad, self._max_tokens = model, pad, max_tokens
+    def __init__(self, model: Any, *, tokenizer: Any, pad: int) -> None:
+        self._model, self._tokenizer, self._pad = model, tokenizer, pad
         self._sampling = sampling(model)
         settings = self._sampling.settings
         end = settings.eos_token_id
@@ -162,24 +167,29 @@ class BatchWriter:
         return bool(ids) and ids[-1] in self._ends
 
     def write(self, batch: Sequence[RequestedReply]) -> list[list[int]]:
-        """The ids of each reply, up to the one that ends it."""
+        """The ids of each reply, up to the one that ends it. The batch is of one kind."""
         inputs = {name: self._moved(tensor) for name, tensor in _together(batch, pad=self._pad).items()}
+        stop = {"stop_strings": list(batch[0].stop), "tokenizer": self._tokenizer} if batch[0].stop else {}
         with self._sampling.turn, torch.inference_mode():
             ids = self._model.generate(
                 **inputs,
-                max_new_tokens=self._max_tokens,
+                max_new_tokens=batch[0].max_tokens,
+                **stop,
                 do_sample=False,
                 num_beams=1,
                 pad_token_id=self._pad,
                 logits_processor=LogitsProcessorList([_Draws(batch, self._cuts)]),
             )
-        return [self._up_to_end(row) for row in ids[:, inputs["input_ids"].shape[1] :].tolist()]
+        return [self._up_to_end(row, stopped=bool(stop)) for row in ids[:, inputs["input_ids"].shape[1] :].tolist()]
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._model.device, self._model.dtype if tensor.is_floating_point() else tensor.dtype)
 
-    def _up_to_end(self, ids: list[int]) -> list[int]:
+    def _up_to_end(self, ids: list[int], *, stopped: bool) -> list[int]:
+        """The ids up to the first that ends a reply; where a text may have ended it, without the padding behind."""
         last = next((place for place, one in enumerate(ids) if one in self._ends), len(ids))
+        while stopped and ids and last == len(ids) and ids[-1] == self._pad:
+            ids, last = ids[:-1], last - 1
         return ids[: last + 1]
 
 

@@ -12,11 +12,11 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ...core import ChatModel, Choice, Completion, HasIdentity, Message, Reply, Usage
+from ...core import ChatModel, Choice, Completion, HasIdentity, Message, Reply, Request, Usage
 from ...errors import UserError
 from ...store import Store, cache_folder
 from ..choices import chooser
@@ -61,20 +61,12 @@ class CachedModel:
         """The model's own."""
         return self._model.name
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+    def at_most(self, request: Request, /) -> Usage:
         """The model's own bound, as if nothing were found: what is found, :meth:`recall` says."""
-        return self._model.at_most(messages, n=n, schema=schema)
+        return self._model.at_most(request)
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        """``n`` replies, those that are missing bought in one call. The usage is that call's.
+    def complete(self, request: Request, /) -> Completion:
+        """The replies, those that are missing bought in one call. The usage is that call's.
 
         Samples beyond the first ones are bought with a seed derived from the one given, since the same seed would give
         the first ones again.
@@ -82,58 +74,37 @@ class CachedModel:
         Raises:
             ModelError: the model's own.
         """
-        asked = self._asked(messages, temperature=temperature, seed=seed, schema=schema)
+        asked = self._asked(request)
         with self._lock:
             first = self._given[asked]
-            self._advance(asked, n, temperature=temperature, seed=seed)
-        keys = self._keys(asked, first, n)
+            self._advance(asked, request)
+        keys = _keys(asked, first, request.n)
         found = self._find(keys)
         missing = [index for index, key in enumerate(keys) if key not in found]
         if not missing:
             return Completion(tuple(found[key] for key in keys), Usage())
         bought = self._model.complete(
-            messages,
-            n=len(missing),
-            temperature=temperature,
-            seed=_further(seed, missing[0]),
-            schema=schema,
+            replace(request, n=len(missing), seed=_further(request.seed, missing[0])),
         )
         new = {keys[index]: reply for index, reply in zip(missing, bought.replies, strict=True)}
         self._store.write({key: _encode(reply) for key, reply in new.items() if _is_whole(reply)})
         return Completion(tuple((found | new)[key] for key in keys), bought.usage)
 
-    def recall(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion | None:
+    def recall(self, request: Request, /) -> Completion | None:
         """What :meth:`complete` would return, if all of it is on disk and so costs nothing; else None."""
-        asked = self._asked(messages, temperature=temperature, seed=seed, schema=schema)
+        asked = self._asked(request)
         with self._lock:
-            keys = self._keys(asked, self._given[asked], n)
+            keys = _keys(asked, self._given[asked], request.n)
             found = self._find(keys)
-            if len(found) < n:
+            if len(found) < request.n:
                 return None
-            self._advance(asked, n, temperature=temperature, seed=seed)
+            self._advance(asked, request)
         return Completion(tuple(found[key] for key in keys), Usage())
 
-    def skip(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> None:
+    def skip(self, request: Request, /) -> None:
         """Take a call as answered already, by a ledger that is replayed: the same call again is a further sample."""
-        asked = self._asked(messages, temperature=temperature, seed=seed, schema=schema)
         with self._lock:
-            self._advance(asked, n, temperature=temperature, seed=seed)
+            self._advance(self._asked(request), request)
 
     def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
         """What the model says; not cached, since models that choose compute on this machine."""
@@ -143,15 +114,12 @@ class CachedModel:
         """The model's own bound."""
         return chooser(self._model).at_most_to_choose(messages, options)
 
-    def _advance(self, asked: str, n: int, *, temperature: float, seed: int | None) -> None:
-        if seed is None and temperature > 0:
-            self._given[asked] += n
+    def _advance(self, asked: str, request: Request) -> None:
+        if request.seed is None and request.temperature > 0:
+            self._given[asked] += request.n
 
-    def _asked(self, messages: Sequence[Message], **how: Any) -> str:
-        return call_key(self._who, messages, n=1, **how)
-
-    def _keys(self, asked: str, first: int, n: int) -> list[bytes]:
-        return [hashlib.sha256(f"{asked} {first + index}".encode()).digest() for index in range(n)]
+    def _asked(self, request: Request) -> str:
+        return call_key(self._who, replace(request, n=1))
 
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, Reply]:
         return {key: Reply(value.decode("utf-8", "surrogatepass")) for key, value in self._store.read(keys).items()}
@@ -173,6 +141,10 @@ def clear() -> str:
     before = info()
     Store(cache_folder() / FILE).clear()
     return f"Removed {before}"
+
+
+def _keys(asked: str, first: int, n: int) -> list[bytes]:
+    return [hashlib.sha256(f"{asked} {first + index}".encode()).digest() for index in range(n)]
 
 
 def _is_whole(reply: Reply) -> bool:

@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ...core import ChatModel, Choice, Completion, HasIdentity, Message, Usage
+from ...core import ChatModel, Choice, Completion, HasIdentity, Message, Request, Usage
 from ...errors import ModelError, UserError
 from ..choices import chooser
 
@@ -162,30 +162,19 @@ class LimitedModel:
         """Calls a second that are let go at present; infinite until the first refusal."""
         return self._gate.pace.rate
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+    def at_most(self, request: Request, /) -> Usage:
         """The model's own bound."""
-        return self._model.at_most(messages, n=n, schema=schema)
+        return self._model.at_most(request)
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
+    def complete(self, request: Request, /) -> Completion:
         """What the model returns, as soon as it may be asked.
 
         Raises:
             ModelError: the model's own.
         """
 
-        def ask() -> Completion:
-            return self._model.complete(messages, n=n, temperature=temperature, seed=seed, schema=schema)
-
         with self._places:
-            return self._gate.through(ask)
+            return self._gate.through(lambda: self._model.complete(request))
 
     def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
         """What the model returns, as soon as it may be asked; for models that choose."""

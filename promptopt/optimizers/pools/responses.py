@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from ...core import ChatModel, Setup
 from ...errors import UserError
-from .asking import Asker, check_numbers, new_texts
+from ..proposers.asking import Asker
+from .asking import check_numbers, new_texts
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...core import ChatModel, Example, Setup
+from ...core import ChatModel, Example, Message, Setup
 from ...errors import UserError
 from ...text import as_text, quotation_mark, quote
 from ...vocabulary import PLACEHOLDER_RULE
-from .asking import Asker, check_numbers, new_texts
+from ..proposers.asking import Asker
+from .asking import check_numbers, new_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,7 @@ class Written:
     def _written(self, rng: np.random.Generator) -> Iterator[list[str]]:
         while True:
             shown = [self._examples[i] for i in rng.choice(len(self._examples), self._subset, replace=False)]
-            yield self._asker.prompts(self._ask(shown), rng)
+            yield self._asker.prompts([Message("user", self._ask(shown))], rng)[1]
 
     def _ask(self, shown: Sequence[Example]) -> str:
         pairs = [
@@ -147,7 +148,7 @@ class Paraphrases:
     def _written(self, rng: np.random.Generator) -> Iterator[list[str]]:
         while True:
             for text in self._start:
-                yield self._asker.prompts(self._ask(text), rng)
+                yield self._asker.prompts([Message("user", self._ask(text))], rng)[1]
 
     def _ask(self, text: str) -> str:
         kind = "template" if "{}" in text else "instruction"

@@ -5,15 +5,14 @@ The LLM is shown good and bad prompts and writes better ones. The wording is our
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
-from ...core import ChatModel, Message, Prompt, Reply, Setup
+from ...core import ChatModel, Message, Setup
 from ...errors import UnknownName, UserError
 from ...vocabulary import PLACEHOLDER_RULE, is_template
 from . import Scored
-from .parse import parse_prompts
+from .asking import Asker
 
 __all__ = ["ChatProposer"]
 
@@ -27,10 +26,6 @@ MAX_QUOTED = 4_000
 """Characters of an unreadable reply that are sent back with the request for a list."""
 
 AGAIN = 'I could not read that. Reply only with the list, one entry per line, each line starting with "- ".'
-CUT = (
-    "Replies of the proposer were cut at max_tokens; of these only the whole entries of a list were read. Raise "
-    "max_tokens of the proposer's model, or lower per_call."
-)
 
 
 class ChatProposer:
@@ -40,9 +35,10 @@ class ChatProposer:
     conversation the lists come with their scores, so that the model can compare turns; the paper appends them too. We
     differ from the paper in that the oldest turns are dropped when the conversation grows beyond 24,000 characters.
 
-    A reply without a usable prompt is asked for once more, as a plain list, and then given up. Unparsable, empty,
-    refused and truncated replies are counted. Of a truncated reply the last line is dropped, and only what stands in a
-    list is read: a model that rambles until it is cut has not answered.
+    A list is asked for in words and, where the provider takes one, with a JSON schema. A reply without a usable prompt
+    is asked for once more, as a plain list, and then given up. Unparsable, empty, refused and truncated replies are
+    counted. Of a truncated reply only whole entries of a list are read: a model that rambles until it is cut has not
+    answered.
 
     ``random`` and ``wording = "released"`` follow the released code of [Liu2024]: a third list of templates drawn from
     all tried in this conversation, and the wish for one template that shares the good ones' traits, of similar
@@ -70,17 +66,14 @@ class ChatProposer:
         random: int = 0,
         wording: Literal["free", "released"] = "free",
     ) -> None:
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
+        self._asker = Asker(model, temperature=temperature)
         if conversation not in ("fresh", "continued"):
             raise UnknownName("conversation", conversation, ["fresh", "continued"])
         if random < 0:
             raise UserError(f"random is {random}; give 0 or more.")
         if wording not in ("free", "released"):
             raise UnknownName("wording", wording, ["free", "released"])
-        self._model = model
         self._continued = conversation == "continued"
-        self._temperature = temperature
         self._task = task.strip()
         self._random = random
         self._wish = _released_wish if wording == "released" else _wish
@@ -90,7 +83,7 @@ class ChatProposer:
         """Start afresh and bill the model to this run."""
         self._setup = setup
         self._rng = setup.rng(STREAM)
-        self._billed = setup.model(self._model, role="proposer")
+        self._asker.begin(setup)
         self.reset()
 
     def reset(self) -> None:
@@ -112,11 +105,11 @@ class ChatProposer:
         others = self._others([*good, *bad])
         turn = Message("user", self._ask(good, bad, others, n=n))
         before = [message for pair in self._turns for message in pair]
-        reply, prompts = self._converse([*before, turn])
+        reply, prompts = self._asker.prompts([*before, turn], self._rng)
         if not prompts:
             said = reply.text[:MAX_QUOTED]
             retort = [Message("assistant", said), Message("user", AGAIN)] if said.strip() else []
-            reply, prompts = self._converse([*before, turn, *retort])
+            reply, prompts = self._asker.prompts([*before, turn, *retort], self._rng)
         if prompts and self._continued:
             self._remember(turn, Message("assistant", reply.text))
         shown = {scored.text for scored in (*good, *bad, *others)}
@@ -129,29 +122,6 @@ class ChatProposer:
         return [others[i] for i in drawn]
 
     # ── The conversation ──────────────────────────────────────────────────────────────────────────────────────────
-
-    def _converse(self, messages: Sequence[Message]) -> tuple[Reply, list[str]]:
-        """One call, and the prompts in its reply."""
-        seed = int(self._rng.integers(2**31))
-        completion = self._billed.complete(messages, n=1, temperature=self._temperature, seed=seed)
-        reply = completion.replies[0] if completion.replies else Reply("")
-        return reply, self._read(reply)
-
-    def _read(self, reply: Reply) -> list[str]:
-        if reply.finish == "refusal":
-            self._setup.count("refused replies")
-            return []
-        text, cut = reply.text, reply.finish == "length"
-        if cut:
-            self._setup.count("truncated replies")
-            self._setup.note(CUT)
-            text = text.rpartition("\n")[0]
-        prompts = parse_prompts(
-            text, problem_with=lambda prompt: self._setup.problem_with(Prompt(prompt)), lists_only=cut
-        )
-        if not prompts:
-            self._setup.count("unparsable replies" if reply.text.strip() else "empty replies")
-        return prompts
 
     def _remember(self, turn: Message, reply: Message) -> None:
         self._turns.append((turn, reply))

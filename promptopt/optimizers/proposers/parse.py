@@ -53,7 +53,7 @@ WRAPS = (*QUOTES, ("`", "`"), ("**", "**"), ("__", "__"))
 KEYS = ("prompt", "template", "instruction", "text")
 
 
-def parse_prompts(reply: str, *, problem_with: Check, lists_only: bool = False) -> list[str]:
+def parse_prompts(reply: str, *, problem_with: Check, truncated: bool = False) -> list[str]:
     """The prompts in a reply, in order, each once.
 
     A list with a marker before every prompt is read exactly: what follows the marker, without white space around it and
@@ -62,20 +62,22 @@ def parse_prompts(reply: str, *, problem_with: Check, lists_only: bool = False) 
     Args:
         reply: any text; never raises.
         problem_with: why the target cannot take a prompt, or None.
-        lists_only: read what is marked as an entry of a list, and no plain lines.
+        truncated: the reply was cut off, so its last line or entry is dropped and plain lines are not read.
 
     Returns:
         Prompts without a problem; empty if there are none.
     """
     text = _spoken(reply)
+    closed = _closed(text) if truncated else ""
+    text = text.rpartition("\n")[0] if truncated else text
     fenced = _fenced(text)
     marked = [
-        _from_json(text, *fenced),
+        _from_json(closed, text, *fenced),
         _listed(text),
         _from_json(_between(text, "[", "]"), _between(text, "{", "}")),
     ]
     plain = [(line for block in fenced for line in _plain(block)), _plain(text)]
-    for candidates in marked if lists_only else marked + plain:
+    for candidates in marked if truncated else marked + plain:
         found = [prompt for raw in candidates if (prompt := _usable(raw, problem_with))]
         if found:
             return list(dict.fromkeys(found))
@@ -127,6 +129,12 @@ def _between(text: str, first: str, last: str) -> str:
     return text[start : end + 1] if 0 <= start < end else ""
 
 
+def _closed(text: str) -> str:
+    """A JSON list that was cut off, up to its last whole text: of ``{"prompts": ["one", "tw`` it is ``["one"]``."""
+    start, end = text.find("["), text.rfind('",')
+    return f"{text[start : end + 1]}]" if 0 <= start < end else ""
+
+
 def _from_json(*texts: str) -> Iterator[str]:
     for text in texts:
         if text.lstrip().startswith(("[", "{")):
@@ -145,6 +153,7 @@ def _strings(value: Any) -> Iterator[str]:
         if isinstance(item, dict):
             item = next((item[key] for key in KEYS if key in item), next(iter(item.values()), None))
         if isinstance(item, str):
+            item = item.removeprefix("- ")  # where a list was asked for in words as well
             yield item.encode("utf-8", "replace").decode()  # an escape can smuggle in half a surrogate pair
 
 

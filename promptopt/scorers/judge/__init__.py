@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, TypeAlias
 
-from ...core import ChatModel, Choice, Chooses, Completion, Message, Reply, Setup
-from ...errors import Rejected, Unanswered, UserError
+from ...core import ChatModel, Choice, Chooses, Completion, Message, Reply, Request, Setup
+from ...errors import UserError
 from ...metrics.text import shown
+from ...replies import NoReply, flaw, reply_to
 from .parse import Said, read, schema
 
-__all__ = ["CRITERIA", "Judge", "JudgeReport", "Read", "Unsaid", "Verdict", "check_numbers"]
+__all__ = ["CRITERIA", "Judge", "JudgeReport", "Read", "Verdict", "check_numbers"]
 
 CRITERIA = "The output does what the input asks for: it is correct, complete and to the point."
 STREAM = int.from_bytes(b"judge")
 """Key of the random stream, so that other draws of the scorer are left alone."""
 
 UNREADABLE, REFUSED, TRUNCATED = "unreadable verdicts", "refused verdicts", "truncated verdicts"
-LOST, REJECTED = "verdicts lost after all retries", "verdicts rejected by the provider"
 REPEATS, REPEATS_AGREED = "judge: pairs of repeats", "judge: pairs of repeats that agreed"
 PAIRS, PAIRS_AGREED = "judge: outputs compared in both orders", "judge: outputs compared, both orders agreed"
 FIRST, SECOND = "judge: first position won in both orders", "judge: second position won in both orders"
@@ -93,14 +93,6 @@ class Verdict:
         return max(self.shares, key=lambda word: self.shares[word])
 
 
-@dataclass(frozen=True)
-class Unsaid:
-    """A verdict that the provider did not give: what is counted, and what it said instead."""
-
-    what: str
-    why: str
-
-
 class Judge:
     """A chat model that answers with a word of a list, so many times for each question, or by its probabilities.
 
@@ -159,37 +151,34 @@ class Judge:
             f'Reply with a JSON object: {{"critique": "...", "{self._key}": "one of: {", ".join(self._words)}"}}'
         )
 
-    def ask(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Completion | Choice | Unsaid:
+    def ask(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Completion | Choice | NoReply:
         """Ask for a verdict, which :meth:`read` reads. May be called from several threads.
 
         Raises:
             ModelError: the provider refuses whatever it is asked, or nothing was answered for long; the run says when.
         """
-        try:
-            if self._by_probabilities:
-                assert isinstance(self._billed, Chooses)
-                return self._billed.choose(messages, self._forms)
-            return self._billed.complete(
-                messages, n=self._repeats, temperature=self._temperature, seed=self._seed(seed), schema=self._schema
-            )
-        except (Unanswered, Rejected) as error:
-            return Unsaid(LOST if isinstance(error, Unanswered) else REJECTED, str(error))
+        billed, forms = self._billed, self._forms
+        if self._by_probabilities:
+            assert isinstance(billed, Chooses)
+            return reply_to(lambda: billed.choose(messages, forms))
+        request = Request(
+            messages, n=self._repeats, temperature=self._temperature, seed=self._seed(seed), schema=self._schema
+        )
+        return reply_to(lambda: billed.complete(request))
 
     def answer(self, messages: Sequence[Message], *, seed: Sequence[int]) -> Reply | None:
         """Ask for a text instead; None where the provider gave none, after all retries. As :meth:`ask` otherwise."""
-        try:
-            replies = self._answering.complete(messages, temperature=self._temperature, seed=self._seed(seed)).replies
-        except Unanswered:
-            return None
-        except Rejected:
-            return Reply("")
-        return replies[0] if replies else Reply("")
+        request = Request(messages, temperature=self._temperature, seed=self._seed(seed))
+        said = reply_to(lambda: self._answering.complete(request).replies)
+        if isinstance(said, NoReply):
+            return None if said.lost else Reply("")
+        return said[0] if said else Reply("")
 
-    def read(self, said: Completion | Choice | Unsaid) -> Verdict:
+    def read(self, said: Completion | Choice | NoReply) -> Verdict:
         """The verdict. Replies that cannot be read are counted, and so is how far those that can be read agree."""
-        if isinstance(said, Unsaid):
-            self.count(said.what)
-            return Verdict({}, problem=f"{said.what}: {said.why}")
+        if isinstance(said, NoReply):
+            self.count(said.counted("verdicts"))
+            return Verdict({}, problem=said.reason("verdicts"))
         if isinstance(said, Choice):
             return self._weighed(said)
         read = [self._read(reply) for reply in said.replies]
@@ -223,10 +212,11 @@ class Judge:
 
     def _read(self, reply: Reply) -> Said | str:
         """What a reply says, or why it cannot be read."""
-        if reply.finish == "refusal":
+        wrong = flaw(reply)
+        if wrong == "refused":
             self.count(REFUSED)
             return "verdicts refused"
-        if reply.finish == "length":
+        if wrong == "truncated":
             self.count(TRUNCATED)
             return "verdicts cut at max_tokens"
         said = read(reply.text, key=self._key, words=self._words)

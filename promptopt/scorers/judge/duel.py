@@ -26,6 +26,7 @@ from ...core import (
 )
 from ...errors import UserError
 from ...fanout import fan_out
+from ...replies import NoReply
 from ...targets.outputs import outputs_of
 from ..parts import is_picture
 from . import (
@@ -41,7 +42,6 @@ from . import (
     Judge,
     JudgeReport,
     Read,
-    Unsaid,
     Verdict,
     check_numbers,
 )
@@ -222,7 +222,7 @@ class JudgeDuel:
         a, b = outputs_of(self._target, [duel.a, duel.b], examples)
         return [Pair(*one) for one in zip(examples, a, b, strict=True)]
 
-    def _ask(self, pair: Pair, swapped: int, number: int) -> Completion | Choice | Unsaid:
+    def _ask(self, pair: Pair, swapped: int, number: int) -> Completion | Choice | NoReply:
         """What the judge says of a pair; swapped, the output of ``b`` comes first."""
         first, second = (pair.b, pair.a) if swapped else (pair.a, pair.b)
         shown = sheet({"Input": pair.example.input}, {"First output": first, "Second output": second})
@@ -230,7 +230,7 @@ class JudgeDuel:
         return self._judge.ask([self._rules, shown.message], seed=seed)
 
     def _settle(
-        self, pair: Pair, straight: Completion | Choice | Unsaid, swapped: Completion | Choice | Unsaid
+        self, pair: Pair, straight: Completion | Choice | NoReply, swapped: Completion | Choice | NoReply
     ) -> float | str:
         """The points of the output of ``a``, from -1 to 1, or why an order could not be read."""
         orders = [self._judge.read(said) for said in (straight, swapped)]
@@ -265,7 +265,7 @@ def _failure(output: Any) -> str | None:
     return "empty" if isinstance(output, str) and not output.strip() else None
 
 
-def _word(order: Verdict, said: Completion | Choice | Unsaid) -> int:
+def _word(order: Verdict, said: Completion | Choice | NoReply) -> int:
     """Who won in one order: 1 for the first, -1 for the second, 0 for neither, or where repeats do not agree."""
     return POINTS[order.word] if isinstance(said, Choice) or len(order.shares) == 1 else 0
 

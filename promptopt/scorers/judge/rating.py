@@ -23,8 +23,9 @@ from ...core import (
 )
 from ...errors import UserError
 from ...fanout import fan_out
+from ...replies import NoReply
 from ..metric import MetricScorer
-from . import CRITERIA, Judge, JudgeReport, Read, Unsaid, check_numbers
+from . import CRITERIA, Judge, JudgeReport, Read, check_numbers
 from .sheet import QUOTING, listed, sheet
 
 __all__ = ["JudgeRating"]
@@ -165,7 +166,7 @@ class JudgeRating:
         shown = sheet({"Input": example.input}, {})
         return self._judge.answer([self._task, shown.message], seed=(_key(example),))
 
-    def _ask(self, output: Any, example: Example) -> Completion | Choice | Unsaid | None:
+    def _ask(self, output: Any, example: Example) -> Completion | Choice | NoReply | None:
         """What the judge says of one output; None where it had no answer of its own to compare it with."""
         own: dict[str, str] = {}
         if self._self_reference:
@@ -175,7 +176,7 @@ class JudgeRating:
         shown = sheet({"Input": example.input}, {"Output": output, **own})
         return self._judge.ask([self._rules, shown.message], seed=(shown.key, _key(example)))
 
-    def _mark(self, said: Completion | Choice | Unsaid | None) -> Mark:
+    def _mark(self, said: Completion | Choice | NoReply | None) -> Mark:
         if said is None:
             self._judge.count(OWN_ANSWER)
             return Mark(None, "no own answer of the judge")

@@ -10,11 +10,12 @@ from contextlib import closing
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ...core import ChatModel, Example, Failed, Message, Missing, Prompt, Reply, Setup
-from ...errors import Unanswered, UserError
+from ...core import ChatModel, Example, Failed, Message, Missing, Prompt, Reply, Request, Setup
+from ...errors import UserError
 from ...fanout import fan_out
+from ...replies import NoReply, reply_to
 from ..placeholders import fill, names, values
-from ..replies import LOST
+from ..replies import no_output
 from .endpoint import Endpoint
 
 UNREADABLE, EMPTY = "no output in the answer", "empty"
@@ -122,28 +123,24 @@ class Http:
             for _ in prompts:
                 yield self._read([next(replies) for _ in examples])
 
-    def _ask(self, prompt: Prompt, example: Example) -> Reply | Missing:
+    def _ask(self, prompt: Prompt, example: Example) -> Reply | Failed | Missing:
         """What came back."""
         known = values(example, prompt=prompt.text)
         url = fill(self._url, {name: quote(text, safe="", errors="replace") for name, text in known.items()})
-        request = Message("user", json.dumps([url, _filled(self._body, known)]))
-        try:
-            return self._billed.complete([request], temperature=0.0).replies[0]
-        except Unanswered as error:
-            return Missing(f"{LOST}: {error}")
+        sent = Message("user", json.dumps([url, _filled(self._body, known)]))
+        said = reply_to(lambda: self._billed.complete(Request([sent], temperature=0.0)).replies[0])
+        return no_output(said) if isinstance(said, NoReply) else said
 
-    def _read(self, replies: Sequence[Reply | Missing]) -> list[Any]:
+    def _read(self, replies: Sequence[Reply | Failed | Missing]) -> list[Any]:
         """The outputs of one prompt."""
-        outputs = [reply if isinstance(reply, Missing) else self._output(reply) for reply in replies]
-        lost = sum(isinstance(output, Missing) for output in outputs)
-        failed = Counter(output.reason.partition(":")[0] for output in outputs if isinstance(output, Failed))
-        if failed[UNREADABLE] and failed.total() + lost == len(replies) and not self._understood:
+        outputs = [self._output(reply) if isinstance(reply, Reply) else reply for reply in replies]
+        amiss = Counter(one.reason.partition(":")[0] for one in outputs if isinstance(one, Failed | Missing))
+        if amiss[UNREADABLE] and amiss.total() == len(replies) and not self._understood:
             raise UserError(f"no answer of {self._endpoint.name} holds the output: {self._endpoint.problem}")
-        self._understood = self._understood or failed.total() + lost < len(replies)
+        self._understood = self._understood or amiss.total() < len(replies)
         counts = {UNREADABLE: "unreadable replies", EMPTY: "empty replies"}
-        for what, n in [*failed.items(), (LOST, lost)]:
-            if n:
-                self._setup.count(counts.get(what, what), n)
+        for what, n in amiss.items():
+            self._setup.count(counts.get(what, what), n)
         return outputs
 
     def _output(self, reply: Reply) -> Any:

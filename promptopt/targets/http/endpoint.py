@@ -7,14 +7,14 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ...core import Completion, Message, Reply, Usage
+from ...core import Completion, Reply, Request, Usage
 from ...errors import ModelError, Unanswered, UserError, require
 
 if TYPE_CHECKING:
@@ -87,30 +87,22 @@ class Endpoint:
         """``http:`` and the address, without its query."""
         return self._name
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
+    def at_most(self, request: Request, /) -> Usage:
         """One call at its price."""
-        return Usage(calls=n, dollars=n * self._price)
+        return Usage(calls=request.n, dollars=request.n * self._price)
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        """Send the request in the last message, within :meth:`open`; the other arguments say nothing to an endpoint.
+    def complete(self, request: Request, /) -> Completion:
+        """Send the request in the last message, within :meth:`open`; the rest says nothing to an endpoint.
 
         Raises:
             Unanswered: a transient error outlasted the retries.
             ModelError: the server refuses whatever it is sent.
             UserError: an environment variable is not set.
         """
-        url, body = json.loads(messages[-1].text)
+        url, body = json.loads(request.messages[-1].text)
         response = self._send(url, body)
         reply = Reply(self._read(response)) if response.is_success else Reply(self._said(response), "refusal")
-        return Completion((reply,), self.at_most(messages))
+        return Completion((reply,), self.at_most(request))
 
     @contextmanager
     def open(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, get_args, get_type_hints
 
-from ...core import ChatModel, HasIdentity, Message, Reply, Usage
+from ...core import ChatModel, HasIdentity, Message, Reply, Request, Usage
 
 __all__ = ["ModelContract"]
 
@@ -48,23 +48,23 @@ class ModelContract:
         name = model.name
         assert isinstance(name, str)
         assert name.strip()
-        model.complete(self.conversations[0])
+        model.complete(Request(self.conversations[0]))
         assert model.name == name == self.make().name
 
     def test_as_many_replies_as_asked_for(self) -> None:
         for messages in self.conversations:
             for n in (1, 3):
-                replies = self.make().complete(messages, n=n, temperature=1.0, seed=7).replies
+                replies = self.make().complete(Request(messages, n=n, temperature=1.0, seed=7)).replies
                 assert len(replies) == n
                 for reply in replies:
                     assert isinstance(reply.text, str)
                     assert reply.finish in FINISHES
 
     def test_takes_a_schema(self) -> None:
-        assert len(self.make().complete(self.conversations[0], n=2, schema=self.schema).replies) == 2
+        assert len(self.make().complete(Request(self.conversations[0], n=2, schema=self.schema)).replies) == 2
 
     def test_says_what_a_call_costs(self) -> None:
-        usage = self.make().complete(self.conversations[0]).usage
+        usage = self.make().complete(Request(self.conversations[0])).usage
         assert usage.calls >= 1
         assert usage.input_tokens >= 1
         assert usage.output_tokens >= 0
@@ -77,14 +77,15 @@ class ModelContract:
             for n in (1, 3):
                 for schema in (None, self.schema):
                     model = self.make()
-                    bound = model.at_most(messages, n=n, schema=schema)
-                    _assert_within(model.complete(messages, n=n, schema=schema).usage, bound)
+                    request = Request(messages, n=n, schema=schema)
+                    bound = model.at_most(request)
+                    _assert_within(model.complete(request).usage, bound)
 
     def test_its_identity_stays_and_is_json(self) -> None:
         model = self.make()
         if isinstance(model, HasIdentity):
             before = json.dumps(model.identity, sort_keys=True)
-            model.complete(self.conversations[0])
+            model.complete(Request(self.conversations[0]))
             other = self.make()
             assert isinstance(other, HasIdentity)
             assert json.dumps(model.identity, sort_keys=True) == before == json.dumps(other.identity, sort_keys=True)

@@ -16,13 +16,13 @@ import pytest
 from rich.console import Console
 
 import promptopt
-from promptopt.core import Message, Reply, Usage
+from promptopt.core import Message, Reply, Request, Usage
 from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
 from promptopt.models.hosted import wire as wire_module
 from promptopt.models.wrappers.cache import CachedModel
 from promptopt.report.show import show
 
-from ..openai_server import HANG, RESET, SOON, Answer, Request, Server, events, failure, serving
+from ..openai_server import HANG, RESET, SOON, Answer, Received, Server, events, failure, serving
 from ..wires import CHAT_STREAM, KEY, PICTURE, WIRES, Wire, chat_chunk, chat_usage
 
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]
@@ -39,7 +39,7 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def refused(wire: Wire, server: Server, **options: Any) -> str:
     """The error's message; neither it nor its traceback holds the key."""
     with pytest.raises(ModelError) as caught:
-        wire.model(server, **options).complete(HELLO)
+        wire.model(server, **options).complete(Request(HELLO))
     assert KEY not in "".join(traceback.format_exception(caught.value))
     return str(caught.value)
 
@@ -51,7 +51,7 @@ def refused(wire: Wire, server: Server, **options: Any) -> str:
 def test_a_reply_and_what_it_costs(wire: Wire) -> None:
     with serving(wire.reply("Hello there", tokens=(1_000, 200))) as server:
         chat = wire.model(server, prices={"input": 2.0, "output": 10.0}, max_tokens=77)
-        done = chat.complete(HELLO, temperature=0.5)
+        done = chat.complete(Request(HELLO, temperature=0.5))
     assert (done.replies, done.usage) == ((Reply("Hello there"),), Usage(1, 1_000, 200, 0.004))
     [request] = server.requests
     assert (request.path, request.key) == (wire.path, KEY)
@@ -62,14 +62,14 @@ def test_a_reply_and_what_it_costs(wire: Wire) -> None:
 @every_wire
 def test_several_replies(wire: Wire) -> None:
     with serving(*[wire.reply(text) for text in "abc"]) as server:
-        done = wire.model(server).complete(HELLO, n=3)
+        done = wire.model(server).complete(Request(HELLO, n=3))
     assert ([reply.text for reply in done.replies], done.usage) == (["a", "b", "c"], Usage(3, 36, 15))
 
 
 @every_wire
 def test_an_answer_without_replies_is_an_empty_reply_that_was_paid_for(wire: Wire) -> None:
     with serving(wire.empty) as server:
-        done = wire.model(server).complete(HELLO)
+        done = wire.model(server).complete(Request(HELLO))
     assert (done.replies, done.usage) == ((Reply(""),), Usage(1, 12, 5))
 
 
@@ -77,8 +77,8 @@ def test_an_answer_without_replies_is_an_empty_reply_that_was_paid_for(wire: Wir
 def test_pictures_stand_before_the_text(wire: Wire) -> None:
     with serving(wire.reply("A cat"), wire.reply("A cat")) as server:
         chat = wire.model(server)
-        chat.complete([Message("user", "What is it?", (PICTURE, PICTURE))])
-        chat.complete([Message("user", "", (PICTURE,))])
+        chat.complete(Request([Message("user", "What is it?", (PICTURE, PICTURE))]))
+        chat.complete(Request([Message("user", "", (PICTURE,))]))
     first, second = (request.body.get("messages") or request.body["input"] for request in server.requests)
     assert first[0]["content"][:2] == [wire.picture] * 2
     assert first[0]["content"][2]["text"] == "What is it?"
@@ -89,7 +89,7 @@ def test_pictures_stand_before_the_text(wire: Wire) -> None:
 def test_a_picture_is_within_the_bound(wire: Wire) -> None:
     with serving() as server:
         chat = wire.model(server, picture_tokens=3_000)
-        with_picture, without = (chat.at_most([Message("user", "x", p)]) for p in ((PICTURE,), ()))
+        with_picture, without = (chat.at_most(Request([Message("user", "x", p)])) for p in ((PICTURE,), ()))
         assert with_picture.input_tokens - without.input_tokens == 3_000
 
 
@@ -97,7 +97,7 @@ def test_a_picture_is_within_the_bound(wire: Wire) -> None:
 def test_a_schema_is_sent_the_providers_own_way(wire: Wire) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     with serving(wire.reply('{"a": "b"}')) as server:
-        wire.model(server).complete(HELLO, schema={**schema, "additionalProperties": False})
+        wire.model(server).complete(Request(HELLO, schema={**schema, "additionalProperties": False}))
     body = server.requests[0].body
     form = (
         body.get("response_format", {}).get("json_schema")
@@ -108,10 +108,25 @@ def test_a_schema_is_sent_the_providers_own_way(wire: Wire) -> None:
     assert "tools" not in body
 
 
-def picky(wire: Wire, *unknown: str) -> Callable[[Request], Answer]:
+@every_wire
+def test_a_request_may_end_replies_sooner(wire: Wire) -> None:
+    with serving(*[wire.reply("one END two STOP three")] * 2) as server:
+        chat = wire.model(server, max_tokens=20)
+        asked = Request(HELLO, stop=["STOP", "END", "\n"], max_tokens=7)
+        assert chat.complete(asked).replies == (Reply("one "),)
+        assert chat.at_most(asked).output_tokens == 7
+        chat.complete(Request(HELLO, max_tokens=70))
+    sent, longer = (request.body for request in server.requests)
+    stops = {"chat": ["STOP", "END", "\n"], "anthropic": ["STOP", "END"], "responses": None}[wire.id.partition("-")[0]]
+    assert sent.get("stop", sent.get("stop_sequences")) == stops
+    limits = ("max_tokens", "max_output_tokens", "max_completion_tokens")
+    assert [next(body[name] for name in limits if name in body) for body in (sent, longer)] == [7, 20]
+
+
+def picky(wire: Wire, *unknown: str) -> Callable[[Received], Answer]:
     """A server that refuses these fields."""
 
-    def script(request: Request) -> Answer:
+    def script(request: Received) -> Answer:
         for name in unknown:
             if name in request.body:
                 return wire.failure(400, f"Unsupported parameter: '{name}' is not supported with this model.")
@@ -128,8 +143,8 @@ def test_what_a_server_does_not_take_is_left_out_from_then_on_with_a_warning(wir
     with serving(script=picky(wire, field)) as server:
         chat = wire.model(server)
         with pytest.warns(UserWarning, match=f"takes no {what}.*is not supported with this model"):
-            assert chat.complete(HELLO, schema={"type": "object"}).replies == (Reply("Hi"),)
-        chat.complete(HELLO, schema={"type": "object"})
+            assert chat.complete(Request(HELLO, schema={"type": "object"})).replies == (Reply("Hi"),)
+        chat.complete(Request(HELLO, schema={"type": "object"}))
     assert [field in request.body for request in server.requests] == [True, False, False]
 
 
@@ -137,7 +152,7 @@ def test_what_a_server_does_not_take_is_left_out_from_then_on_with_a_warning(wir
 def test_a_value_that_a_server_dislikes_is_an_error(wire: Wire) -> None:
     said = "temperature: must be at most 2, got 9."
     with serving(wire.failure(400, said)) as server, pytest.raises(ModelError, match="must be at most 2"):
-        wire.model(server).complete(HELLO, temperature=9.0)
+        wire.model(server).complete(Request(HELLO, temperature=9.0))
 
 
 # ── Errors: what the user sees ────────────────────────────────────────────────────────────────────────────────────
@@ -179,27 +194,27 @@ def test_final_errors_are_not_retried_and_carry_message_and_request_id(wire: Wir
 )
 def test_an_error_is_of_one_request_or_of_all(wire: Wire, status: int, said: str, kind: type[ModelError]) -> None:
     with serving(wire.failure(status, said)) as server, pytest.raises(ModelError) as caught:
-        wire.model(server, retries=0).complete(HELLO)
+        wire.model(server, retries=0).complete(Request(HELLO))
     assert type(caught.value) is kind
 
 
 @every_wire
 def test_a_lost_connection_is_of_one_request(wire: Wire) -> None:
     with serving(RESET) as server, pytest.raises(Unanswered):
-        wire.model(server, retries=0).complete(HELLO)
+        wire.model(server, retries=0).complete(Request(HELLO))
 
 
 @every_stream
 def test_a_broken_stream_is_of_one_request(wire: Wire) -> None:
     assert wire.cut
     with serving(wire.cut) as server, pytest.raises(Unanswered):
-        wire.model(server, retries=0).complete(HELLO)
+        wire.model(server, retries=0).complete(Request(HELLO))
 
 
 def test_a_used_up_quota_is_final_whatever_the_status() -> None:
     answer = failure(429, "You exceeded your current quota.", type="insufficient_quota", code="insufficient_quota")
     with serving(answer) as server, pytest.raises(ModelError) as caught:
-        WIRES[0].model(server, retries=0).complete(HELLO)
+        WIRES[0].model(server, retries=0).complete(Request(HELLO))
     assert type(caught.value) is ModelError
 
 
@@ -217,7 +232,7 @@ TRANSIENT: dict[str, Callable[[Wire], Answer]] = {
 @pytest.mark.parametrize("fault", TRANSIENT)
 def test_transient_errors_are_retried_and_only_the_answer_is_billed(wire: Wire, fault: str) -> None:
     with serving(TRANSIENT[fault](wire), wire.reply("Hi")) as server:
-        done = wire.model(server, retries=1).complete(HELLO)
+        done = wire.model(server, retries=1).complete(Request(HELLO))
     assert (done.replies, done.usage) == ((Reply("Hi"),), Usage(1, 12, 5))
     assert len(server.requests) == 2
 
@@ -238,7 +253,7 @@ def test_a_server_that_hangs_times_out(wire: Wire) -> None:
 @every_wire
 def test_a_server_that_hung_once_is_asked_again(wire: Wire) -> None:
     with serving(HANG, wire.reply("Hi")) as server:
-        assert wire.model(server, timeout=0.3, retries=1).complete(HELLO).replies == (Reply("Hi"),)
+        assert wire.model(server, timeout=0.3, retries=1).complete(Request(HELLO)).replies == (Reply("Hi"),)
 
 
 @every_wire
@@ -275,7 +290,7 @@ def test_what_is_no_reply_is_an_error(wire: Wire, answer: Answer) -> None:
 def test_a_broken_stream_is_asked_for_again(wire: Wire, fault: str) -> None:
     broken: Answer = getattr(wire, fault)
     with serving(broken, wire.reply("Hello there")) as server:
-        done = wire.model(server).complete(HELLO)
+        done = wire.model(server).complete(Request(HELLO))
     assert (done.replies, done.usage) == ((Reply("Hello there"),), Usage(1, 12, 5))
     assert len(server.requests) == 2
 
@@ -291,7 +306,7 @@ def test_a_stream_that_keeps_breaking_is_an_error(wire: Wire) -> None:
 def test_a_missing_package_is_one_line(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, wire.make.provider, None)
     with serving() as server, pytest.raises(MissingExtra, match=rf"promptopt-toolkit\[{wire.make.provider}\]"):
-        wire.model(server).complete(HELLO)
+        wire.model(server).complete(Request(HELLO))
 
 
 # ── Throttling ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -309,7 +324,7 @@ def test_whoever_asks_hears_of_every_refusal_for_lack_of_room(wire: Wire) -> Non
     with serving(*answers, wire.reply("Hi")) as server:
         chat = wire.model(server, retries=4)
         chat.on_throttle = heard.append
-        chat.complete(HELLO)
+        chat.complete(Request(HELLO))
     assert heard == [None, 0.02, 0.01]
 
 
@@ -320,7 +335,7 @@ def test_an_overload_within_a_stream_is_heard_too(wire: Wire) -> None:
     with serving(wire.late_error, wire.reply("Hi")) as server:
         chat = wire.model(server)
         chat.on_throttle = heard.append
-        chat.complete(HELLO)
+        chat.complete(Request(HELLO))
     assert heard == [None]
 
 
@@ -337,7 +352,7 @@ def search(wire: Wire, server: Server, folder: Path) -> Any:
     return promptopt.optimize(start="Sort it", score=score, optimizer=climb, run=folder)
 
 
-def answers_with(wire: Wire, texts: list[str], *, failing: Callable[[], Answer | None]) -> Callable[[Request], Answer]:
+def answers_with(wire: Wire, texts: list[str], *, failing: Callable[[], Answer | None]) -> Callable[[Received], Answer]:
     """A server that proposes these texts in turn, unless ``failing`` has something else to send."""
     left = iter(texts)
     return lambda request: failing() or wire.reply(f"- {next(left)}")
@@ -390,7 +405,7 @@ def shown_by(folder: Path) -> str:
 def test_a_server_of_ones_own_needs_no_key(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(wire.key_variable)
     with serving(wire.reply("Hi")) as server:
-        wire.model(server).complete(HELLO)
+        wire.model(server).complete(Request(HELLO))
     assert server.requests[0].key == "none"
 
 
@@ -398,14 +413,14 @@ def test_a_server_of_ones_own_needs_no_key(wire: Wire, monkeypatch: pytest.Monke
 def test_the_provider_itself_wants_a_key(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(wire.key_variable)
     with serving() as server, pytest.raises(UserError, match=wire.key_variable):
-        wire.model(server, base_url=None).complete(HELLO)
+        wire.model(server, base_url=None).complete(Request(HELLO))
 
 
 @every_wire
 def test_white_space_around_the_key_is_no_part_of_it(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(wire.key_variable, KEY + "\n")
     with serving(wire.reply("Hi")) as server:
-        wire.model(server).complete(HELLO)
+        wire.model(server).complete(Request(HELLO))
     assert server.requests[0].key == KEY
 
 
@@ -413,7 +428,7 @@ def test_white_space_around_the_key_is_no_part_of_it(wire: Wire, monkeypatch: py
 def test_a_key_that_cannot_be_sent_is_not_shown(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(wire.key_variable, "sk-planted-ключ")
     with serving() as server, pytest.raises(UserError, match=wire.key_variable) as caught:
-        wire.model(server).complete(HELLO)
+        wire.model(server).complete(Request(HELLO))
     assert "sk-planted" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -421,7 +436,7 @@ def test_a_key_that_cannot_be_sent_is_not_shown(wire: Wire, monkeypatch: pytest.
 def test_the_key_stands_in_nothing_that_is_shown(wire: Wire) -> None:
     with serving(wire.reply("Hi")) as server:
         chat = wire.model(server)
-        chat.complete(HELLO)
+        chat.complete(Request(HELLO))
         assert KEY not in f"{chat!r} {chat.name} {chat.notes}"
 
 
@@ -429,7 +444,7 @@ def test_the_key_stands_in_nothing_that_is_shown(wire: Wire) -> None:
 def test_the_key_stands_in_no_cache(wire: Wire, tmp_path: Path) -> None:
     with serving(wire.reply("Hi")) as server:
         cached = CachedModel(wire.model(server), folder=tmp_path)
-        assert [cached.complete(HELLO, seed=0).replies for _ in range(2)] == [(Reply("Hi"),)] * 2
+        assert [cached.complete(Request(HELLO, seed=0)).replies for _ in range(2)] == [(Reply("Hi"),)] * 2
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     assert not any(KEY.encode() in content for content in files)
@@ -446,7 +461,7 @@ def test_a_key_in_a_recipe_is_refused(wire: Wire) -> None:
 def test_no_call_costs_more_than_it_could(wire: Wire, n: int) -> None:
     """With a server that counts every byte and role as a token and uses its limit up."""
 
-    def greedy(request: Request) -> Answer:
+    def greedy(request: Received) -> Answer:
         turns = request.body.get("messages") or request.body["input"]
         texts = [turn["content"] for turn in turns] + [request.body.get("system", "")]
         form = request.body.get("response_format") or request.body.get("text") or request.body.get("output_config")
@@ -457,7 +472,10 @@ def test_no_call_costs_more_than_it_could(wire: Wire, n: int) -> None:
         chat = wire.model(server, max_tokens=50, prices={"input": 3.0, "output": 15.0})
         messages = [*HELLO, Message("assistant", "漢字 и 🙂" * 20), Message("user", "")]
         for schema in (None, SCHEMA):
-            bound, used = chat.at_most(messages, n=n, schema=schema), chat.complete(messages, n=n, schema=schema).usage
+            bound, used = (
+                chat.at_most(Request(messages, n=n, schema=schema)),
+                chat.complete(Request(messages, n=n, schema=schema)).usage,
+            )
             assert used.calls == bound.calls == n
             assert used.input_tokens <= bound.input_tokens
             assert used.output_tokens == bound.output_tokens == 50 * n
@@ -478,13 +496,13 @@ def test_what_makes_replies_differ_is_said(wire: Wire) -> None:
 
 @every_wire
 def test_threads_share_one_model(wire: Wire) -> None:
-    def echo(request: Request) -> Answer:
+    def echo(request: Received) -> Answer:
         return wire.reply((request.body.get("messages") or request.body["input"])[0]["content"])
 
     with serving(script=echo) as server:
         chat = wire.model(server)
         with ThreadPoolExecutor(8) as pool:
-            done = pool.map(lambda i: chat.complete([Message("user", f"{i}")]).replies[0].text, range(40))
+            done = pool.map(lambda i: chat.complete(Request([Message("user", f"{i}")])).replies[0].text, range(40))
             assert list(done) == [f"{i}" for i in range(40)]
 
 
@@ -492,8 +510,8 @@ def test_threads_share_one_model(wire: Wire) -> None:
 def test_nothing_is_imported_before_the_first_call(name: str) -> None:
     module, attribute = name.split(":")
     code = (
-        f"import sys; from promptopt.core import Message; from promptopt.models.{module} import {attribute}\n"
-        f"model = {attribute}(model='m'); model.at_most([Message('user', 'x')])\n"
+        f"import sys; from promptopt.core import Message, Request; from promptopt.models.{module} import {attribute}\n"
+        f"model = {attribute}(model='m'); model.at_most(Request([Message('user', 'x')]))\n"
         "print([name for name in ('openai', 'anthropic', 'httpx', 'httpx2') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], env={}, capture_output=True, text=True, check=True)
@@ -525,7 +543,7 @@ def test_wrong_arguments_are_the_users_mistake(wire: Wire, options: dict[str, An
 
 def test_a_stream_asks_for_its_usage_unless_the_server_refuses() -> None:
     with serving(script=picky(CHAT_STREAM, "stream_options")) as server:
-        assert CHAT_STREAM.model(server).complete(HELLO).replies == (Reply("Hi"),)
+        assert CHAT_STREAM.model(server).complete(Request(HELLO)).replies == (Reply("Hi"),)
     asked = [request.body.get("stream_options") for request in server.requests]
     assert asked == [{"include_usage": True}, None]
 
@@ -533,7 +551,7 @@ def test_a_stream_asks_for_its_usage_unless_the_server_refuses() -> None:
 def test_a_server_that_reports_no_usage_in_a_stream_is_counted_by_calls() -> None:
     chunks = [chat_chunk("Hi"), chat_chunk(end="stop")]
     with serving(events(*chunks)) as server, pytest.warns(UserWarning, match="reports no token usage"):
-        assert CHAT_STREAM.model(server).complete(HELLO).usage == Usage(1, 0, 0)
+        assert CHAT_STREAM.model(server).complete(Request(HELLO)).usage == Usage(1, 0, 0)
 
 
 def test_several_streamed_choices_are_told_apart() -> None:
@@ -547,7 +565,7 @@ def test_several_streamed_choices_are_told_apart() -> None:
         chat_chunk(end="stop", index=2),
     ]
     with serving(events(*chunks, chat_usage((4, 3)))) as server:
-        done = CHAT_STREAM.model(server).complete(HELLO, n=3)
+        done = CHAT_STREAM.model(server).complete(Request(HELLO, n=3))
     assert done.replies == (Reply("b", "length"), Reply("ac"), Reply("No", "refusal"))
     assert done.usage == Usage(1, 4, 3)
 

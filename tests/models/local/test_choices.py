@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from promptopt.core import Chooses, Example, Message, Picture, Prompt, Usage
+from promptopt.core import Chooses, Example, Message, Picture, Prompt, Request, Usage
 from promptopt.errors import ModelError, UserError
 from promptopt.models.local import Local
 from promptopt.models.local.choices import read_by
@@ -159,7 +159,7 @@ def test_one_model_named_by_target_proposer_and_judge_is_loaded_once(
     models = [Local(model=where, max_tokens=3), Local(model=str(where), max_tokens=4, device="cpu")]
     target = LocalLM(model=where, chat_template=False, max_tokens=2)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda model: model.complete(user("hello")), models * 2))
+        list(pool.map(lambda model: model.complete(Request(user("hello"))), models * 2))
         list(pool.map(lambda model: model.choose(TALK, OPTIONS), models * 2))
     target.run(Prompt("say"), [Example("1", "hello", "x")])
     assert len(loads) == 1
@@ -189,7 +189,7 @@ def test_a_folder_that_changed_is_another_model(saved: Callable[..., Path], load
 
 def test_who_shares_a_model_draws_as_who_has_it_alone(saved: Callable[..., Path]) -> None:  # noqa: F811
     where = saved(seed=7, top_k=2, do_sample=True)
-    alone = [Local(model=where, max_tokens=6).complete(user("go"), n=8, seed=1)]
+    alone = [Local(model=where, max_tokens=6).complete(Request(user("go"), n=8, seed=1))]
     first, second = Local(model=where, max_tokens=2), Local(model=where, max_tokens=6)
-    first.complete(user("go"), n=8, seed=1)
-    assert second.complete(user("go"), n=8, seed=1) == alone[0]
+    first.complete(Request(user("go"), n=8, seed=1))
+    assert second.complete(Request(user("go"), n=8, seed=1)) == alone[0]

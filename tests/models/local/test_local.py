@@ -28,7 +28,7 @@ from PIL import Image
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from promptopt.core import Completion, Example, Failed, Message, Picture, Prompt, Usage
+from promptopt.core import Completion, Example, Failed, Message, Picture, Prompt, Request, Usage
 from promptopt.errors import ModelError, UserError
 from promptopt.models.local import Local
 from promptopt.models.local.batches import Batches, BatchWriter, RequestedReply
@@ -102,7 +102,7 @@ def plain(folder: Path, messages: Sequence[Message], *, max_tokens: int) -> tupl
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_greedy_reply_is_that_of_transformers_to_the_token(folder: Path, text: str) -> None:
     messages = [Message("system", "Be short."), *user(text)]
-    done = Local(model=folder, max_tokens=24).complete(messages, temperature=0.0)
+    done = Local(model=folder, max_tokens=24).complete(Request(messages, temperature=0.0))
     said, read, written = plain(folder, messages, max_tokens=24)
     assert (texts(done), done.usage) == ([said], Usage(1, read, written))
     assert done.replies[0].finish == ("length" if written == 24 and said != "" else "stop")
@@ -111,16 +111,32 @@ def test_a_greedy_reply_is_that_of_transformers_to_the_token(folder: Path, text:
 
 def test_replies_end_by_themselves_or_at_the_limit(folder: Path) -> None:
     model = Local(model=folder, max_tokens=24)
-    ends = Counter(model.complete(user(text), temperature=0.0).replies[0].finish for text in TEXTS)
+    ends = Counter(model.complete(Request(user(text), temperature=0.0)).replies[0].finish for text in TEXTS)
     assert set(ends) == {"stop", "length"}
     for text in TEXTS:
-        whole, cut = (Local(model=folder, max_tokens=m).complete(user(text), temperature=0.0) for m in (24, 3))
+        whole, cut = (Local(model=folder, max_tokens=m).complete(Request(user(text), temperature=0.0)) for m in (24, 3))
         assert cut.usage.output_tokens <= 3
         assert texts(whole)[0].startswith(texts(cut)[0])
 
 
+def test_a_request_may_end_replies_sooner(folder: Path) -> None:
+    model = Local(model=folder, max_tokens=24)
+    whole = [texts(model.complete(Request(user(text), temperature=0.0)))[0] for text in TEXTS]
+    asked = [Request(user(text), temperature=0.0, stop=[said[2:4]]) for text, said in zip(TEXTS, whole, strict=True)]
+    with ThreadPoolExecutor(len(TEXTS)) as pool:
+        stopped = list(pool.map(model.complete, asked))
+    assert [texts(one)[0] for one in stopped] == [said[: said.index(said[2:4])] for said in whole]
+    assert {one.replies[0].finish for one in stopped} == {"stop"}
+    assert sum(one.usage.output_tokens for one in stopped) < 12 * len(TEXTS)
+    [short] = model.complete(Request(user(TEXTS[0]), temperature=0.0, max_tokens=3)).replies
+    assert whole[0].startswith(short.text)
+    assert short.finish == "length"
+    assert model.at_most(Request(user("x"), n=2, max_tokens=3)).output_tokens == 6
+    assert model.at_most(Request(user("x"), max_tokens=100)).output_tokens == 24
+
+
 def test_callers_share_batches_and_get_what_they_would_get_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = [Local(model=folder, max_tokens=24).complete(user(text), temperature=0.0) for text in TEXTS]
+    alone = [Local(model=folder, max_tokens=24).complete(Request(user(text), temperature=0.0)) for text in TEXTS]
     sizes: list[int] = []
     write = BatchWriter.write
 
@@ -131,9 +147,9 @@ def test_callers_share_batches_and_get_what_they_would_get_alone(folder: Path, m
 
     monkeypatch.setattr(BatchWriter, "write", slowly)
     model = Local(model=folder, max_tokens=24, batch_size=5)
-    model.complete(user("load"), temperature=0.0)
+    model.complete(Request(user("load"), temperature=0.0))
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda text: model.complete(user(text), temperature=0.0), TEXTS * 3))
+        together = list(pool.map(lambda text: model.complete(Request(user(text), temperature=0.0)), TEXTS * 3))
     assert together == alone * 3
     assert sum(sizes) == 1 + 3 * len(TEXTS)
     assert 1 < max(sizes) <= 5
@@ -146,7 +162,7 @@ def test_a_seed_gives_the_same_replies_whatever_n_and_company(folder: Path) -> N
     model = Local(model=folder, max_tokens=12)
 
     def ask(seed: int | None, n: int = 3, text: str = "Hello") -> list[str]:
-        return texts(model.complete(user(text), n=n, temperature=1.0, seed=seed))
+        return texts(model.complete(Request(user(text), n=n, temperature=1.0, seed=seed)))
 
     first = ask(0)
     assert len(set(first)) == 3
@@ -155,7 +171,7 @@ def test_a_seed_gives_the_same_replies_whatever_n_and_company(folder: Path) -> N
     assert ask(None) != ask(None)
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(lambda i: ask(0) if i % 2 else ask(i, text=TEXTS[i]), range(6)))[1::2] == [first] * 3
-    assert texts(Local(model=folder, max_tokens=12).complete(user("Hello"), n=3, seed=0)) == first
+    assert texts(Local(model=folder, max_tokens=12).complete(Request(user("Hello"), n=3, seed=0))) == first
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -169,7 +185,7 @@ def test_draws_follow_the_model_s_distribution(folder: Path, temperature: float)
     for token, probability in enumerate(torch.softmax(logits / temperature, dim=0).tolist()):
         expected[words.decode([token], skip_special_tokens=True)] += n * probability
     asked = Local(model=folder, max_tokens=1, batch_size=n)
-    drawn = Counter(texts(asked.complete(user("Hello"), n=n, seed=7, temperature=temperature)))
+    drawn = Counter(texts(asked.complete(Request(user("Hello"), n=n, seed=7, temperature=temperature))))
     often = [text for text, times in expected.items() if times >= 5]
     assert len(often) > 1
     observed, wanted = [drawn[text] for text in often], [expected[text] for text in often]
@@ -181,7 +197,7 @@ def test_draws_follow_the_model_s_distribution(folder: Path, temperature: float)
 def test_the_model_s_own_cuts_hold(saved: Callable[..., Path]) -> None:
     def first_tokens(**settings: Any) -> set[str]:
         model = Local(model=saved(**settings), max_tokens=1, batch_size=200)
-        return set(texts(model.complete(user("Hello"), n=200, temperature=3.0, seed=0)))
+        return set(texts(model.complete(Request(user("Hello"), n=200, temperature=3.0, seed=0))))
 
     assert len(first_tokens()) > 10
     assert len(first_tokens(top_k=2, do_sample=True)) == 2
@@ -190,7 +206,7 @@ def test_the_model_s_own_cuts_hold(saved: Callable[..., Path]) -> None:
 
 def test_global_generators_and_threads_are_left_alone(folder: Path) -> None:
     state, threads, numpy_state = torch.get_rng_state(), torch.get_num_threads(), str(np.random.get_state())
-    Local(model=folder, max_tokens=5).complete(user("Hello"), n=2, seed=None)
+    Local(model=folder, max_tokens=5).complete(Request(user("Hello"), n=2, seed=None))
     assert torch.equal(state, torch.get_rng_state())
     assert (threads, numpy_state) == (torch.get_num_threads(), str(np.random.get_state()))
     assert torch.is_grad_enabled()
@@ -203,36 +219,36 @@ def test_without_a_template_messages_are_plain_text(saved: Callable[..., Path], 
     bare = saved(template=None)
     messages = [Message("system", "One."), Message("user", "Two")]
     for model in (Local(model=bare, max_tokens=5), Local(model=folder, max_tokens=5, chat_template=False)):
-        assert model.complete(messages, temperature=0.0).usage.input_tokens == len("One.\n\nTwo")
+        assert model.complete(Request(messages, temperature=0.0)).usage.input_tokens == len("One.\n\nTwo")
     with pytest.raises(UserError, match="has none"):
-        Local(model=bare, chat_template=True).at_most(messages)
+        Local(model=bare, chat_template=True).at_most(Request(messages))
 
 
 def test_template_options_reach_the_template(folder: Path) -> None:
     model = Local(model=folder, max_tokens=5, template_options={"suffix": "abc"})
-    assert model.at_most(user("x"), n=3) == Usage(1, len("x") + 2 + 3, 15)
-    assert model.complete(user("x"), temperature=0.0).usage.input_tokens == 6
+    assert model.at_most(Request(user("x"), n=3)) == Usage(1, len("x") + 2 + 3, 15)
+    assert model.complete(Request(user("x"), temperature=0.0)).usage.input_tokens == 6
 
 
 def test_a_template_that_refuses_is_a_final_no(saved: Callable[..., Path]) -> None:
     refusing = saved(template="{% if messages[0].role == 'system' %}{{ raise_exception('No system.') }}{% endif %}x")
     with pytest.raises(ModelError, match=r"chat template refuses .*No system\."):
-        Local(model=refusing).complete([Message("system", "Be short."), *user("Hello")])
+        Local(model=refusing).complete(Request([Message("system", "Be short."), *user("Hello")]))
     with pytest.raises(ModelError, match="empty"):
-        Local(model=refusing, chat_template=False).complete(user(""))
+        Local(model=refusing, chat_template=False).complete(Request(user("")))
 
 
 def test_a_conversation_that_does_not_fit_is_a_final_no(folder: Path) -> None:
     model = Local(model=folder, max_tokens=10)
     fits = "x" * (CONTEXT - 10 - 2)
-    assert model.complete(user(fits), temperature=0.0).usage.input_tokens == CONTEXT - 10
+    assert model.complete(Request(user(fits), temperature=0.0)).usage.input_tokens == CONTEXT - 10
     with pytest.raises(ModelError, match=rf"{CONTEXT - 9} tokens .* 10 \(max_tokens\) .* {CONTEXT} tokens"):
-        model.complete(user(fits + "x"))
+        model.complete(Request(user(fits + "x")))
 
 
 def test_half_a_surrogate_pair_is_read_as_a_question_mark(folder: Path) -> None:
     model = Local(model=folder, max_tokens=9)
-    broken, mended = (model.complete(user(text), temperature=0.0) for text in ("a\ud800b", "a?b"))
+    broken, mended = (model.complete(Request(user(text), temperature=0.0)) for text in ("a\ud800b", "a?b"))
     assert broken == mended
 
 
@@ -251,7 +267,7 @@ def test_pictures_reach_the_model(seeing: Path) -> None:
         inputs = processor(text="<user><image>What?<assistant>", images=image, return_tensors="pt")
         (ids,) = reference.generate(**inputs, max_new_tokens=12, do_sample=False)
         read = inputs["input_ids"].shape[1]
-        done = model.complete(user("What?", picture(colour)), temperature=0.0)
+        done = model.complete(Request(user("What?", picture(colour)), temperature=0.0))
         assert texts(done) == [processor.decode(ids[read:], skip_special_tokens=True)]
         assert done.usage == Usage(1, read, len(ids) - read)
         replies += texts(done)
@@ -262,14 +278,14 @@ def test_pictures_and_texts_side_by_side(seeing: Path) -> None:
     model = Local(model=seeing, max_tokens=12)
     asked = [user("What?", picture(colour)) for colour in COLOURS] + [user("What?"), user("And this one?")]
     asked += [user("Which?", picture(COLOURS[0]), picture(COLOURS[1])), user("Longer text?", picture(COLOURS[2]))]
-    alone = [model.complete(messages, temperature=0.0) for messages in asked]
+    alone = [model.complete(Request(messages, temperature=0.0)) for messages in asked]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda messages: model.complete(messages, temperature=0.0), asked)) == alone
+        assert list(pool.map(lambda messages: model.complete(Request(messages, temperature=0.0)), asked)) == alone
 
 
 def test_a_model_that_does_not_see_says_so(folder: Path) -> None:
     with pytest.raises(UserError, match="takes no pictures"):
-        Local(model=folder).complete(user("What?", picture(COLOURS[0])))
+        Local(model=folder).complete(Request(user("What?", picture(COLOURS[0]))))
 
 
 def test_a_local_model_classifies_images(seeing: Path) -> None:
@@ -303,7 +319,7 @@ class FakeWriter:
 
 
 def row(value: int) -> RequestedReply:
-    return RequestedReply({"input_ids": torch.tensor([[value]]), "attention_mask": torch.tensor([[1]])}, 0.0, None)
+    return RequestedReply({"input_ids": torch.tensor([[value]]), "attention_mask": torch.tensor([[1]])}, 0.0, None, 1)
 
 
 def test_a_batch_that_does_not_fit_is_halved() -> None:
@@ -317,7 +333,7 @@ def test_a_batch_that_does_not_fit_is_halved() -> None:
 
 
 def test_what_is_written_again_is_drawn_as_at_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Local(model=folder, max_tokens=12).complete(user("Hello"), n=4, seed=0)
+    first = Local(model=folder, max_tokens=12).complete(Request(user("Hello"), n=4, seed=0))
     write, sizes = BatchWriter.write, []
 
     def short_of_memory(self: BatchWriter, batch: Sequence[RequestedReply]) -> list[list[int]]:
@@ -328,7 +344,7 @@ def test_what_is_written_again_is_drawn_as_at_first(folder: Path, monkeypatch: p
         return written
 
     monkeypatch.setattr(BatchWriter, "write", short_of_memory)
-    assert Local(model=folder, max_tokens=12).complete(user("Hello"), n=4, seed=0) == first
+    assert Local(model=folder, max_tokens=12).complete(Request(user("Hello"), n=4, seed=0)) == first
     assert sizes == [4, 2, 2]
 
 
@@ -383,9 +399,9 @@ def test_arguments_are_checked(tmp_path: Path, folder: Path) -> None:
         with pytest.raises(UserError):
             Local(**{"model": folder, **options})
     with pytest.raises(UserError, match="cannot load"):
-        Local(model=tmp_path).at_most(user("x"))
+        Local(model=tmp_path).at_most(Request(user("x")))
     with pytest.raises(UserError, match="cannot load"):
-        Local(model=folder, device="abacus").complete(user("x"))
+        Local(model=folder, device="abacus").complete(Request(user("x")))
 
 
 def test_pickled_weights_are_refused(saved: Callable[..., Path]) -> None:
@@ -393,7 +409,7 @@ def test_pickled_weights_are_refused(saved: Callable[..., Path]) -> None:
     torch.save(AutoModelForCausalLM.from_pretrained(pickled).state_dict(), pickled / "pytorch_model.bin")
     (pickled / "model.safetensors").unlink()
     with pytest.raises(UserError, match="safetensors"):
-        Local(model=pickled).complete(user("x"))
+        Local(model=pickled).complete(Request(user("x")))
 
 
 def test_a_model_s_own_code_is_not_run(saved: Callable[..., Path]) -> None:
@@ -403,7 +419,7 @@ def test_a_model_s_own_code_is_not_run(saved: Callable[..., Path]) -> None:
     (coded / "config.json").write_text(json.dumps(config))
     (coded / "planted.py").write_text(f"open({str(coded / 'ran')!r}, 'w')")
     with pytest.raises(UserError, match="cannot load"):
-        Local(model=coded).complete(user("x"))
+        Local(model=coded).complete(Request(user("x")))
     assert not (coded / "ran").exists()
 
 
@@ -418,7 +434,7 @@ def test_name_and_identity(folder: Path, saved: Callable[..., Path]) -> None:
 
 def test_replies_can_be_cached(folder: Path) -> None:
     first, second = (
-        wrap(Local(model=folder, max_tokens=24)).complete(user("Hello"), temperature=0.0) for _ in range(2)
+        wrap(Local(model=folder, max_tokens=24)).complete(Request(user("Hello"), temperature=0.0)) for _ in range(2)
     )
     assert first.replies == second.replies
     assert (first.usage.calls, second.usage) == (1, Usage())
@@ -479,7 +495,7 @@ def test_the_same_weights_behind_transformers_serve_say_the_same(folder: Path, s
     hosted = OpenAI(model=str(folder), base_url=served, max_tokens=24, stream=stream, timeout=120.0, retries=0)
     for text in TEXTS:
         messages = [Message("system", "Be short."), *user(text)]
-        here, there = (model.complete(messages, temperature=0.0) for model in (local, hosted))
+        here, there = (model.complete(Request(messages, temperature=0.0)) for model in (local, hosted))
         assert texts(there) == texts(here)
         assert there.usage == here.usage
         assert texts(here) != [""]

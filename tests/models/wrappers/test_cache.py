@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from promptopt.core import Message, Picture, Reply, Usage
+from promptopt.core import Message, Picture, Reply, Request, Usage
 from promptopt.errors import ModelError, UserError
 from promptopt.models.openai import OpenAI
 from promptopt.models.wrappers import cache
@@ -30,17 +30,19 @@ class Model(ScriptedModel):
 
 
 def texts(model: CachedModel, *, n: int = 1, **asked: Any) -> list[str]:
-    return [reply.text for reply in model.complete(HELLO, n=n, **asked).replies]
+    return [reply.text for reply in model.complete(Request(HELLO, n=n, **asked)).replies]
 
 
 # ── Hits ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_next_run_gets_the_same_reply_for_nothing(tmp_path: Path) -> None:
-    first = CachedModel(Model(), folder=tmp_path).complete(HELLO, seed=0)
+    first = CachedModel(Model(), folder=tmp_path).complete(Request(HELLO, seed=0))
     again = Model()
-    assert CachedModel(again, folder=tmp_path).complete(HELLO, seed=0).replies == first.replies == (Reply("0"),)
-    assert CachedModel(again, folder=tmp_path).complete(HELLO, seed=0).usage == Usage(calls=0)
+    assert (
+        CachedModel(again, folder=tmp_path).complete(Request(HELLO, seed=0)).replies == first.replies == (Reply("0"),)
+    )
+    assert CachedModel(again, folder=tmp_path).complete(Request(HELLO, seed=0)).usage == Usage(calls=0)
     assert first.usage.dollars == 1.0
     assert again.calls == []
 
@@ -84,7 +86,7 @@ def test_a_call_that_a_ledger_replays_is_a_sample_handed_out(tmp_path: Path) -> 
     model = CachedModel(Model(), folder=tmp_path)
     assert [texts(model), texts(model)] == [["0"], ["1"]]
     resumed = CachedModel(Model("unused"), folder=tmp_path)
-    resumed.skip(HELLO)
+    resumed.skip(Request(HELLO))
     assert texts(resumed) == ["1"]
 
 
@@ -109,17 +111,17 @@ PICTURE = Picture(b"one")
     ],
 )
 def test_every_parameter_counts(tmp_path: Path, other: dict[str, Any]) -> None:
-    CachedModel(Model(), folder=tmp_path).complete(HELLO, seed=0)
+    CachedModel(Model(), folder=tmp_path).complete(Request(HELLO, seed=0))
     model = other.pop("model", Model("other"))
     asked = {"seed": 0, "messages": HELLO} | other
-    replies = CachedModel(model, folder=tmp_path).complete(asked.pop("messages"), **asked).replies
+    replies = CachedModel(model, folder=tmp_path).complete(Request(**asked)).replies
     assert replies == (Reply("other"),)
 
 
 def test_another_picture_is_another_question(tmp_path: Path) -> None:
     model = CachedModel(Model(), folder=tmp_path)
     shown = [[Message("user", "What is it?", (Picture(data),))] for data in (b"one", b"two", b"one")]
-    assert [model.complete(messages, seed=0).replies[0].text for messages in shown] == ["0", "1", "0"]
+    assert [model.complete(Request(messages, seed=0)).replies[0].text for messages in shown] == ["0", "1", "0"]
 
 
 def test_the_order_of_an_identity_does_not_count(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_a_model_without_an_identity_cannot_be_cached(tmp_path: Path) -> None:
 @pytest.mark.parametrize("reply", [Reply("I cannot", "refusal"), Reply("It is", "length"), Reply(""), Reply(" \n")])
 def test_an_incomplete_reply_is_bought_again(tmp_path: Path, reply: Reply) -> None:
     model = CachedModel(Model("whole", reply, "last"), folder=tmp_path)
-    assert model.complete(HELLO, n=3, seed=0).replies == (Reply("whole"), reply, Reply("last"))
+    assert model.complete(Request(HELLO, n=3, seed=0)).replies == (Reply("whole"), reply, Reply("last"))
     again = Model("now")
     assert texts(CachedModel(again, folder=tmp_path), n=3, seed=0) == ["whole", "now", "last"]
     assert [call.n for call in again.calls] == [1]
@@ -168,7 +170,7 @@ def test_no_key_and_no_question_on_the_disk(tmp_path: Path, monkeypatch: pytest.
         identity: Mapping[str, Any] = {"base_url": f"http://user:{KEY}@127.0.0.1/v1"}
 
     with serving(completion("a reply")) as server:
-        CachedModel(Named(model="m", base_url=server.url), folder=tmp_path).complete(HELLO)
+        CachedModel(Named(model="m", base_url=server.url), folder=tmp_path).complete(Request(HELLO))
         assert server.requests[0].key == KEY
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"a reply" in written
@@ -182,33 +184,33 @@ def test_no_key_and_no_question_on_the_disk(tmp_path: Path, monkeypatch: pytest.
 def test_recall_gives_what_is_there_and_buys_nothing(tmp_path: Path) -> None:
     inner = Model()
     model = CachedModel(inner, folder=tmp_path)
-    assert model.recall(HELLO, seed=0) is None
+    assert model.recall(Request(HELLO, seed=0)) is None
     assert texts(model, n=2, seed=0) == ["0", "1"]
-    found = model.recall(HELLO, n=2, seed=0)
+    found = model.recall(Request(HELLO, n=2, seed=0))
     assert found
     assert (found.replies, found.usage) == ((Reply("0"), Reply("1")), Usage())
-    assert model.recall(HELLO, n=3, seed=0) is None
+    assert model.recall(Request(HELLO, n=3, seed=0)) is None
     assert len(inner.calls) == 1
 
 
 def test_recall_hands_out_each_sample_once(tmp_path: Path) -> None:
     texts(CachedModel(Model(), folder=tmp_path), n=2)
     model = CachedModel(Model("new"), folder=tmp_path)
-    assert model.recall(HELLO, n=3) is None
-    first, second = model.recall(HELLO), model.recall(HELLO)
+    assert model.recall(Request(HELLO, n=3)) is None
+    first, second = model.recall(Request(HELLO)), model.recall(Request(HELLO))
     assert first
     assert second
     assert (first.replies, second.replies) == ((Reply("0"),), (Reply("1"),))
-    assert model.recall(HELLO) is None
+    assert model.recall(Request(HELLO)) is None
     assert texts(model) == ["new"]
 
 
 def test_only_what_is_bought_is_billed_and_the_bound_covers_it(tmp_path: Path) -> None:
     model = CachedModel(Model("a", "b" * 40), folder=tmp_path)
     texts(model, seed=0)
-    completion = model.complete(HELLO, n=2, seed=0)
+    completion = model.complete(Request(HELLO, n=2, seed=0))
     assert completion.usage == Usage(1, 5, 10, 1.0)
-    assert model.at_most(HELLO, n=2) == Model().at_most(HELLO, n=2)
+    assert model.at_most(Request(HELLO, n=2)) == Model().at_most(Request(HELLO, n=2))
     assert model.name == "m"
 
 

@@ -9,11 +9,10 @@ import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
-from promptopt.core import Completion, Message, Reply, Usage
+from promptopt.core import Completion, Message, Reply, Request, Usage
 from promptopt.errors import ModelError, UserError
 from promptopt.fanout import fan_out
 from promptopt.models.openai import OpenAI
@@ -273,7 +272,7 @@ class Hosted:
         self.attempts: list[float] = []
         self.retries = 2
 
-    def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
+    def complete(self, request: Request, /) -> Completion:
         for _ in range(1 + self.retries):
             self.attempts.append(self.clock())
             if not self.refuses(len(self.attempts) - 1):
@@ -282,7 +281,7 @@ class Hosted:
             self.clock.now += self.retry_after or 0.4
         raise ModelError("429 Too Many Requests")
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
+    def at_most(self, request: Request, /) -> Usage:
         return Usage(7)
 
 
@@ -291,7 +290,7 @@ def test_a_refused_call_waits_and_so_do_those_behind_it() -> None:
     hosted = Hosted(clock, refuses=lambda attempt: attempt == 1)
     limited = LimitedModel(hosted, clock=clock, sleep=clock.sleep)
     for _ in range(3):
-        limited.complete(HELLO)
+        limited.complete(Request(HELLO))
     assert hosted.attempts == [100.0, 100.0, 102.0, 106.0]  # one call was taken in a second: a quarter of that first
 
 
@@ -307,7 +306,7 @@ def test_a_call_that_runs_out_of_retries_is_begun_again_if_others_get_through() 
         return refuses(attempt)
 
     hosted.refuses = others_get_through
-    assert limited.complete(HELLO).replies == (Reply("yes"),)
+    assert limited.complete(Request(HELLO)).replies == (Reply("yes"),)
     assert len(hosted.attempts) == 4
 
 
@@ -315,7 +314,7 @@ def test_a_call_that_is_refused_when_nobody_gets_through_fails() -> None:
     clock = Clock()
     hosted = Hosted(clock, refuses=lambda attempt: True, retry_after=None)
     with pytest.raises(ModelError):
-        LimitedModel(hosted, clock=clock, sleep=clock.sleep).complete(HELLO)
+        LimitedModel(hosted, clock=clock, sleep=clock.sleep).complete(Request(HELLO))
     assert len(hosted.attempts) == 3
 
 
@@ -323,8 +322,8 @@ def test_nobody_waits_longer_than_the_sdk_would() -> None:
     clock = Clock()
     hosted = Hosted(clock, refuses=lambda attempt: attempt == 0, retry_after=3600.0)
     limited = LimitedModel(hosted, clock=clock, sleep=clock.sleep)
-    limited.complete(HELLO)
-    limited.complete(HELLO)
+    limited.complete(Request(HELLO))
+    limited.complete(Request(HELLO))
     assert clock.slept == []
 
 
@@ -333,9 +332,9 @@ def test_a_refusal_through_the_real_sdk(status: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving(completion("one"), failure(status, "slow down", headers=SOON), completion("two")) as server:
         limited = LimitedModel(OpenAI(model="m", base_url=server.url))
-        assert limited.complete(HELLO).replies == (Reply("one"),)
+        assert limited.complete(Request(HELLO)).replies == (Reply("one"),)
         assert math.isinf(limited.rate)
-        assert limited.complete(HELLO).replies == (Reply("two"),)
+        assert limited.complete(Request(HELLO)).replies == (Reply("two"),)
         assert math.isfinite(limited.rate)
         assert len(server.requests) == 3
 
@@ -345,7 +344,7 @@ def test_two_wrappers_of_one_model_share_a_limit() -> None:
     hosted = Hosted(clock, refuses=lambda attempt: attempt == 0)
     one = LimitedModel(hosted, clock=clock, sleep=clock.sleep)
     other = LimitedModel(hosted, clock=clock, sleep=clock.sleep)
-    one.complete(HELLO)
+    one.complete(Request(HELLO))
     assert math.isfinite(one.rate)
     assert other.rate == one.rate
 
@@ -356,7 +355,7 @@ def test_the_model_is_left_as_it_was() -> None:
     before = {name: value for name, value in vars(hosted).items() if name != "attempts"}
     model = OpenAI(model="m", base_url="http://127.0.0.1:9")
     own = model.on_throttle = print
-    LimitedModel(hosted, clock=clock, sleep=clock.sleep).complete(HELLO)
+    LimitedModel(hosted, clock=clock, sleep=clock.sleep).complete(Request(HELLO))
     LimitedModel(model)
     assert {name: value for name, value in vars(hosted).items() if name != "attempts"} == before
     assert model.on_throttle is own
@@ -378,13 +377,13 @@ def test_no_more_calls_at_once_than_allowed(earlier: int) -> None:
         return "yes"
 
     class Unlocked(ScriptedModel):
-        def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
-            return Completion((Reply(reply(messages)),))
+        def complete(self, request: Request, /) -> Completion:
+            return Completion((Reply(reply(request.messages)),))
 
     model = Unlocked(["unused"])
     LimitedModel(model, most=earlier)  # of another run with the same model
     limited = LimitedModel(model, most=2)
-    assert len(list(fan_out(lambda _: limited.complete(HELLO), range(20), workers=8))) == 20
+    assert len(list(fan_out(lambda _: limited.complete(Request(HELLO)), range(20), workers=8))) == 20
     assert peak == 2
 
 
@@ -395,31 +394,33 @@ def test_many_threads_under_refusals_all_get_their_reply() -> None:
     class Busy:
         name = "busy"
 
-        def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
+        def complete(self, request: Request, /) -> Completion:
             with lock:
                 refuse = next(refused)
             if refuse:
                 throttled(0.0)
-            return Completion((Reply(messages[0].text),))
+            return Completion((Reply(request.messages[0].text),))
 
-        def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Any = None) -> Usage:
-            return Usage(n)
+        def at_most(self, request: Request, /) -> Usage:
+            return Usage(request.n)
 
     clock = Clock()
     limited = LimitedModel(Busy(), most=8, clock=clock, sleep=clock.sleep)
     texts = [str(i) for i in range(200)]
-    replies = fan_out(lambda text: limited.complete([Message("user", text)]).replies[0].text, texts, workers=16)
+    replies = fan_out(
+        lambda text: limited.complete(Request([Message("user", text)])).replies[0].text, texts, workers=16
+    )
     assert list(replies) == texts
 
 
 def test_what_is_passed_through() -> None:
     scripted = ScriptedModel(["yes", "no"], dollars=1.0)
     limited = LimitedModel(scripted)
-    completion = limited.complete(HELLO, n=2, temperature=0.5, seed=0, schema={"type": "object"})
+    completion = limited.complete(Request(HELLO, n=2, temperature=0.5, seed=0, schema={"type": "object"}))
     [call] = scripted.calls
     assert [reply.text for reply in completion.replies] == ["yes", "no"]
     assert (call.n, call.temperature, call.seed, call.schema) == (2, 0.5, 0, {"type": "object"})
-    assert (limited.name, limited.identity, limited.at_most(HELLO).dollars) == ("scripted", None, 1.0)
+    assert (limited.name, limited.identity, limited.at_most(Request(HELLO)).dollars) == ("scripted", None, 1.0)
 
 
 def test_most_is_at_least_one() -> None:

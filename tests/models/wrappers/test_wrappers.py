@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from promptopt.core import Message
+from promptopt.core import Message, Request
 from promptopt.models.wrappers import wrap
 from promptopt.models.wrappers.cache import CachedModel
 from promptopt.models.wrappers.limit import LimitedModel
@@ -33,8 +33,10 @@ def test_the_cache_stands_outside_the_limit(folder: Path) -> None:
     model = wrap(Named(["yes"]))
     assert isinstance(model, CachedModel)
     assert isinstance(model._model, LimitedModel)
-    assert model.complete(HELLO, seed=0) != wrap(Named(["unused"])).complete(HELLO, seed=0)  # not billed twice
-    assert wrap(Named(["unused"])).complete(HELLO, seed=0).replies[0].text == "yes"
+    assert model.complete(Request(HELLO, seed=0)) != wrap(Named(["unused"])).complete(
+        Request(HELLO, seed=0)
+    )  # not billed twice
+    assert wrap(Named(["unused"])).complete(Request(HELLO, seed=0)).replies[0].text == "yes"
     assert list(folder.iterdir())
 
 
@@ -42,7 +44,7 @@ def test_without_the_cache_nothing_is_written_or_looked_up(folder: Path) -> None
     for reply in ("one", "two"):
         model = wrap(Named([reply]), cache=False)
         assert isinstance(model, LimitedModel)
-        assert model.complete(HELLO, seed=0).replies[0].text == reply
+        assert model.complete(Request(HELLO, seed=0)).replies[0].text == reply
     assert not list(folder.iterdir())
 
 

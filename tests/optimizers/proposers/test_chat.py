@@ -175,7 +175,7 @@ def test_after_two_failures_it_gives_up_and_says_why(reply: str | Reply, counts:
 
 def test_a_long_unreadable_reply_is_not_sent_back_whole() -> None:
     proposer, model, _ = begun("bla " * 5_000, LIST, setup=FakeSetup(problem_with=one_slot))
-    proposer._model._max_tokens = 10_000  # type: ignore[attr-defined]
+    model._max_tokens = 10_000
     proposer.propose(GOOD, BAD, n=2)
     assert len(model.calls[1].messages[1].text) <= 4_000
 

@@ -105,10 +105,25 @@ def test_a_placeholder_is_mended_only_where_the_target_cannot_take_the_line() ->
     assert parse_prompts("- a {class} beside a {}", problem_with=template) == ["a {class} beside a {}"]
 
 
-def test_lists_only() -> None:
-    assert parse_prompts("- one\n- two", problem_with=anything, lists_only=True) == ["one", "two"]
-    assert parse_prompts('["one"]', problem_with=anything, lists_only=True) == ["one"]
-    assert parse_prompts("one\ntwo", problem_with=anything, lists_only=True) == []
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "- one\n- two\n- thr",
+        '{"prompts": ["one", "two", "thr',
+        '{\n"prompts": [\n"one",\n"two",\n"thr',
+        'Here:\n```json\n["one", "two",',
+    ],
+)
+def test_of_a_truncated_reply_whole_entries_count(reply: str) -> None:
+    assert parse_prompts(reply, problem_with=anything, truncated=True) == ["one", "two"]
+
+
+def test_of_a_truncated_reply_plain_lines_do_not_count() -> None:
+    assert parse_prompts("one\ntwo\nthr", problem_with=anything, truncated=True) == []
+
+
+def test_a_bullet_within_json_is_none_of_the_prompt() -> None:
+    assert parse_prompts('{"prompts": ["- one", "two"]}', problem_with=anything) == ["one", "two"]
 
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyzABCÄéß漢0123456789,.;!?%&/{}$@~='-", min_size=1, max_size=12)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import promptopt
-from promptopt.core import ChatModel, Completion, Message, Reply, Usage
+from promptopt.core import ChatModel, Completion, Reply, Request, Usage
 from promptopt.testing import ScriptedModel
 from promptopt.testing.contracts import ModelContract
 
@@ -63,16 +64,9 @@ class Sound:
     def name(self) -> str:
         return "sound"
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int = 1,
-        temperature: float = 1.0,
-        seed: int | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Completion:
-        return Completion(tuple(self.reply() for _ in range(n)), self.usage(self._read(messages, schema), n))
+    def complete(self, request: Request, /) -> Completion:
+        replies = tuple(self.reply() for _ in range(request.n))
+        return Completion(replies, self.usage(self._read(request), request.n))
 
     def reply(self) -> Any:
         return Reply("yes")
@@ -80,11 +74,12 @@ class Sound:
     def usage(self, read: int, n: int) -> Usage:
         return Usage(1, read, n, 0.001 * n)
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
-        return Usage(1, self._read(messages, schema), n * self.most, 0.001 * n * self.most)
+    def at_most(self, request: Request, /) -> Usage:
+        written = request.n * self.most
+        return Usage(1, self._read(request), written, 0.001 * written)
 
-    def _read(self, messages: Sequence[Message], schema: Mapping[str, Any] | None) -> int:
-        return sum(len(message.text.split()) for message in messages) + len(str(schema or ""))
+    def _read(self, request: Request) -> int:
+        return sum(len(message.text.split()) for message in request.messages) + len(str(request.schema or ""))
 
 
 class SoundContract(ModelContract):
@@ -127,8 +122,8 @@ class Nameless(Sound):
 
 
 class OneReply(Sound):
-    def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
-        return super().complete(messages, **{**asked, "n": 1})
+    def complete(self, request: Request, /) -> Completion:
+        return super().complete(replace(request, n=1))
 
 
 class Bare(Sound):
@@ -142,14 +137,15 @@ class EndsItsOwnWay(Sound):
 
 
 class OneMessage(Sound):
-    def complete(self, messages: Sequence[Message], **asked: Any) -> Completion:
-        (message,) = messages
-        return super().complete([message], **asked)
+    def complete(self, request: Request, /) -> Completion:
+        (message,) = request.messages
+        return super().complete(replace(request, messages=[message]))
 
 
 class KnowsNoSchema(Sound):
-    def complete(self, messages: Sequence[Message], *, n: int = 1, temperature: float = 1, seed: Any = None) -> Any:
-        return super().complete(messages, n=n)
+    def complete(self, request: Request, /) -> Any:
+        assert request.schema is None
+        return super().complete(request)
 
 
 class Free(Sound):
@@ -170,13 +166,13 @@ class NoPrice(Sound):
 class BoundsOneReply(Sound):
     most = 1
 
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
-        return super().at_most(messages, n=1, schema=schema)
+    def at_most(self, request: Request, /) -> Usage:
+        return super().at_most(replace(request, n=1))
 
 
 class ForgetsTheSchema(Sound):
-    def at_most(self, messages: Sequence[Message], *, n: int = 1, schema: Mapping[str, Any] | None = None) -> Usage:
-        return super().at_most(messages, n=n)
+    def at_most(self, request: Request, /) -> Usage:
+        return super().at_most(replace(request, schema=None))
 
 
 class CallsMoreOften(Sound):

@@ -1,0 +1,90 @@
+"""Asking a chat model for prompts: what LLM proposers and LLM pools share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...core import ChatModel, Message, Prompt, Reply, Request, Setup
+from ...errors import UserError
+from ...replies import flaw
+from .parse import parse_prompts
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Asker"]
+
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"prompts": {"type": "array", "items": {"type": "string"}}},
+    "required": ["prompts"],
+    "additionalProperties": False,
+}
+"""Of a list of prompts. Models that cannot be held to it write the list as the message says."""
+
+CUT = (
+    "Replies of the proposer were cut at max_tokens; of these only the whole entries of a list were read. Raise "
+    "max_tokens of the proposer's model, or ask for fewer prompts at a time."
+)
+
+
+class Asker:
+    """A chat model at a temperature, billed to the run as ``proposer`` once that has begun.
+
+    Refused, truncated, empty and unparsable replies are counted. Of a truncated one only the whole entries of a list
+    are read: a model that rambles until it is cut has not answered.
+
+    Args:
+        model: writes the prompts.
+        temperature: of the model.
+
+    Raises:
+        UserError: the temperature is negative.
+    """
+
+    def __init__(self, model: ChatModel, *, temperature: float) -> None:
+        if not (math.isfinite(temperature) and temperature >= 0):
+            raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
+        self._model = model
+        self._temperature = temperature
+
+    def begin(self, setup: Setup) -> None:
+        """Bill the model to this run."""
+        self._setup = setup
+        self._billed = setup.model(self._model, role="proposer")
+
+    def prompts(self, messages: Sequence[Message], rng: np.random.Generator) -> tuple[Reply, list[str]]:
+        """One call for a list: the reply, and the prompts in it that the target can take."""
+        request = Request(messages, temperature=self._temperature, seed=_seed(rng), schema=SCHEMA)
+        reply = next(iter(self._billed.complete(request).replies), Reply(""))
+        wrong = self._counted(reply)
+        if wrong in ("refused", "empty"):
+            return reply, []
+        if wrong == "truncated":
+            self._setup.note(CUT)
+        prompts = parse_prompts(
+            reply.text,
+            problem_with=lambda prompt: self._setup.problem_with(Prompt(prompt)),
+            truncated=wrong == "truncated",
+        )
+        if not prompts:
+            self._setup.count("unparsable replies" if reply.text.strip() else "empty replies")
+        return reply, prompts
+
+    def replies(self, text: str, rng: np.random.Generator, *, n: int) -> list[str]:
+        """One call for ``n`` replies: those that are whole, as they are."""
+        request = Request([Message("user", text)], n=n, temperature=self._temperature, seed=_seed(rng))
+        return [reply.text.strip() for reply in self._billed.complete(request).replies if not self._counted(reply)]
+
+    def _counted(self, reply: Reply) -> str | None:
+        """What is wrong with a reply, counted."""
+        wrong = flaw(reply)
+        if wrong:
+            self._setup.count(f"{wrong} replies")
+        return wrong
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
