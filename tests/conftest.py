@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # recipes in tests name parts as run_parts:...
+
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 HERE = {"127.0.0.1", "localhost", "::1"}
 

@@ -81,7 +81,7 @@ def test_the_projection_keeps_cosines() -> None:
     assert rows @ rows.T == pytest.approx(sparse @ sparse.T, abs=0.05)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(max_size=50))
 def test_every_text_has_a_direction(text: str) -> None:
     assert np.linalg.norm(Ngrams(dimensions=64).embed([text])[0]) == pytest.approx(1)

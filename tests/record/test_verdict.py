@@ -126,7 +126,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert stats.binomtest(covered, 120, 0.95).pvalue > 0.001
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=10, max_size=30))
 def test_the_interval_lies_within_the_values(values: list[float]) -> None:
     low, high = interval(np.array(values), rng=rng())

@@ -184,7 +184,7 @@ def test_optuna_dashboard_reads_the_study_as_it_stands(folder: Path) -> None:
 
 def wait_for(url: str) -> Any:
     """What a server answers, once it is there."""
-    for _ in range(100):
+    for _ in range(300):
         try:
             with urllib.request.urlopen(url, timeout=5) as reply:
                 return json.load(reply)

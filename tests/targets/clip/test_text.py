@@ -168,7 +168,7 @@ FULL_VOCABULARY = SimpleTokenizer(context_length=CONTEXT)
 ENCODER = TextEncoder(open_clip.CLIP(8, VISION, {**TEXT, "width": 8, "heads": 1}), FULL_VOCABULARY)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.text(max_size=30) | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)))
 def test_tokens_are_those_of_the_tokenizer(texts: list[str]) -> None:
     expected_rows = FULL_VOCABULARY(texts).tolist() if texts else []
