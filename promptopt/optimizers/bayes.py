@@ -40,14 +40,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import Begins, Embedder, Embeds, Prompt, Prompted, Rate, Rating, Setup, Target
+from ..core import Begins, Embedder, Embeds, Prompt, Prompted, Rate, Setup, Target
 from ..embedders.ngrams import Ngrams
 from ..errors import UserError
 from ..vocabulary import check, is_template, vocabulary
 from ..vocabulary.phrases import PLACEHOLDER
 from ..vocabulary.units import Keep
 from .pools import Pool
-from .steps import Ratings, Search
+from .steps import Ratings, RatingSearch, Search
 from .surrogate import Places, ResponsePosterior, response
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ ATTEMPTS = 5  # mutations for each candidate wanted, before giving up
 REMEMBERED = 500  # ratings that the process is fitted to: half of them the best, half the latest
 
 
-class Bayes:
+class Bayes(RatingSearch):
     """Bayesian optimisation over phrases, with Thompson sampling.
 
     Args:
@@ -85,7 +85,6 @@ class Bayes:
         UserError: a number is out of range.
     """
 
-    question = Rate
     shortens = True  # its prompts hold phrases that came in by chance
 
     def __init__(
@@ -144,18 +143,6 @@ class Bayes:
         self._pool = self.pool.draw(setup.rng(0)) if self.pool else self._random()
         self._search = self._optimise()
 
-    def ask(self) -> Sequence[Rate]:
-        """The design, then batch after batch; empty when there is nothing new to ask."""
-        return next(self._search, [])
-
-    def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
-        """Take ratings."""
-        self._ratings.add(answered)
-
-    def best(self) -> Prompt:
-        """The highest rated so far; before any rating, the first starting prompt."""
-        return self._ratings.best
-
     @property
     def vocabulary(self) -> Sequence[str]:
         """The phrases of the run, once it has begun."""
@@ -165,13 +152,13 @@ class Bayes:
 
     def _optimise(self) -> Search:
         yield self._questions([p.text for p in self._setup.start], step="start")
-        yield from self._rate(self._spread(), step="design")
+        yield from self._try(self._spread(), step="design")
         while candidates := self._candidates():
             ranked = self._ratings.ranked(map(Prompt, self._asked))
             chosen = self._thompson(candidates, self._fitted(ranked)) if ranked else self._usable(candidates)
-            yield from self._rate(islice(chosen, self.batch), step="thompson")
+            yield from self._try(islice(chosen, self.batch), step="thompson")
 
-    def _rate(self, texts: Iterable[str], *, step: str) -> Search:
+    def _try(self, texts: Iterable[str], *, step: str) -> Search:
         if questions := self._questions(texts, step=step):
             yield questions
 

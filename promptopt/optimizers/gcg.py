@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import Example, Prompt, Rate, Rating, Setup, Target
-from .steps import Ratings, Search
+from ..core import Example, Prompt, Setup, Target
+from .steps import Ratings, RatingSearch, Search
 from .token_search import (
     ALLOWED,
     Average,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Gcg:
+class Gcg(RatingSearch):
     """Exchanges single tokens of a prompt of fixed length, at random among those with the best gradients.
 
     Every step takes the gradient at every position over all tokens allowed; the ``k`` most negative of each position
@@ -68,8 +68,6 @@ class Gcg:
     Raises:
         UserError: the target shows no gradient, there are no examples, or a number is out of range.
     """
-
-    question = Rate
 
     def __init__(
         self,
@@ -108,22 +106,10 @@ class Gcg:
         self._usable = np.flatnonzero(usable_tokens(self.target.vocabulary, self.allowed))
         self._search = self._descend()
 
-    def ask(self) -> Sequence[Rate]:
-        """The starting prompts, then each step's candidates; empty after the last step."""
-        return next(self._search, [])
-
-    def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
-        """Take ratings."""
-        self._ratings.add(answered)
-
-    def best(self) -> Prompt:
-        """The highest rated so far; before any rating, the first starting prompt."""
-        return self._ratings.best
-
     # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _descend(self) -> Search:
-        """The search of the paper; a yield asks, and resumes when the answers are in."""
+        """The search of the paper."""
         yield from self._rate(self._setup.start)
         current = self._ratings.best.text
         for step in range(self.steps):
@@ -138,10 +124,6 @@ class Gcg:
             return self._ratings.best.text
         ranked = self._ratings.ranked(map(Prompt, texts))
         return ranked[0].text if ranked else current
-
-    def _rate(self, prompts: Sequence[Prompt]) -> Search:
-        if questions := self._ratings.missing(prompts):
-            yield questions
 
     def _pools(self, text: str, rng: np.random.Generator) -> list[NDArray[np.intp]]:
         """The tokens with the most negative gradients, position by position."""

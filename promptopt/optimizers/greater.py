@@ -42,9 +42,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..core import Example, Prompt, Rate, Rating, Setup, Target
+from ..core import Example, Prompt, Setup, Target
 from ..errors import UserError
-from .steps import Ratings, Search
+from .steps import Ratings, RatingSearch, Search
 from .token_search import (
     ALLOWED,
     Average,
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 ENOUGH = 2  # candidates for each place on the shortlist; with fewer, the gradient would have nothing to say
 
 
-class Greater:
+class Greater(RatingSearch):
     """Descends on a prompt, token by token, by the gradient of a local LM's task loss.
 
     At a position, every training example's ``k`` likeliest next tokens are looked at. Those that all examples of a
@@ -113,8 +113,6 @@ class Greater:
         UserError: the target shows no gradient, there are no examples, or a number is out of range; at the beginning,
             a starting prompt does not begin with ``fixed``, or is no longer than that.
     """
-
-    question = Rate
 
     def __init__(
         self,
@@ -195,22 +193,10 @@ class Greater:
                 )
         return len(kept)
 
-    def ask(self) -> Sequence[Rate]:
-        """The starting prompts, then what is new on each step's shortlist; empty after the last step."""
-        return next(self._search, [])
-
-    def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
-        """Take ratings."""
-        self._ratings.add(answered)
-
-    def best(self) -> Prompt:
-        """The highest rated so far; before any rating, the first starting prompt."""
-        return self._ratings.best
-
     # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _descend(self) -> Search:
-        """The search of the paper; a yield asks, and resumes when the answers are in."""
+        """The search of the paper."""
         yield from self._rate(self._setup.start)
         current, position = self._ratings.best.text, self._first
         half = (len(self.target.tokens(current)) + self._first) / 2
@@ -227,10 +213,6 @@ class Greater:
             yield from self._rate([Prompt(one, origin) for one in texts])
             current = self._next(current, texts[-1:] if ended else texts)
             position += 1
-
-    def _rate(self, prompts: Sequence[Prompt]) -> Search:
-        if questions := self._ratings.missing(prompts):
-            yield questions
 
     def _next(self, current: str, contenders: Sequence[str]) -> str:
         """The prompt that the search goes on from."""

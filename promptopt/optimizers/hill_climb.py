@@ -28,16 +28,16 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Literal
 
-from ..core import Begins, Prompt, Prompted, Rate, Rating, Setup
+from ..core import Begins, Prompt, Prompted, Setup
 from ..errors import UserError
 from ..vocabulary import check
 from .pools import Pool
 from .proposers import Looks, Proposer, Scored
 from .proposers.lexical import LexicalProposer
-from .steps import Ratings, Search
+from .steps import Ratings, RatingSearch, Search
 
 
-class HillClimb:
+class HillClimb(RatingSearch):
     """Hill-climbing on the proposals of an LLM, or of a lexical stand-in, shown good and bad prompts.
 
     Args:
@@ -55,8 +55,6 @@ class HillClimb:
     Raises:
         UserError: a number is smaller than 1.
     """
-
-    question = Rate
 
     def __init__(
         self,
@@ -110,20 +108,8 @@ class HillClimb:
         """The most ratings that a whole search asks for; fewer where prompts come again or the pool is used up."""
         return self.restarts * (self.sample + self.resets * self.iterations * self.per_call)
 
-    def ask(self) -> Sequence[Rate]:
-        """The next sample or the proposer's next prompts; empty when all restarts are done."""
-        return next(self._search, [])
-
-    def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
-        """Take ratings."""
-        self._ratings.add(answered)
-
-    def best(self) -> Prompt:
-        """The highest rated so far; before any rating, the first starting prompt."""
-        return self._ratings.best
-
     def _climb(self) -> Search:
-        """The search of the paper; a yield asks, and resumes when the answers are in."""
+        """The search of the paper."""
         for restart in range(self.restarts):
             sample = self._sample(first=restart == 0)
             yield from self._rate(sample)
@@ -151,10 +137,6 @@ class HillClimb:
             prompt = Prompt(text, {"step": "pool"})
             if prompt not in self._setup.start and self._setup.problem_with(prompt) is None:
                 yield prompt
-
-    def _rate(self, prompts: Sequence[Prompt]) -> Search:
-        if questions := self._ratings.missing(prompts):
-            yield questions
 
     def _extremes(self, seen: Sequence[Prompt]) -> tuple[list[Prompt], list[Prompt]]:
         """The k best, best first, and the k worst, worst first; no prompt is both."""

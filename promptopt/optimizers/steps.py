@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from ..core import Prompt, Rate, Rating
 from ..errors import UserError
 
-Search: TypeAlias = Generator[list[Rate], None, None]
+Search: TypeAlias = Iterator[list[Rate]]
+"""A search as a generator: a yield asks a batch, and resumes when the answers are in."""
 
 
 class Ratings:
@@ -49,3 +50,28 @@ class Ratings:
     def missing(self, prompts: Sequence[Prompt]) -> list[Rate]:
         """Questions about the prompts that have not been rated."""
         return [Rate(p) for p in dict.fromkeys(prompts) if p not in self._of]
+
+
+class RatingSearch:
+    """What rating optimizers are to a run. Their ``begin`` sets the ratings and the search."""
+
+    question = Rate
+    _ratings: Ratings
+    _search: Search
+
+    def ask(self) -> Sequence[Rate]:
+        """The search's next batch; empty when it is done."""
+        return next(self._search, [])
+
+    def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
+        """Take ratings."""
+        self._ratings.add(answered)
+
+    def best(self) -> Prompt:
+        """The highest rated so far; before any rating, the first starting prompt."""
+        return self._ratings.best
+
+    def _rate(self, prompts: Sequence[Prompt]) -> Search:
+        """Ask about those that have not been rated."""
+        if questions := self._ratings.missing(prompts):
+            yield questions
