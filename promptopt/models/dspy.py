@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core import Completion, Message, Reply, Usage
@@ -50,10 +50,6 @@ class DSPy:
         options: further arguments of ``dspy.LM``, for example ``api_base``, ``timeout`` or ``num_retries``.
         picture_tokens: the most tokens that the model counts for one picture; the budget is checked against it.
 
-    Attributes:
-        on_throttle: called with the seconds that the provider asks to wait (None if it does not say) whenever it
-            answers 429, 503 or 529.
-
     Raises:
         UserError: the model is neither a name nor an LM, or there are options besides an LM, or a key among them.
     """
@@ -80,7 +76,6 @@ class DSPy:
         self._max_tokens = max_tokens or int(own)
         self._price = price_for(self.name, prices)
         self._picture_tokens = picture_tokens
-        self.on_throttle: Callable[[float | None], None] | None = None
         self._lock = threading.Lock()
         self._lm: Any = None
         self._without: set[str] = set()
@@ -183,8 +178,6 @@ class DSPy:
             except exceptions.LMError as error:
                 if error.status in THROTTLED:
                     throttled(error.retry_after)
-                    if self.on_throttle is not None:
-                        self.on_throttle(error.retry_after)
                 if self._does_without(error, body):
                     continue
                 if not exceptions.is_retryable_lm_error(error) or attempt == self._retries:

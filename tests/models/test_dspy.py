@@ -20,7 +20,7 @@ from promptopt.models.dspy import DSPy
 from promptopt.models.hosted import wire
 
 from .openai_server import HANG, RESET, SOON, Answer, Server, choice, completion, failure, serving
-from .wires import CHAT_PICTURE, KEY, PICTURE
+from .wires import CHAT_PICTURE, KEY, PICTURE, hearing
 
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -212,12 +212,9 @@ def test_invalid_json_is_an_error(engine: str) -> None:
 
 
 def test_whoever_asks_hears_of_every_refusal_for_lack_of_room(engine: str) -> None:
-    heard: list[float | None] = []
     slow = failure(429, "slow down", headers={"retry-after": "0.02"})
-    with serving(slow, failure(500, "oops"), failure(503, "full"), completion("Hi")) as server:
-        chat = model(server, engine, num_retries=3)
-        chat.on_throttle = heard.append
-        chat.complete(HELLO)
+    with serving(slow, failure(500, "oops"), failure(503, "full"), completion("Hi")) as server, hearing() as heard:
+        model(server, engine, num_retries=3).complete(HELLO)
     assert heard == [0.02 if hands_headers_on(engine) else None, None]
 
 

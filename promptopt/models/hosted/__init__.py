@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -28,10 +28,6 @@ class HostedModel:
     """A chat model behind an HTTP API, reached through its provider's own SDK.
 
     Nothing is imported or sent before the first request. One object may be used from many threads.
-
-    Attributes:
-        on_throttle: called with the seconds that the server asks to wait (None if it does not say) whenever it answers
-            429, 503 or 529, while the SDK goes on to retry. Called in the thread of the request.
     """
 
     provider: ClassVar[str]
@@ -65,7 +61,6 @@ class HostedModel:
         _check("timeout", timeout, "more than 0 seconds", math.isfinite(timeout) and timeout > 0)
         _check("retries", retries, "0 or more", retries >= 0)
         _check("picture_tokens", picture_tokens, "1 or more", picture_tokens >= 1)
-        self.on_throttle: Callable[[float | None], None] | None = None
         self._api, self._model, self._base_url = api, model, base_url
         self._max_tokens, self._stream, self._timeout, self._retries = max_tokens, stream, timeout, retries
         self._extra, self._picture_tokens = dict(extra or {}), picture_tokens
@@ -183,7 +178,7 @@ class HostedModel:
                 raise self._error(f"the server's answer cannot be read: {error}. {self.hints[404]}") from None
             except BrokenStream as error:
                 if error.throttled:
-                    self._throttled(None)
+                    throttled(None)
                 if broken == self._retries:
                     raise self._error(f"{error} (after {broken} retries)", kind=Unanswered) from None
                 time.sleep(wait_before(broken))
@@ -235,12 +230,7 @@ class HostedModel:
 
     def _watch(self, response: Any) -> None:
         if response.status_code in THROTTLED:
-            self._throttled(retry_after(response.headers))
-
-    def _throttled(self, seconds: float | None) -> None:
-        throttled(seconds)
-        if self.on_throttle is not None:
-            self.on_throttle(seconds)
+            throttled(retry_after(response.headers))
 
     def _does_without(self, error: Any, body: Mapping[str, Any]) -> bool:
         """Whether the server refused a field that can be left out, so that asking again helps."""

@@ -23,7 +23,7 @@ from promptopt.models.wrappers.cache import CachedModel
 from promptopt.report.show import show
 
 from ..openai_server import HANG, RESET, SOON, Answer, Request, Server, events, failure, serving
-from ..wires import CHAT_STREAM, KEY, PICTURE, WIRES, Wire, chat_chunk, chat_usage
+from ..wires import CHAT_STREAM, KEY, PICTURE, WIRES, Wire, chat_chunk, chat_usage, hearing
 
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]
 STREAMS = [wire for wire in WIRES if wire.cut]
@@ -299,28 +299,22 @@ def test_a_missing_package_is_one_line(wire: Wire, monkeypatch: pytest.MonkeyPat
 
 @every_wire
 def test_whoever_asks_hears_of_every_refusal_for_lack_of_room(wire: Wire) -> None:
-    heard: list[float | None] = []
     answers = [
         wire.failure(503, "overloaded"),
         wire.failure(429, "slow down", headers={"retry-after": "0.02"}),
         wire.failure(529, "overloaded", headers=SOON),
         wire.failure(500, "oops", headers=SOON),
     ]
-    with serving(*answers, wire.reply("Hi")) as server:
-        chat = wire.model(server, retries=4)
-        chat.on_throttle = heard.append
-        chat.complete(HELLO)
+    with serving(*answers, wire.reply("Hi")) as server, hearing() as heard:
+        wire.model(server, retries=4).complete(HELLO)
     assert heard == [None, 0.02, 0.01]
 
 
 @every_stream
 def test_an_overload_within_a_stream_is_heard_too(wire: Wire) -> None:
-    heard: list[float | None] = []
     assert wire.late_error
-    with serving(wire.late_error, wire.reply("Hi")) as server:
-        chat = wire.model(server)
-        chat.on_throttle = heard.append
-        chat.complete(HELLO)
+    with serving(wire.late_error, wire.reply("Hi")) as server, hearing() as heard:
+        wire.model(server).complete(HELLO)
     assert heard == [None]
 
 
