@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core import Completion, Message, Reply, Usage
 from ..errors import ModelError, Rejected, Unanswered, UserError, require
+from ..retries import Retries
 from .hosted.prices import price_for
 from .hosted.sdk_errors import BLAMES_REQUEST, THROTTLED
-from .hosted.wire import PICTURE_TOKENS, Ask, clean, most_read, wait_before
+from .hosted.wire import PICTURE_TOKENS, Ask, clean, most_read
 from .openai import ChatCompletions
 from .wrappers.limit import throttled
 
@@ -169,8 +169,17 @@ class DSPy:
             return self._lm
 
     def _answer(self, ask: Ask) -> tuple[Reply, Usage]:
+        """One answered request, tried again after transient errors."""
         exceptions = require("dspy.utils.exceptions", extra="dspy")
-        attempt = 0
+        retries = Retries(self._retries, on=exceptions.is_retryable_lm_error)
+        try:
+            return retries(lambda: self._attempt(ask))
+        except exceptions.LMError as error:
+            raise self._failed(error, retries) from None
+
+    def _attempt(self, ask: Ask) -> tuple[Reply, Usage]:
+        """One answered request, without the fields that the provider refuses."""
+        exceptions = require("dspy.utils.exceptions", extra="dspy")
         while True:
             body = self._body(ask)
             try:
@@ -178,12 +187,8 @@ class DSPy:
             except exceptions.LMError as error:
                 if error.status in THROTTLED:
                     throttled(error.retry_after)
-                if self._does_without(error, body):
-                    continue
-                if not exceptions.is_retryable_lm_error(error) or attempt == self._retries:
-                    raise self._failed(error, attempt) from None
-                time.sleep(wait_before(attempt) if error.retry_after is None else error.retry_after)
-                attempt += 1
+                if not self._does_without(error, body):
+                    raise
 
     def _body(self, ask: Ask) -> dict[str, Any]:
         """The request as a body of chat completions, with what the LM sets."""
@@ -205,7 +210,7 @@ class DSPy:
     def _cost(self, tokens: Mapping[str, Any]) -> Usage:
         read, wrote = tokens.get("prompt_tokens") or 0, tokens.get("completion_tokens") or 0
         if not read:
-            warnings.warn(f"{self.name} reports no token usage: only its calls are counted", stacklevel=4)
+            warnings.warn(f"{self.name} reports no token usage: only its calls are counted", stacklevel=2)
         return self._usage(1, read, wrote)
 
     def _does_without(self, error: Any, body: Mapping[str, Any]) -> bool:
@@ -220,15 +225,15 @@ class DSPy:
                     self._without.add(field)
                 if first:
                     said = self._redacted(f"{self.name} takes no {dispensable.lost}. It said: {_message(error)}")
-                    warnings.warn(said, stacklevel=4)
+                    warnings.warn(said, stacklevel=2)
                 return True
         return False
 
     # ── Errors ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _failed(self, error: Any, attempts: int) -> ModelError:
+    def _failed(self, error: Any, retries: Retries) -> ModelError:
         facts = [f"HTTP {error.status}"] if error.status else []
-        facts += [f"after {attempts} retries"] if attempts else []
+        facts += [str(retries)] if retries.made or _kind(error) is Unanswered else []
         said = f"{_message(error)} ({', '.join(facts)})" if facts else _message(error)
         request = f" [request {error.request_id}]" if error.request_id else ""
         return _kind(error)(self._redacted(f"{self.name}: {said}{request}"))

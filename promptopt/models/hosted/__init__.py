@@ -6,7 +6,6 @@ import json
 import math
 import os
 import threading
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,10 +15,11 @@ from urllib.parse import urlsplit
 
 from ...core import Completion, Message, Reply, Usage
 from ...errors import ModelError, Unanswered, UserError, require
+from ...retries import Retries, is_transient, retry_after
 from ..wrappers.limit import throttled
 from .prices import price_for
-from .sdk_errors import THROTTLED, TRANSIENT, is_final, is_throttling, kind_of, message_of, transport_error
-from .wire import Answer, Api, Ask, BrokenStream, NoAnswer, most_read, retry_after, wait_before
+from .sdk_errors import THROTTLED, is_final, is_throttling, kind_of, message_of, transport_error
+from .wire import Answer, Api, Ask, BrokenStream, NoAnswer, most_read
 
 __all__ = ["HostedModel"]
 
@@ -163,8 +163,15 @@ class HostedModel:
 
     def _answer(self, ask: Ask) -> Answer:
         """One answered request; a broken stream is asked for again."""
+        retries = Retries(self._retries, on=BrokenStream)
+        try:
+            return retries(lambda: self._attempt(ask))
+        except BrokenStream as error:
+            raise self._error(f"{error} ({retries})", kind=Unanswered) from None
+
+    def _attempt(self, ask: Ask) -> Answer:
+        """One answered request, without the fields that the server refuses."""
         client, sdk = self._connect(), require(self.provider, extra=self.provider)
-        broken = 0
         while True:
             body = self._body(ask)
             try:
@@ -179,10 +186,7 @@ class HostedModel:
             except BrokenStream as error:
                 if error.throttled:
                     throttled(None)
-                if broken == self._retries:
-                    raise self._error(f"{error} (after {broken} retries)", kind=Unanswered) from None
-                time.sleep(wait_before(broken))
-                broken += 1
+                raise
 
     def _body(self, ask: Ask) -> dict[str, Any]:
         ask = replace(ask, stream=self._stream, without=frozenset(self._without))
@@ -252,7 +256,7 @@ class HostedModel:
         """The provider's own message, its request id and, where there is one, what to check."""
         status, request_id = getattr(error, "status_code", 0), getattr(error, "request_id", None)
         facts = [f"HTTP {status}"] if status else []
-        if not 400 <= status < 500 or status in TRANSIENT:
+        if status < 400 or is_transient(status):
             facts.append(f"after {self._retries} retries")
         said = f"{message_of(error)} ({', '.join(facts)})" if facts else message_of(error)
         hint = self.hints.get(status)

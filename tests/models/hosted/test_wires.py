@@ -16,9 +16,9 @@ import pytest
 from rich.console import Console
 
 import promptopt
+from promptopt import retries
 from promptopt.core import Message, Reply, Usage
 from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
-from promptopt.models.hosted import wire as wire_module
 from promptopt.models.wrappers.cache import CachedModel
 from promptopt.report.show import show
 
@@ -33,7 +33,7 @@ every_stream = pytest.mark.parametrize("wire", STREAMS, ids=lambda wire: wire.id
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire_module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
 
 
 def refused(wire: Wire, server: Server, **options: Any) -> str:
