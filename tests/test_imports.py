@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-HEAVY = "torch torchvision transformers open_clip openai anthropic optuna dspy sklearn pandas matplotlib scipy".split()
+HEAVY = "torch torchvision transformers open_clip openai anthropic optuna dspy sklearn pandas matplotlib".split()
+HEAVY += ["scipy", "tenacity"]
 LOADED = f"import json, sys; print(json.dumps(sorted(set(sys.modules) & set({HEAVY!r}))))"
 
 

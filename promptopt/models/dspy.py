@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..core import Completion, Reply, Request, Usage
 from ..errors import ModelError, Rejected, Unanswered, UserError, require
+from ..retries import Retries
 from .hosted.prices import price_for
 from .hosted.sdk_errors import BLAMES_REQUEST, THROTTLED
-from .hosted.wire import PICTURE_TOKENS, Ask, again, clean, cut, most_read, wait_before
+from .hosted.wire import PICTURE_TOKENS, Ask, again, clean, cut, most_read
 from .openai import ChatCompletions
 from .wrappers.limit import throttled
 
@@ -50,10 +50,6 @@ class DSPy:
         options: further arguments of ``dspy.LM``, for example ``api_base``, ``timeout`` or ``num_retries``.
         picture_tokens: the most tokens that the model counts for one picture; the budget is checked against it.
 
-    Attributes:
-        on_throttle: called with the seconds that the provider asks to wait (None if it does not say) whenever it
-            answers 429, 503 or 529.
-
     Raises:
         UserError: the model is neither a name nor an LM, or there are options besides an LM, or a key among them.
     """
@@ -80,7 +76,6 @@ class DSPy:
         self._max_tokens = max_tokens or int(own)
         self._price = price_for(self.name, prices)
         self._picture_tokens = picture_tokens
-        self.on_throttle: Callable[[float | None], None] | None = None
         self._lock = threading.Lock()
         self._lm: Any = None
         self._without: set[str] = set()
@@ -164,8 +159,17 @@ class DSPy:
             return self._lm
 
     def _answer(self, ask: Ask) -> tuple[Reply, Usage]:
+        """One answered request, tried again after transient errors."""
         exceptions = require("dspy.utils.exceptions", extra="dspy")
-        attempt = 0
+        retries = Retries(self._retries, on=exceptions.is_retryable_lm_error)
+        try:
+            return retries(lambda: self._attempt(ask))
+        except exceptions.LMError as error:
+            raise self._failed(error, retries) from None
+
+    def _attempt(self, ask: Ask) -> tuple[Reply, Usage]:
+        """One answered request, without the fields that the provider refuses."""
+        exceptions = require("dspy.utils.exceptions", extra="dspy")
         while True:
             body = self._body(ask)
             try:
@@ -173,14 +177,8 @@ class DSPy:
             except exceptions.LMError as error:
                 if error.status in THROTTLED:
                     throttled(error.retry_after)
-                    if self.on_throttle is not None:
-                        self.on_throttle(error.retry_after)
-                if self._does_without(error, body):
-                    continue
-                if not exceptions.is_retryable_lm_error(error) or attempt == self._retries:
-                    raise self._failed(error, attempt) from None
-                time.sleep(wait_before(attempt) if error.retry_after is None else error.retry_after)
-                attempt += 1
+                if not self._does_without(error, body):
+                    raise
 
     def _body(self, ask: Ask) -> dict[str, Any]:
         """The request as a body of chat completions, with what the LM sets."""
@@ -202,7 +200,7 @@ class DSPy:
     def _cost(self, tokens: Mapping[str, Any]) -> Usage:
         read, wrote = tokens.get("prompt_tokens") or 0, tokens.get("completion_tokens") or 0
         if not read:
-            warnings.warn(f"{self.name} reports no token usage: only its calls are counted", stacklevel=4)
+            warnings.warn(f"{self.name} reports no token usage: only its calls are counted", stacklevel=2)
         return self._usage(1, read, wrote)
 
     def _does_without(self, error: Any, body: Mapping[str, Any]) -> bool:
@@ -217,15 +215,15 @@ class DSPy:
                     self._without.add(field)
                 if first:
                     said = self._redacted(f"{self.name} takes no {dispensable.lost}. It said: {_message(error)}")
-                    warnings.warn(said, stacklevel=4)
+                    warnings.warn(said, stacklevel=2)
                 return True
         return False
 
     # ── Errors ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _failed(self, error: Any, attempts: int) -> ModelError:
+    def _failed(self, error: Any, retries: Retries) -> ModelError:
         facts = [f"HTTP {error.status}"] if error.status else []
-        facts += [f"after {attempts} retries"] if attempts else []
+        facts += [str(retries)] if retries.made or _kind(error) is Unanswered else []
         said = f"{_message(error)} ({', '.join(facts)})" if facts else _message(error)
         request = f" [request {error.request_id}]" if error.request_id else ""
         return _kind(error)(self._redacted(f"{self.name}: {said}{request}"))

@@ -7,13 +7,11 @@ them loads no model at all, and they all load theirs at the same time, in the re
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,11 +23,12 @@ from ..api import execute, judge
 from ..core import Rating
 from ..errors import LockedRun, UserError
 from ..recipe.build import models_shared
+from ..retries import Retries
 from ..run.result import Result
 from .parts import Executor, Parts, Rehearsal, rehearsed
 from .space import Recipe, Space
 
-SECONDS_LOCKED = 30  # a process that was killed may hold its run for a moment
+RETRIES = 7  # half a minute in all: a process that was killed may hold its run for a moment
 
 
 @dataclass(frozen=True)
@@ -57,21 +56,14 @@ def do(job: Job, parts: Parts) -> dict[str, Any]:
     """
     try:
         with models_shared(parts.models):
-            result = _patiently(job, parts.of(job.recipe))
+            given = parts.of(job.recipe)
+            result = Retries(RETRIES, on=LockedRun)(lambda: _run(job, given))
         found = _judged(job, result) if job.best is not None else _searched(job, result)
     except Exception as error:  # whatever ends a run must not end the sweep
         return {"error": f"{type(error).__name__}: {error}"}
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
     return {"task": job.task, "seed": job.seed, "host": socket.gethostname(), "folder": str(job.recipe["run"]), **found}
-
-
-def _patiently(job: Job, parts: Mapping[str, Any]) -> Result:
-    for _ in range(SECONDS_LOCKED):
-        with contextlib.suppress(LockedRun):
-            return _run(job, parts)
-        time.sleep(1)
-    return _run(job, parts)
 
 
 def _run(job: Job, parts: Mapping[str, Any]) -> Result:

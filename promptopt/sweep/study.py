@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import MissingExtra, UserError, require
+from ..retries import Retries
 from .parts import differences
 from .table import RUN, outcomes
 
@@ -34,7 +35,7 @@ State = optuna.trial.TrialState
 
 RETRIES = 5  # so many workers a trial may lose before it counts as failed
 GRACE = 3  # heartbeats that may be missed
-ATTEMPTS = 5  # to make the tables of a database
+CLASHES = 4  # that making the tables of a database may survive: seven seconds in all
 PATIENCE = 20.0  # seconds to wait for another worker to lay out a study
 ADVISORY = ("pg_advisory_lock(7402861)", "pg_advisory_unlock(7402861)")  # any number that is ours alone
 DRIVER = "psycopg"  # of PostgreSQL, where the URL names no other
@@ -507,11 +508,7 @@ def _insistently(make: Callable[[], Any]) -> Any:
     """Make the tables of a database, where other workers may be doing the same at this moment."""
     from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-    for _ in range(ATTEMPTS):
-        with contextlib.suppress(IntegrityError, ProgrammingError):
-            return make()
-        time.sleep(0.5)
-    return make()
+    return Retries(CLASHES, on=(IntegrityError, ProgrammingError))(make)
 
 
 def _write_ahead(engine: Any) -> None:

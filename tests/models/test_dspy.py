@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import traceback
 import warnings
 from importlib import metadata
@@ -14,13 +15,13 @@ from typing import Any
 import pytest
 
 import promptopt
+from promptopt import retries
 from promptopt.core import Message, Reply, Request, Usage
 from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
 from promptopt.models.dspy import DSPy
-from promptopt.models.hosted import wire
 
 from .openai_server import HANG, RESET, SOON, Answer, Server, choice, completion, failure, serving
-from .wires import CHAT_PICTURE, KEY, PICTURE
+from .wires import CHAT_PICTURE, KEY, PICTURE, hearing
 
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
@@ -29,7 +30,7 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required":
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # its table of prices comes from the network otherwise
-    monkeypatch.setattr(wire, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
     warnings.filterwarnings("ignore", category=ResourceWarning)
 
 
@@ -199,6 +200,16 @@ def test_a_transient_error_that_lasts_is_final_after_the_retries(engine: str) ->
         assert "slow down (HTTP 429, after 2 retries)" in refused(server, engine)
 
 
+def test_a_provider_that_asks_for_too_long_a_wait_is_given_up(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hands_headers_on(engine):
+        pytest.skip("this litellm does not say how long")
+    slept, sleep = [], time.sleep
+    monkeypatch.setattr("time.sleep", lambda seconds: slept.append(seconds) if seconds > 60 else sleep(seconds))
+    with serving(*[failure(429, "slow down", headers={"retry-after": "3600"})] * 3) as server:
+        assert "(HTTP 429, after 0 retries; it asks to wait 3600 s)" in refused(server, engine)
+    assert slept == []
+
+
 def test_a_server_that_hangs_times_out(engine: str) -> None:
     with serving(HANG) as server:
         chat = DSPy(
@@ -214,12 +225,9 @@ def test_invalid_json_is_an_error(engine: str) -> None:
 
 
 def test_whoever_asks_hears_of_every_refusal_for_lack_of_room(engine: str) -> None:
-    heard: list[float | None] = []
     slow = failure(429, "slow down", headers={"retry-after": "0.02"})
-    with serving(slow, failure(500, "oops"), failure(503, "full"), completion("Hi")) as server:
-        chat = model(server, engine, num_retries=3)
-        chat.on_throttle = heard.append
-        chat.complete(Request(HELLO))
+    with serving(slow, failure(500, "oops"), failure(503, "full"), completion("Hi")) as server, hearing() as heard:
+        model(server, engine, num_retries=3).complete(Request(HELLO))
     assert heard == [0.02 if hands_headers_on(engine) else None, None]
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from promptopt import retries
 from promptopt.core import Message, Reply, Request
 from promptopt.errors import ModelError
-from promptopt.models.hosted import wire
 
 from .openai_server import Answer, serving
 from .wires import RESPONSES, RESPONSES_STREAM, response, response_events
@@ -64,7 +64,7 @@ def test_what_a_response_means(whole: dict[str, Any], end: str, reply: Reply) ->
 
 
 def test_a_response_that_failed_for_a_moment_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
     failed = Answer(response(status="failed", error={"code": "server_error", "message": "oops"}))
     with serving(failed, Answer(response("Hi"))) as server:
         assert RESPONSES.model(server).complete(Request(HELLO)).replies == (Reply("Hi"),)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +11,24 @@ from promptopt.core import Picture
 from promptopt.models.anthropic import Anthropic
 from promptopt.models.hosted import HostedModel
 from promptopt.models.openai import OpenAI
+from promptopt.models.wrappers import limit
 
 from .openai_server import Answer, Server, completion, events, failure
 
 KEY = "sk-planted-0123456789abcdef"
 PICTURE = Picture(b"\x89PNG\r\n\x1a\n not really", "image/png")
+
+
+@contextmanager
+def hearing() -> Iterator[list[float | None]]:
+    """What the models that this thread asks report to :func:`promptopt.models.wrappers.limit.throttled`."""
+    heard: list[float | None] = []
+    before = limit._LISTENER.set(heard.append)
+    try:
+        yield heard
+    finally:
+        limit._LISTENER.reset(before)
+
 
 # ── Chat completions ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from promptopt.core import Coverage, Prompt, Rate, Rating
+from promptopt.errors import LockedRun
 from promptopt.run.budget import Costs
-from promptopt.sweep.pool import Job, _searched
+from promptopt.sweep import pool
+from promptopt.sweep.parts import Parts
+from promptopt.sweep.pool import Job, _searched, do
 
 FAILED = Coverage(4, 4, 1, {"empty": 1})
 
@@ -34,3 +37,18 @@ def test_an_outcome_says_what_its_score_rests_on(steps: list[Any], score: float,
     assert found["score"] == score
     assert found["coverage"]["examples"] == examples
     assert found["coverage"]["failed"] == (examples == 4)
+
+
+@pytest.mark.parametrize(("locked", "error", "waits"), [(3, "ValueError: ended", 3), (99, "LockedRun: in use", 7)])
+def test_a_run_that_another_process_holds_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, locked: int, error: str, waits: int
+) -> None:
+    slept: list[float] = []
+
+    def run(job: Job, parts: Any) -> Any:
+        raise LockedRun("in use") if len(slept) < locked else ValueError("ended")
+
+    monkeypatch.setattr(pool, "_run", run)
+    monkeypatch.setattr("time.sleep", slept.append)
+    assert do(Job("task", 0, {"run": Path("x")}), Parts()) == {"error": error}
+    assert slept == [0.5, 1, 2, 4, 8, 8, 8][:waits]

@@ -10,7 +10,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from sqlalchemy.exc import ProgrammingError
 from sweep_parts import asked, recipe
 
 from promptopt.errors import UserError
@@ -292,6 +294,28 @@ def test_what_was_laid_out_twice_is_done_once(tmp_path: Path, monkeypatch: pytes
 def _storage(folder: Path) -> Storage:
     folder.mkdir(parents=True, exist_ok=True)
     return Storage(f"sqlite:///{folder}/study.db")
+
+
+@pytest.mark.parametrize("clashes", [3, 99])
+def test_tables_that_another_worker_is_making_too_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clashes: int
+) -> None:
+    slept: list[float] = []
+    made = optuna.storages.RDBStorage
+
+    def make(*given: Any, **options: Any) -> Any:
+        if len(slept) < clashes:
+            raise ProgrammingError("CREATE TABLE", None, Exception("there is one already"))
+        return made(*given, **options)
+
+    monkeypatch.setattr(optuna.storages, "RDBStorage", make)
+    monkeypatch.setattr("time.sleep", slept.append)
+    if clashes == 3:
+        assert _storage(tmp_path).optuna.get_all_studies() == []
+    else:
+        with pytest.raises(UserError, match=r"cannot open the storage .*there is one already"):
+            _storage(tmp_path)
+    assert slept == [0.5, 1, 2, 4][:clashes]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ import pytest
 from typer.testing import CliRunner
 
 import promptopt
+from promptopt import retries
 from promptopt.cli import app
 from promptopt.core import Example, Failed, Missing, Picture, Prompt
 from promptopt.errors import ModelError, UnknownName, UserError
@@ -149,7 +150,7 @@ def begun(server: Server, **options: Any) -> tuple[Http, FakeSetup]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.001)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -276,12 +277,13 @@ def test_a_prompt_without_any_output_is_no_error_once_one_was_understood() -> No
         Answer("busy", 429, {"retry-after": "soon"}),
         Answer("busy", 429),
         Answer("slow", 408),
+        Answer("in use", 409),
         Answer("broken", 500),
         Answer("overloaded", 503),
         Answer(fault="reset"),
         Answer("x" * 1000, fault="cut"),
     ],
-    ids=["retry-after", "date", "nonsense", "429", "408", "500", "503", "reset", "cut"],
+    ids=["retry-after", "date", "nonsense", "429", "408", "409", "500", "503", "reset", "cut"],
 )
 def test_transient_errors_are_tried_again(trouble: Answer) -> None:
     with serving(trouble, trouble, said("yes")) as server:
@@ -291,7 +293,7 @@ def test_transient_errors_are_tried_again(trouble: Answer) -> None:
 
 def test_retry_after_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(endpoint.time, "sleep", waits.append)
+    monkeypatch.setattr("time.sleep", waits.append)
     with serving(Answer("", 429, {"retry-after": "7"}), Answer("", 503), said("yes")) as server:
         begun(server)[0].run(P, EXAMPLES[:1])
     assert waits == [7.0, 0.002]

@@ -6,9 +6,8 @@ import json
 import math
 import os
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -16,10 +15,11 @@ from urllib.parse import urlsplit
 
 from ...core import Completion, Reply, Request, Usage
 from ...errors import ModelError, Unanswered, UserError, require
+from ...retries import Retries, is_transient, retry_after
 from ..wrappers.limit import throttled
 from .prices import price_for
-from .sdk_errors import THROTTLED, TRANSIENT, is_final, is_throttling, kind_of, message_of, transport_error
-from .wire import Answer, Api, Ask, BrokenStream, NoAnswer, again, cut, most_read, retry_after, wait_before
+from .sdk_errors import THROTTLED, is_final, is_throttling, kind_of, message_of, transport_error
+from .wire import Answer, Api, Ask, BrokenStream, NoAnswer, again, cut, most_read
 
 __all__ = ["HostedModel"]
 
@@ -28,10 +28,6 @@ class HostedModel:
     """A chat model behind an HTTP API, reached through its provider's own SDK.
 
     Nothing is imported or sent before the first request. One object may be used from many threads.
-
-    Attributes:
-        on_throttle: called with the seconds that the server asks to wait (None if it does not say) whenever it answers
-            429, 503 or 529, while the SDK goes on to retry. Called in the thread of the request.
     """
 
     provider: ClassVar[str]
@@ -65,7 +61,6 @@ class HostedModel:
         _check("timeout", timeout, "more than 0 seconds", math.isfinite(timeout) and timeout > 0)
         _check("retries", retries, "0 or more", retries >= 0)
         _check("picture_tokens", picture_tokens, "1 or more", picture_tokens >= 1)
-        self.on_throttle: Callable[[float | None], None] | None = None
         self._api, self._model, self._base_url = api, model, base_url
         self._max_tokens, self._stream, self._timeout, self._retries = max_tokens, stream, timeout, retries
         self._extra, self._picture_tokens = dict(extra or {}), picture_tokens
@@ -161,8 +156,15 @@ class HostedModel:
 
     def _answer(self, ask: Ask) -> Answer:
         """One answered request; a broken stream is asked for again."""
+        retries = Retries(self._retries, on=BrokenStream)
+        try:
+            return retries(lambda: self._attempt(ask))
+        except BrokenStream as error:
+            raise self._error(f"{error} ({retries})", kind=Unanswered) from None
+
+    def _attempt(self, ask: Ask) -> Answer:
+        """One answered request, without the fields that the server refuses."""
         client, sdk = self._connect(), require(self.provider, extra=self.provider)
-        broken = 0
         while True:
             body = self._body(ask)
             try:
@@ -176,11 +178,8 @@ class HostedModel:
                 raise self._error(f"the server's answer cannot be read: {error}. {self.hints[404]}") from None
             except BrokenStream as error:
                 if error.throttled:
-                    self._throttled(None)
-                if broken == self._retries:
-                    raise self._error(f"{error} (after {broken} retries)", kind=Unanswered) from None
-                time.sleep(wait_before(broken))
-                broken += 1
+                    throttled(None)
+                raise
 
     def _body(self, ask: Ask) -> dict[str, Any]:
         ask = replace(ask, stream=self._stream, without=frozenset(self._without))
@@ -228,12 +227,7 @@ class HostedModel:
 
     def _watch(self, response: Any) -> None:
         if response.status_code in THROTTLED:
-            self._throttled(retry_after(response.headers))
-
-    def _throttled(self, seconds: float | None) -> None:
-        throttled(seconds)
-        if self.on_throttle is not None:
-            self.on_throttle(seconds)
+            throttled(retry_after(response.headers))
 
     def _does_without(self, error: Any, body: Mapping[str, Any]) -> bool:
         """Whether the server refused a field that can be left out, so that asking again helps."""
@@ -255,7 +249,7 @@ class HostedModel:
         """The provider's own message, its request id and, where there is one, what to check."""
         status, request_id = getattr(error, "status_code", 0), getattr(error, "request_id", None)
         facts = [f"HTTP {status}"] if status else []
-        if not 400 <= status < 500 or status in TRANSIENT:
+        if status < 400 or is_transient(status):
             facts.append(f"after {self._retries} retries")
         said = f"{message_of(error)} ({', '.join(facts)})" if facts else message_of(error)
         hint = self.hints.get(status)

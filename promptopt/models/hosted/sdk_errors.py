@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import ModelError, Rejected, Unanswered
+from ...retries import is_transient
 
 __all__ = [
     "BLAMES_REQUEST",
     "THROTTLED",
-    "TRANSIENT",
     "is_final",
     "is_throttling",
     "kind_of",
@@ -21,8 +21,6 @@ __all__ = [
 ]
 
 THROTTLED = (429, 503, 529)
-TRANSIENT = (408, 409, 429)
-"""Besides 5xx: what the SDKs retry."""
 
 BLAMES_REQUEST = (400, 413, 422)
 """What is said of one request for what stands in it, and of all of them for wrong settings."""
@@ -58,7 +56,7 @@ def kind_of(error: Any) -> type[ModelError]:
         return Rejected
     if status is None:
         return ModelError if is_final(error) else Unanswered
-    return Unanswered if status in TRANSIENT or status >= 500 else ModelError
+    return Unanswered if is_transient(status) else ModelError
 
 
 def _lacks_credit(error: Any) -> bool:
@@ -70,7 +68,7 @@ def is_final(error: Any) -> bool:
     """Whether an error that came within a stream is one that asking again would not mend."""
     code, kind = _kinds(error)
     if isinstance(code, int):
-        return 400 <= code < 500 and code not in TRANSIENT
+        return code >= 400 and not is_transient(code)
     return kind in ("invalid_request_error", "authentication_error", "permission_error", "not_found_error")
 
 

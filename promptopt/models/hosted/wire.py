@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import email.utils
 import json
 import re
-import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -21,9 +19,6 @@ TOKENS_PER_MESSAGE, TOKENS_PER_CONVERSATION = 16, 64
 
 PICTURE_TOKENS = 10_000
 """More than providers count for a picture in their ordinary settings."""
-
-FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
-"""Seconds before asking again; doubled each time. The SDKs wait likewise."""
 
 REFUSES = re.compile(
     r"support|unknown|unrecogni[sz]ed|unexpected|permitted|not allowed|extra|deprecated|instead|unused|schema", re.I
@@ -131,11 +126,6 @@ def most_read(request: Request, extra: Mapping[str, Any], *, picture_tokens: int
     return texts + pictures + sent + TOKENS_PER_CONVERSATION
 
 
-def wait_before(attempt: int) -> float:
-    """Seconds to wait before asking again for the first time (0), the second time (1) ..."""
-    return float(min(FIRST_WAIT * 2**attempt, LONGEST_WAIT))
-
-
 def again(request: Request, number: int, *, n: int = 1) -> Request:
     """A request for further replies of the same, with another seed each number."""
     return replace(request, n=n, seed=None if request.seed is None else request.seed + number)
@@ -161,14 +151,3 @@ def count(usage: object, name: str) -> int | None:
     """A token count that a server reports, or None."""
     value = getattr(usage, name, None)
     return value if isinstance(value, int) else None
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a server asks to wait: ``retry-after-ms``, or ``retry-after`` as a number or a date."""
-    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(headers[name]) * scale)
-        except (KeyError, ValueError):
-            continue
-    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
-    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None

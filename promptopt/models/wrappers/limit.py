@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from ...core import ChatModel, Choice, Completion, HasIdentity, Message, Request, Usage
 from ...errors import ModelError, UserError
+from ...retries import FIRST_WAIT, LONGEST_ASKED
 from ..choices import chooser
 
 __all__ = ["LimitedModel", "Pace", "throttled"]
@@ -43,10 +44,8 @@ EPISODE = 0.5
 """Seconds after a cut in which further refusals are put down to the same excess."""
 SLOWEST = 0.05
 """Calls a second that are tried whatever the server says."""
-UNSAID = 0.5
+UNSAID = FIRST_WAIT
 """Seconds to wait after a refusal that does not say how long: the SDKs' own first wait."""
-LONGEST = 120.0
-"""Seconds; the SDKs give up where a server asks for more, so nobody else is made to wait for it."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +243,7 @@ class _Gate:
 
     def throttled(self, retry_after: float | None) -> None:
         """Take note of a refusal and, in the thread of the call that was refused, wait for its next turn."""
-        if retry_after is not None and retry_after > LONGEST:
+        if retry_after is not None and retry_after > LONGEST_ASKED:  # it is given up, so nobody else is made to wait
             return
         start: Start | None = getattr(self._mine, "start", None)
         with self._guard:

@@ -43,8 +43,8 @@ class Http:
         method: of the request.
         headers: of the request, by name.
         timeout: seconds to wait for the server in one attempt.
-        retries: further attempts after a transient error (408, 429, 5xx, a lost connection, a time-out). The wait is
-            what ``retry-after`` says, up to 60 s, or else 0.5 s, doubled each time.
+        retries: further attempts after a transient error (408, 409, 429, 5xx, a lost connection, a time-out). The wait
+            is what ``retry-after`` says, up to 120 s, or else 0.5 s, doubled each time up to 8 s.
         workers: requests at a time.
         price: US dollars a request, counted against the budget, refused ones too; what an answer says of its cost is
             not read.

@@ -6,23 +6,20 @@ import json
 import os
 import re
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...core import Completion, Reply, Request, Usage
 from ...errors import ModelError, Unanswered, UserError, require
+from ...retries import Retries, Transient, is_transient, retry_after
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
     from httpx2 import Client, Response
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds
 SHOWN = 300  # characters of a server's message
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 BLAMES_REQUEST = (400, 413, 414, 422)
@@ -122,28 +119,28 @@ class Endpoint:
 
     def _send(self, url: str, body: Any) -> Response:
         """The answer to a request, or what is said against it, tried again after transient errors."""
-        http, client, headers = self._http, self._connect(), self._resolved()
+        client, headers = self._connect(), self._resolved()
         content = None if body is None else json.dumps(body).encode()
-        for attempt in range(self._retries + 1):
-            wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
-            try:
-                response: Response = client.request(self._method, url, headers=headers, content=content)
-            except (http.LocalProtocolError, http.InvalidURL, http.UnsupportedProtocol) as error:
-                raise self._error(f"the request cannot be sent: {error}") from None
-            except http.RequestError as error:
-                failure = f"{type(error).__name__}: {error}"
-            else:
-                if response.is_success or response.status_code in BLAMES_REQUEST:
-                    return response
-                failure = self._said(response)
-                if response.status_code not in (408, 429) and response.status_code < 500:
-                    raise self._error(failure)
-                wait = _retry_after(response, wait)
-            if attempt == self._retries or wait > LONGEST_WAIT:
-                asked = f"; it asks to wait {wait:.0f} s" if wait > LONGEST_WAIT else ""
-                raise Unanswered(str(self._error(f"{failure} (after {attempt} retries{asked})")))
-            time.sleep(wait)
-        raise AssertionError("unreachable")
+        retries = Retries(self._retries, on=Transient)
+        try:
+            return retries(lambda: self._attempt(client, url, headers, content))
+        except Transient as error:
+            raise Unanswered(str(self._error(f"{error} ({retries})"))) from None
+
+    def _attempt(self, client: Client, url: str, headers: Mapping[str, str], content: bytes | None) -> Response:
+        """One attempt. Raises :class:`Transient` where another may succeed."""
+        http = self._http
+        try:
+            response: Response = client.request(self._method, url, headers=headers, content=content)
+        except (http.LocalProtocolError, http.InvalidURL, http.UnsupportedProtocol) as error:
+            raise self._error(f"the request cannot be sent: {error}") from None
+        except http.RequestError as error:
+            raise Transient(f"{type(error).__name__}: {error}") from None
+        if response.is_success or response.status_code in BLAMES_REQUEST:
+            return response
+        if not is_transient(response.status_code):
+            raise self._error(self._said(response))
+        raise Transient(self._said(response), retry_after=retry_after(response.headers))
 
     def _connect(self) -> Client:
         """The client, made for the first request since the last :meth:`open`."""
@@ -228,16 +225,3 @@ def _variable(found: re.Match[str]) -> str:
 
 def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable()
-
-
-def _retry_after(response: Response, otherwise: float) -> float:
-    """Seconds that the server asks to wait; the header holds seconds or a date."""
-    given = response.headers.get("retry-after", "")
-    try:
-        return max(0.0, float(given))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(given) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return otherwise

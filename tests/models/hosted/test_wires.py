@@ -16,14 +16,14 @@ import pytest
 from rich.console import Console
 
 import promptopt
+from promptopt import retries
 from promptopt.core import Message, Reply, Request, Usage
 from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
-from promptopt.models.hosted import wire as wire_module
 from promptopt.models.wrappers.cache import CachedModel
 from promptopt.report.show import show
 
 from ..openai_server import HANG, RESET, SOON, Answer, Received, Server, events, failure, serving
-from ..wires import CHAT_STREAM, KEY, PICTURE, WIRES, Wire, chat_chunk, chat_usage
+from ..wires import CHAT_STREAM, KEY, PICTURE, WIRES, Wire, chat_chunk, chat_usage, hearing
 
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]
 STREAMS = [wire for wire in WIRES if wire.cut]
@@ -33,7 +33,7 @@ every_stream = pytest.mark.parametrize("wire", STREAMS, ids=lambda wire: wire.id
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire_module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
 
 
 def refused(wire: Wire, server: Server, **options: Any) -> str:
@@ -113,8 +113,8 @@ def test_a_request_may_end_replies_sooner(wire: Wire) -> None:
     with serving(*[wire.reply("one END two STOP three")] * 2) as server:
         chat = wire.model(server, max_tokens=20)
         asked = Request(HELLO, stop=["STOP", "END", "\n"], max_tokens=7)
-        assert chat.complete(asked).replies == (Reply("one "),)
-        assert chat.at_most(asked).output_tokens == 7
+        assert chat.complete(Request(asked)).replies == (Reply("one "),)
+        assert chat.at_most(Request(asked)).output_tokens == 7
         chat.complete(Request(HELLO, max_tokens=70))
     sent, longer = (request.body for request in server.requests)
     stops = {"chat": ["STOP", "END", "\n"], "anthropic": ["STOP", "END"], "responses": None}[wire.id.partition("-")[0]]
@@ -314,28 +314,22 @@ def test_a_missing_package_is_one_line(wire: Wire, monkeypatch: pytest.MonkeyPat
 
 @every_wire
 def test_whoever_asks_hears_of_every_refusal_for_lack_of_room(wire: Wire) -> None:
-    heard: list[float | None] = []
     answers = [
         wire.failure(503, "overloaded"),
         wire.failure(429, "slow down", headers={"retry-after": "0.02"}),
         wire.failure(529, "overloaded", headers=SOON),
         wire.failure(500, "oops", headers=SOON),
     ]
-    with serving(*answers, wire.reply("Hi")) as server:
-        chat = wire.model(server, retries=4)
-        chat.on_throttle = heard.append
-        chat.complete(Request(HELLO))
+    with serving(*answers, wire.reply("Hi")) as server, hearing() as heard:
+        wire.model(server, retries=4).complete(Request(HELLO))
     assert heard == [None, 0.02, 0.01]
 
 
 @every_stream
 def test_an_overload_within_a_stream_is_heard_too(wire: Wire) -> None:
-    heard: list[float | None] = []
     assert wire.late_error
-    with serving(wire.late_error, wire.reply("Hi")) as server:
-        chat = wire.model(server)
-        chat.on_throttle = heard.append
-        chat.complete(Request(HELLO))
+    with serving(wire.late_error, wire.reply("Hi")) as server, hearing() as heard:
+        wire.model(server).complete(Request(HELLO))
     assert heard == [None]
 
 
