@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...checks import at_least
 from ...core import ChatModel, Message, Prompt, Reply, Setup
-from ...errors import UserError
 from ..proposers.parse import parse_prompts
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["PATIENCE", "Asker", "check_numbers", "new_texts"]
+__all__ = ["PATIENCE", "Asker", "new_texts"]
 
 PATIENCE = 5  # a pool is used up after so many calls in a row without anything new
 
@@ -25,8 +24,7 @@ class Asker:
     """
 
     def __init__(self, model: ChatModel, *, temperature: float) -> None:
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
+        at_least(0, temperature=temperature)
         self._model = model
         self._temperature = temperature
 
@@ -60,13 +58,6 @@ class Asker:
         if not prompts:
             self._setup.count("unparsable replies")
         return prompts
-
-
-def check_numbers(**numbers: int) -> None:
-    """Raises UserError if one is smaller than 1."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise UserError(f"{name} is {number}; give at least 1.")
 
 
 def new_texts(calls: Iterator[list[str]], *, seen: set[str]) -> Iterator[str]:

@@ -5,12 +5,12 @@ The LLM is shown good and bad prompts and writes better ones. The wording is our
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
+from ...checks import at_least
 from ...core import ChatModel, Message, Prompt, Reply, Setup
-from ...errors import UnknownName, UserError
+from ...errors import UnknownName
 from ...vocabulary import PLACEHOLDER_RULE, is_template
 from . import Scored
 from .parse import parse_prompts
@@ -70,12 +70,9 @@ class ChatProposer:
         random: int = 0,
         wording: Literal["free", "released"] = "free",
     ) -> None:
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
+        at_least(0, temperature=temperature, random=random)
         if conversation not in ("fresh", "continued"):
             raise UnknownName("conversation", conversation, ["fresh", "continued"])
-        if random < 0:
-            raise UserError(f"random is {random}; give 0 or more.")
         if wording not in ("free", "released"):
             raise UnknownName("wording", wording, ["free", "released"])
         self._model = model
