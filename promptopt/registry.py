@@ -18,6 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from .checks import check_argument
 from .errors import UnknownName, UserError
 
 Factory: TypeAlias = Callable[..., Any]
@@ -172,6 +173,17 @@ def load(kind: str, name: str, *, where: str = "") -> Factory:
     if not found:
         raise UnknownName(kind.removesuffix("s"), name, [one.name for one in listed(kind)], where=where)
     return _import(found[0].value, where=where)
+
+
+def load_function(function: str | Callable[..., Any]) -> Callable[..., Any]:
+    """The argument ``function`` of a part: a function as it is, or imported from ``package.module:name``.
+
+    Raises:
+        UserError: it is neither, or it cannot be imported.
+    """
+    holds = ":" in function if isinstance(function, str) else callable(function)
+    check_argument("function", function, allowed="a function, or package.module:name of one", holds=holds)
+    return _import(function, where="function") if isinstance(function, str) else function
 
 
 def _plugins(kind: str) -> list[EntryPoint]:

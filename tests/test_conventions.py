@@ -72,7 +72,7 @@ def test_no_module_is_called_utils() -> None:
 
 
 ROOMS = """
-    core errors exports stats text loading fanout replies retries store attachments registry vocabulary
+    core errors checks exports stats text loading fanout replies retries store attachments registry vocabulary
     models record run targets embedders metrics data optimizers scorers recipe api baselines
     report trackers testing sweep cli __main__
 """.split()  # each may know those before it, and no other
@@ -121,6 +121,26 @@ def test_no_two_modules_import_each_other() -> None:
     allowed = [("promptopt.run.recorder", "promptopt.run.setup"), ("promptopt.run.setup", "promptopt.run.recorder")]
     assert circles == allowed  # the second for type checkers alone
     assert "from .recorder import Recorder" in for_types(PACKAGE / "run" / "setup.py")
+
+
+OWN_WORDING = re.compile(r"; allowed is|at least \d|; give \d or more|more than 0|positive number")
+
+
+def own_checks(text: str) -> list[str]:
+    """The errors about an argument's range that a module words itself."""
+    raised = [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Raise)]
+    return [one for one in raised if one.startswith("raise UserError(") and OWN_WORDING.search(one)]
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.name != "checks.py"], ids=name_of)
+def test_arguments_are_checked_in_one_place(path: Path) -> None:
+    assert not own_checks(path.read_text(encoding="utf-8"))
+
+
+def test_the_finder_of_checks_finds_one() -> None:
+    assert own_checks((PACKAGE / "checks.py").read_text(encoding="utf-8"))
+    assert own_checks('if k < 1:\n    raise UserError(f"k is {k}; give at least 1.")')
+    assert not own_checks('at_least(1, k=k)\nraise UserError("there is no run.")')
 
 
 def test_core_imports_nothing_of_ours() -> None:

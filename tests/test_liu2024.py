@@ -113,5 +113,5 @@ def test_what_cannot_work_is_said(clip: Clip, data: Dataset) -> None:
         coop.CoOp().fit(clip, [], rng=rng())
     with pytest.raises(UserError, match="at most"):
         coop.CoOp(vectors=30).fit(clip, data.train, rng=rng())
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="vectors is 0; allowed is 1 or more"):
         coop.CoOp(vectors=0)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from promptopt.checks import above_zero, at_least, not_empty
 from promptopt.core import Example
 from promptopt.errors import UserError
 from promptopt.targets.clip import Clip
@@ -69,12 +70,12 @@ class CoOp:
         batch: examples a step.
 
     Raises:
-        UserError: a number is below 1.
+        UserError: a number is below 1, or the rate is not above 0.
     """
 
     def __init__(self, *, vectors: int = 16, epochs: int | None = None, rate: float = 0.002, batch: int = 32) -> None:
-        if min(vectors, epochs or 1, batch) < 1 or not rate > 0:
-            raise UserError("vectors, epochs and batch must be at least 1, and rate above 0.")
+        at_least(1, vectors=vectors, epochs=epochs, batch=batch)
+        above_zero(rate=rate)
         self.vectors = vectors
         self.epochs = epochs
         self.rate = rate
@@ -136,8 +137,7 @@ class CoOp:
 
 
 def _check(clip: Clip, examples: Sequence[Example], n_vectors: int) -> None:
-    if not examples:
-        raise UserError("there are no examples to learn from; give at least one per class.")
+    not_empty(examples=examples)
     if causal_tower(clip.model) is None:
         raise UserError("CoOp needs a causal text tower of open_clip, such as that of ViT-B-32 or RN50.")
     context = clip.tokenizer.context_length

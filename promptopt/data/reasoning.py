@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 
+from ..checks import at_least
 from ..core import Dataset, Example
 from ..errors import UnknownName, UserError
 
@@ -195,9 +196,8 @@ def reasoning(*, task: str, train: int = 50, dev: int = 100, test: int = 200, se
     """
     if task not in TASKS:
         raise UnknownName("reasoning task", task, TASKS)
-    if train < 1 or min(dev, test, seed) < 0:
-        given = f"train={train}, dev={dev}, test={test}, seed={seed}"
-        raise UserError(f"reasoning: {given}; train must be >= 1, dev, test and seed >= 0.")
+    at_least(1, where="reasoning", train=train)
+    at_least(0, where="reasoning", dev=dev, test=test, seed=seed)
     return Dataset(
         name=f"reasoning:{task}",
         train=_examples(task, "train", train, seed),

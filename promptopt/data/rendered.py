@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..checks import at_least
 from ..core import Dataset, Example
-from ..errors import UnknownName, UserError, require
+from ..errors import UnknownName, require
 
 require("PIL", extra="clip")
 
@@ -128,8 +129,8 @@ def rendered(*, task: str, shots: int = 16, seed: int = 0, test: int = 500) -> D
     """
     if task not in TASKS:
         raise UnknownName("rendered task", task, TASKS)
-    if shots < 1 or test < 0 or seed < 0:
-        raise UserError(f"rendered: shots={shots}, test={test}, seed={seed}; shots must be >= 1, test and seed >= 0.")
+    at_least(1, where="rendered", shots=shots)
+    at_least(0, where="rendered", test=test, seed=seed)
     n_classes = len(TASKS[task].classes)
     per_class = [test // n_classes + (i < test % n_classes) for i in range(n_classes)]
     return Dataset(

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from ..checks import at_least
 from ..errors import UserError
 
 T = TypeVar("T")
@@ -55,7 +56,8 @@ def few_shot(
     Raises:
         UserError: a number is out of range, or a class has too few items.
     """
-    _check_numbers(shots, seed, dev, test, where)
+    at_least(1, where=where, shots=shots, test=test)
+    at_least(0, where=where, seed=seed, dev=dev)
     own_dev = dev if dev_pool is None else 0
     own_test = 1 if test_pool is None else 0
     need = f"shots={shots}" + f", dev={dev}" * bool(own_dev) + ", one to test on" * own_test
@@ -85,9 +87,3 @@ def _shuffled(items: Sequence[T], seed: int, split: int, number: int) -> list[T]
 def _enough(items: Sequence[T], least: int, what: str, need: str) -> None:
     if len(items) < least:
         raise UserError(f"{what} has {len(items)} images, but needs {least} ({need}). Ask for fewer or add images.")
-
-
-def _check_numbers(shots: int, seed: int, dev: int, test: int | None, where: str) -> None:
-    for name, value, least in (("shots", shots, 1), ("seed", seed, 0), ("dev", dev, 0), ("test", test, 1)):
-        if value is not None and value < least:
-            raise UserError(f"{where}: {name} is {value}, but must be at least {least}.")

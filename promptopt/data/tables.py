@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..checks import check_argument
 from ..core import Dataset, Example
 from ..errors import UserError
 from .records import Record, read_records
@@ -45,8 +46,7 @@ def table(
         UserError: a file is missing or broken, a row has no label, or the sizes exceed the data.
         UnknownName: a row has no such field.
     """
-    if not input:
-        raise UserError("input must name a field, or a list of fields.")
+    check_argument("input", input, allowed="the name of a field, or a list of them", holds=bool(input))
     name = Path(path).name.removesuffix(".gz").rpartition(".")[0]
 
     def rows(path: str | Path | None, prefix: str) -> list[Example] | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..checks import at_least
 from ..core import Dataset, Example
 from ..errors import UserError
 
@@ -45,9 +46,8 @@ def split(
     Raises:
         UserError: a number is out of range or exceeds the data, or an id is not unique.
     """
-    for key, value, least in (("train", train, 1), ("dev", dev, 0), ("test", test, 0), ("seed", seed, 0)):
-        if value is not None and value < least:
-            raise UserError(f"{name}: {key} is {value}, but must be at least {least}.")
+    at_least(1, where=name, train=train)
+    at_least(0, where=name, dev=dev, test=test, seed=seed)
     if train is None and test is None and test_pool is None:
         raise UserError(
             f"{name}: say how many examples to train or to test on; either may take what is left, not both."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..checks import check_argument
 from ..errors import UserError, require
 from .rows import unit_rows
 from .stored import Stored
@@ -51,8 +52,8 @@ class ClipText:
         device: str = "auto",
         cache: str | Path | bool | None = True,
     ) -> None:
-        if isinstance(classes, str) or not classes:
-            raise UserError(f"classes must be one or more names, not {classes!r}.")
+        holds = bool(classes) and not isinstance(classes, str)
+        check_argument("classes", classes, allowed="a list of one or more names", holds=holds)
         for package in ("torch", "open_clip"):
             require(package, extra="clip")
         from ..targets.clip.models import load

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UserError
-from ..registry import load
+from ..registry import load_function
 from .rows import unit_rows
 from .stored import Stored
 
@@ -35,12 +34,7 @@ class FunctionEmbedder:
     def __init__(
         self, *, function: str | Callable[[Sequence[str]], Any], cache: str | Path | bool | None = False
     ) -> None:
-        if isinstance(function, str) and ":" not in function:
-            raise UserError(f"function is {function!r}; write it as package.module:name.")
-        found = load("embedders", function, where="function") if isinstance(function, str) else function
-        if not callable(found):
-            raise UserError(f"function is {function!r}, which cannot be called.")
-        self._function: Callable[[Sequence[str]], Any] = found
+        self._function: Callable[[Sequence[str]], Any] = load_function(function)
         self._stored = Stored(cache)
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import UserError
+from ..checks import at_least
 
 if TYPE_CHECKING:
     from ..core import Array
@@ -41,8 +41,7 @@ class Ngrams:
     """
 
     def __init__(self, *, dimensions: int = 384) -> None:
-        if dimensions < 8:
-            raise UserError(f"dimensions is {dimensions}; give at least 8.")
+        at_least(8, dimensions=dimensions)
         self.dimensions = dimensions
 
     @property

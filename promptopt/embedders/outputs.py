@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import at_least, not_empty
 from ..core import Begins, Embedder, Example, Failed, Missing, Prompt, Setup, Target
 from ..errors import ModelError, UserError
 from ..targets.outputs import outputs_of
@@ -50,10 +51,8 @@ class Outputs:
         embedder: Embedder | None = None,
         n_examples: int = 4,
     ) -> None:
-        if n_examples < 1:
-            raise UserError(f"n_examples is {n_examples}; give at least 1.")
-        if not examples:
-            raise UserError("there are no examples to try prompts on; give at least one.")
+        at_least(1, n_examples=n_examples)
+        not_empty(examples=examples)
         self._target = target
         self._examples = tuple(examples)
         self._shown = self._examples[:n_examples]

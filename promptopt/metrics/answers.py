@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
+from ..checks import at_least
 from ..core import Example, Mark
 from ..errors import UserError
 from .text import TextMetric, missed, references, shown
@@ -52,8 +53,7 @@ class Numeric(TextMetric):
     """
 
     def __init__(self, *, tolerance: float = 0.0) -> None:
-        if not 0 <= tolerance < float("inf"):
-            raise UserError(f"tolerance is {tolerance}; it must be a number from 0 up.")
+        at_least(0, tolerance=tolerance)
         self.tolerance = Decimal(str(tolerance))
 
     def mark(self, output: str, example: Example) -> float | Mark | None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_argument
 from ..core import Example, Mark
 from ..errors import UserError
 from .text import shown
@@ -38,8 +39,8 @@ class _Classification:
     def __init__(self, *, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
         self._place = {name: i for i, name in enumerate(self.classes)}
-        if isinstance(classes, str) or not classes or len(self._place) < len(self.classes):
-            raise UserError(f"classes must be one or more different names, not {classes!r}.")
+        holds = not isinstance(classes, str) and 1 <= len(self.classes) == len(self._place)
+        check_argument("classes", classes, allowed="a list of one or more different names", holds=holds)
 
     def _true(self, examples: Sequence[Example]) -> NDArray[np.int64]:
         """The place of each example's class: ``(n_examples,)``."""
@@ -113,8 +114,8 @@ class Margin(_Classification):
 
     def __init__(self, *, classes: Sequence[str]) -> None:
         super().__init__(classes=classes)
-        if len(self.classes) < 2:
-            raise UserError("a margin needs at least two classes.")
+        holds = len(self.classes) >= 2
+        check_argument("classes", self.classes, allowed="a list of two or more different names", holds=holds)
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
         true, rows = self._true(examples), self._rows(outputs)

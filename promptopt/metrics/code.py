@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ..checks import at_least
 from ..core import Example, Mark
 from ..errors import UserError
 from .sandbox import Limits, check, run_tests
@@ -47,8 +48,7 @@ class Code:
         megabytes: int = 512,
         workers: int = 2,
     ) -> None:
-        if workers < 1:
-            raise UserError(f"workers is {workers}; give 1 or more.")
+        at_least(1, workers=workers)
         self.tests = None if tests is None else split(tests, of="the metric's tests")
         self.limits, self.workers = Limits(seconds, megabytes), workers
         check()

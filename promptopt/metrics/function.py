@@ -8,9 +8,10 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any
 
+from ..checks import check_argument
 from ..core import Example, HasWorst, Mark
 from ..errors import UserError
-from ..registry import load
+from ..registry import load_function
 
 
 class FunctionMetric:
@@ -30,16 +31,12 @@ class FunctionMetric:
     def __init__(
         self, *, function: str | Callable[[Any, Example], float | Mark | None], worst: float | None = None
     ) -> None:
-        if isinstance(function, str) and ":" not in function:
-            raise UserError(f"function is {function!r}; write it as package.module:Name.")
-        found = load("metrics", function, where="function") if isinstance(function, str) else function
-        if not callable(found):
-            raise UserError(f"function {function!r} is {type(found).__name__}, which cannot be called.")
+        found = load_function(function)
         self.function: Callable[[Any, Example], Any] = found
         own = found.worst if isinstance(found, HasWorst) else None
         self.worst: float | None = own if worst is None else worst
-        if self.worst is not None and not math.isfinite(self.worst):
-            raise UserError(f"worst is {self.worst}; give the least number that the function returns.")
+        holds = self.worst is None or math.isfinite(self.worst)
+        check_argument("worst", self.worst, allowed="the least number that the function returns", holds=holds)
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
         """One mark per output.

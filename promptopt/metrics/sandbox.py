@@ -44,6 +44,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from ..checks import above_zero, at_least
 from ..errors import UserError
 
 HARNESS = Path(__file__).with_name("_harness.py")
@@ -67,10 +68,8 @@ class Limits:
     megabytes: int = 512
 
     def __post_init__(self) -> None:
-        if not (0 < self.seconds < math.inf) or self.megabytes < 64:
-            raise UserError(
-                f"seconds is {self.seconds} and megabytes {self.megabytes}; give more than 0 s and at least 64 MiB."
-            )
+        above_zero(seconds=self.seconds)
+        at_least(64, megabytes=self.megabytes)
 
     def for_kernel(self) -> dict[str, int]:
         """Names and values for setrlimit."""

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from ..checks import check_argument
 from ..core import Completion, Reply, Request, Usage
 from ..errors import ModelError, Rejected, Unanswered, UserError, require
 from ..retries import Retries
@@ -67,10 +68,11 @@ class DSPy:
         if isinstance(model, str) and model.strip():
             if "api_key" in self._options:
                 raise UserError("options: keys are read from the environment only, for example OPENAI_API_KEY.")
-        elif not (hasattr(model, "copy") and hasattr(model, "kwargs") and hasattr(model, "model")):
-            raise UserError(f'model is {model!r}; allowed is a name such as "openai/gpt-x", or a dspy.LM.')
-        elif self._options:
-            raise UserError("options are for a model given by name; set them on the dspy.LM itself.")
+        else:
+            holds = hasattr(model, "copy") and hasattr(model, "kwargs") and hasattr(model, "model")
+            check_argument("model", model, allowed='a name such as "openai/gpt-x", or a dspy.LM', holds=holds)
+            if self._options:
+                raise UserError("options are for a model given by name; set them on the dspy.LM itself.")
         settings = self._options if isinstance(model, str) else model.kwargs
         own = settings.get("max_tokens") or settings.get("max_completion_tokens") or MAX_TOKENS
         self._max_tokens = max_tokens or int(own)

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..checks import above_zero, at_least
 from ..core import Embedder, Setup
 from ..errors import UserError
 from .duels import Duels, DuelSearch, Utility
@@ -102,8 +103,8 @@ class Apohf(DuelSearch):
             mutate_every=mutate_every,
         )
         nu = nu if nu is not None else NU[fit]
-        if nu < 0 or lam <= 0:
-            raise UserError(f"nu is {nu} and lam is {lam}; give 0 or more, and more than 0.")
+        at_least(0, nu=nu)
+        above_zero(lam=lam)
         if fit == "gaussian-process" and norm == "diagonal":
             raise UserError('norm = "diagonal" goes with fit = "released": the default fit has no weights to list.')
         self.fit = fit

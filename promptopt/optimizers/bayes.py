@@ -40,9 +40,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..checks import at_least, check_argument
 from ..core import Begins, Embedder, Embeds, Prompt, Prompted, Rate, Setup, Target
 from ..embedders.ngrams import Ngrams
-from ..errors import UserError
 from ..vocabulary import check, is_template, vocabulary
 from ..vocabulary.phrases import PLACEHOLDER
 from ..vocabulary.units import Keep
@@ -102,11 +102,8 @@ class Bayes(RatingSearch):
         elite: int = 10,
         fresh: float = 0.25,
     ) -> None:
-        for name, number in {"design": design, "batch": batch, "candidates": candidates, "elite": elite}.items():
-            if number < 1:
-                raise UserError(f"{name} is {number}; give at least 1.")
-        if not 0 <= fresh <= 1:
-            raise UserError(f"fresh is {fresh}; give a share from 0 to 1.")
+        at_least(1, design=design, batch=batch, candidates=candidates, elite=elite)
+        check_argument("fresh", fresh, allowed="a share from 0 to 1", holds=0 <= fresh <= 1)
         self.phrases, self.exclude, self.keep = phrases, exclude, keep
         self.pool = pool
         self.embedder: Embeds = embedder or (target if isinstance(target, Embeds) else Ngrams())

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..checks import above_zero
 from ..core import Embedder, Setup
-from ..errors import UserError
 from .duels import Duels, DuelSearch, Utility
 from .duels.belief import steady
 from .duels.epinet import MEMBERS, Epinet, train_members
@@ -75,8 +75,7 @@ class DoubleTS(DuelSearch):
             proposer=proposer,
             mutate_every=mutate_every,
         )
-        if lam <= 0:
-            raise UserError(f"lam is {lam}; give more than 0.")
+        above_zero(lam=lam)
         self.fit = fit
         self.lam = lam
 

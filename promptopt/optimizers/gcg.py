@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..checks import above_zero, at_least, not_empty
 from ..core import Example, Prompt, Setup, Target
 from .steps import Ratings, RatingSearch, Search
 from .token_search import (
     ALLOWED,
     Average,
-    above_zero,
-    at_least,
     directions,
     drawn,
     pattern,
@@ -85,14 +84,16 @@ class Gcg(RatingSearch):
         allowed: str = ALLOWED,
         batch: int | None = None,
     ) -> None:
-        at_least(1, steps=steps, k=k, candidates=candidates, batch=batch, examples=len(examples))
+        at_least(1, steps=steps, k=k, candidates=candidates, batch=batch)
+        above_zero(answer_temperature=answer_temperature)
+        not_empty(examples=examples)
         self.target = white_box(target, needed_by="gcg")
         self.examples = tuple(examples)
         self.steps = steps
         self.k = k
         self.candidates = candidates
         self.perplexity_weight = perplexity_weight
-        self.answer_temperature = above_zero("answer_temperature", answer_temperature)
+        self.answer_temperature = answer_temperature
         self.average = average
         self.reasoning = reasoning
         self.downhill = downhill

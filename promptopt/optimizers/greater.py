@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..checks import above_zero, at_least, not_empty
 from ..core import Example, Prompt, Setup, Target
 from ..errors import UserError
 from .steps import Ratings, RatingSearch, Search
@@ -49,8 +50,6 @@ from .token_search import (
     ALLOWED,
     Average,
     Insight,
-    above_zero,
-    at_least,
     directions,
     drawn,
     likeliest,
@@ -142,8 +141,9 @@ class Greater(RatingSearch):
         batch: int | None = None,
     ) -> None:
         at_least(1, steps=steps, k=k, k_step=k_step, groups=groups, group_size=group_size, mu=mu, batch=batch)
-        at_least(1, examples=len(examples))
         at_least(0, longest=longest)
+        above_zero(answer_temperature=answer_temperature)
+        not_empty(examples=examples)
         self.target = white_box(target, needed_by="greater")
         self.examples = tuple(examples)
         self.steps = steps
@@ -153,7 +153,7 @@ class Greater(RatingSearch):
         self.group_size = group_size
         self.mu = mu
         self.perplexity_weight = perplexity_weight
-        self.answer_temperature = above_zero("answer_temperature", answer_temperature)
+        self.answer_temperature = answer_temperature
         self.average = average
         self.reasoning = reasoning
         self.shortlist = shortlist

@@ -28,8 +28,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Literal
 
+from ..checks import at_least
 from ..core import Begins, Prompt, Prompted, Setup
-from ..errors import UserError
 from ..vocabulary import check
 from .pools import Pool
 from .proposers import Looks, Proposer, Scored
@@ -69,10 +69,7 @@ class HillClimb(RatingSearch):
         per_call: int = 10,
         feedback: Literal["good", "good+bad"] = "good+bad",
     ) -> None:
-        numbers = {"restarts": restarts, "resets": resets, "iterations": iterations, "sample": sample, "k": k}
-        for name, number in {**numbers, "per_call": per_call}.items():
-            if number < 1:
-                raise UserError(f"{name} is {number}; give at least 1.")
+        at_least(1, restarts=restarts, resets=resets, iterations=iterations, sample=sample, k=k, per_call=per_call)
         self.proposer = proposer or LexicalProposer()
         self.pool = pool
         self.restarts = restarts

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..checks import above_zero, at_least
 from ..core import Embedder, Setup
-from ..errors import UserError
 from .duels import Duels, DuelSearch, Utility
 from .duels.network import train
 from .duels.posterior import Embedded, Fitted, GaussianProcess, Kernel
@@ -78,8 +78,8 @@ class LinearDuel(DuelSearch):
             proposer=proposer,
             mutate_every=mutate_every,
         )
-        if nu < 0 or lam <= 0:
-            raise UserError(f"nu is {nu} and lam is {lam}; give 0 or more, and more than 0.")
+        at_least(0, nu=nu)
+        above_zero(lam=lam)
         self.fit = fit
         self.nu = nu
         self.lam = lam

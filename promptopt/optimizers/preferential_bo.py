@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtr
 
+from ..checks import at_least
 from ..core import Embedder
-from ..errors import UserError, require
+from ..errors import require
 from .duels import Duels, DuelSearch
 from .pools import Pool
 from .proposers import Proposer
@@ -72,8 +73,7 @@ class PreferentialBO(DuelSearch):
         mutate_every: int = 0,
     ) -> None:
         require("botorch", extra="bo")
-        if dimensions < 1:
-            raise UserError(f"dimensions is {dimensions}; give at least 1.")
+        at_least(1, dimensions=dimensions)
         super().__init__(
             pool=pool,
             pool_size=pool_size,

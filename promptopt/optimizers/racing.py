@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..checks import at_least, check_argument
 from ..core import Case, Coverage, Example, Optimizer, Prompt, Prompted, Rate, Rating, Setup
 from ..errors import UserError
 from ..stats import mean as average
@@ -74,10 +75,8 @@ class Racing:
         minibatch: int = 10,
         error: float = 0.05,
     ) -> None:
-        if minibatch < 1:
-            raise UserError(f"minibatch is {minibatch}; give at least 1.")
-        if not 0 < error < 1:
-            raise UserError(f"error is {error}; give a probability between 0 and 1.")
+        at_least(1, minibatch=minibatch)
+        check_argument("error", error, allowed="a probability between 0 and 1", holds=0 < error < 1)
         if optimizer.question is not Rate:
             raise UserError(f"{type(optimizer).__name__} asks duels; racing needs an optimizer that asks for ratings.")
         self._ids = tuple(example.id for example in examples)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
@@ -85,28 +84,6 @@ def white_box(target: Target, *, needed_by: str) -> WhiteBox:
             'Give a target that does, for example [target] name = "local-lm", or another optimizer.'
         )
     return cast(WhiteBox, target)
-
-
-def at_least(least: int, **numbers: int | None) -> None:
-    """Check options that count something; None stands for no limit.
-
-    Raises:
-        UserError: one is smaller.
-    """
-    for name, number in numbers.items():
-        if number is not None and number < least:
-            raise UserError(f"{name} is {number}; give at least {least}.")
-
-
-def above_zero(name: str, number: float) -> float:
-    """The number.
-
-    Raises:
-        UserError: it is not above 0, or no number.
-    """
-    if not (math.isfinite(number) and number > 0):
-        raise UserError(f"{name} is {number}; allowed is a number above 0.")
-    return number
 
 
 def pattern(allowed: str) -> re.Pattern[str]:

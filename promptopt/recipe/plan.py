@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..checks import at_least
 from ..core import Dataset, Example, HasMetric, HasTiebreak, HasViews, Prompt, Rate, Rating, Scorer, Target
 from ..errors import UserError
 from ..run.budget import Budget
@@ -50,7 +51,8 @@ def planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
 
 def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     seed = given["seed"]
-    _check_numbers(given)
+    at_least(0, seed=seed, shorten=given["shorten"])
+    at_least(1, **{key: given[key] for key in ("finalists", "ensemble", "patience", "views")})
     data = _part(given, "data", "datasets", {"seed": seed})
     offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
     offered["rate_once"] = given["cache"]
@@ -82,13 +84,6 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     )
     plan.check()
     return plan
-
-
-def _check_numbers(given: Mapping[str, Any]) -> None:
-    least = {"seed": 0, "finalists": 1, "ensemble": 1, "patience": 1, "shorten": 0, "views": 1}
-    for key, number in least.items():
-        if given[key] is not None and given[key] < number:
-            raise UserError(f"{key} is {given[key]}; give at least {number}.")
 
 
 def _part(given: Mapping[str, Any], key: str, kind: str, offered: Mapping[str, Any]) -> Any:

@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, astuple, dataclass, replace
 
+from ..checks import check_argument
 from ..core import Usage
-from ..errors import BudgetExhausted, UserError
+from ..errors import BudgetExhausted
 from ..fanout import Turn, turn
 
 ROUNDING = 1e-9  # ten calls at $0.1 fit a budget of $1
@@ -49,8 +50,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         for name, limit in asdict(self).items():
-            if limit is not None and not (limit > 0 and math.isfinite(limit)):
-                raise UserError(f"budget.{name} is {limit!r}; give a positive number, or leave it out for no limit.")
+            holds = limit is None or 0 < limit < math.inf
+            check_argument(f"budget.{name}", limit, allowed="a number above 0, or none for no limit", holds=holds)
 
     def as_table(self) -> dict[str, float]:
         """Its limits, as a recipe holds them."""

@@ -9,6 +9,7 @@ from itertools import islice
 from statistics import pstdev
 from typing import Any
 
+from ..checks import at_least, check_argument
 from ..core import (
     Begins,
     Closes,
@@ -65,10 +66,9 @@ class BradleyTerry:
     def __init__(
         self, *, scorer: Scorer[Rate, Rating], scale: float = 10.0, standardise: int = 0, rate_once: bool = True
     ) -> None:
-        if not scale > 0:
-            raise UserError(f"scale is {scale!r}; give a positive number.")
-        if standardise < 0 or standardise == 1:
-            raise UserError(f"standardise is {standardise}; give 2 prompts or more, or 0 to leave ratings as they are.")
+        check_argument("scale", scale, allowed="a number above 0, infinity included", holds=scale > 0)
+        allowed = "2 prompts or more, or 0 to leave ratings as they are"
+        check_argument("standardise", standardise, allowed=allowed, holds=standardise == 0 or standardise >= 2)
         if scorer.question is not Rate:
             raise UserError(f"{type(scorer).__name__} gives no ratings; give a scorer that does.")
         self.scorer = scorer
@@ -189,8 +189,7 @@ class WinRate:
     question = Rate
 
     def __init__(self, *, scorer: Scorer[Duel, Preference], reference: str | None = None, repeats: int = 2) -> None:
-        if repeats < 1:
-            raise UserError(f"repeats is {repeats}; give at least 1.")
+        at_least(1, repeats=repeats)
         if scorer.question is not Duel:
             raise UserError(f"{type(scorer).__name__} decides no duels; give a scorer that does, or bradley-terry.")
         self.scorer = scorer

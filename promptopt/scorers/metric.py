@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from ..checks import not_empty
 from ..core import Begins, Case, Example, FailedRule, HasClasses, HasViews, Metric, Rate, Rating, Setup, Target
 from ..errors import UserError
 from ..targets.outputs import outputs_of
@@ -55,8 +56,7 @@ class MetricScorer:
         self.failed = failed
         self.examples = tuple(examples)
         self._by_id = {example.id: example for example in self.examples}
-        if not self.examples:
-            raise UserError("there are no examples to rate prompts on; give at least one.")
+        not_empty(examples=self.examples)
         if len(self._by_id) < len(self.examples):
             raise UserError("two examples have the same id; ids must be unique within a data set.")
         self.views = views
@@ -105,7 +105,7 @@ class MetricScorer:
     def _changed(self, example: Example) -> list[Example]:
         if self.views == 1:
             return []
-        if not isinstance(self.target, HasViews) or self.views < 1:
+        if not isinstance(self.target, HasViews) or not self.views >= 1:
             raise UserError(
                 f"views is {self.views}; give 1, or more than that for a target with views of examples, as clip."
             )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from ..checks import at_least
 from ..core import Dataset, Example, FailedRule, Metric, Target
 from ..errors import UserError
 from ..metrics.text import Match
@@ -54,8 +55,7 @@ class TaskLoss(MetricScorer):
         data: Dataset | None = None,
         failed: FailedRule = "worst",
     ) -> None:
-        if not (math.isfinite(perplexity_weight) and perplexity_weight >= 0):
-            raise UserError(f"perplexity_weight is {perplexity_weight}; allowed is 0 or more.")
+        at_least(0, perplexity_weight=perplexity_weight)
         loss, mistakes = _MinusLoss(perplexity_weight), _MinusMistakes(perplexity_weight)
         held_out = data is not None and tuple(examples) != tuple(data.train)
         self.select = "mix" if held_out else select

@@ -160,11 +160,11 @@ class _Sweep:
         executor: str | None,
         watch: Callable[[SweepProgress], None] | None,
     ) -> None:
+        from ..checks import at_least
         from ..errors import UserError
         from .parts import Parts
 
-        if workers < 1:
-            raise UserError(f"workers is {workers}; give at least 1.")
+        at_least(1, workers=workers)
         if executor and workers > 1:
             raise UserError(f"executor {executor!r} uses the whole cluster for one worker; leave workers at 1.")
         self.space = space

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
+from ..checks import above_zero, check_argument
 from ..errors import UserError
 from ..recipe.build import call
 
@@ -58,8 +59,8 @@ class Choice:
 
     def __init__(self, path: str, values: Sequence[Any], *, where: str) -> None:
         labels = [value if isinstance(value, str | int | float) else _label(value, values) for value in values]
-        if not labels or len(dict.fromkeys(labels)) < len(labels):
-            raise UserError(f"{where} is {list(values)!r}; give one or more different values.")
+        holds = 1 <= len(labels) == len(set(labels))
+        check_argument(where, list(values), allowed="one or more different values", holds=holds)
         self.path = path
         self.values: dict[Scalar, Any] = dict(zip(labels, values, strict=True))
         self.where = where
@@ -108,8 +109,9 @@ class Range:
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise UserError(f"low is {self.low} and high is {self.high}; low must be less than high.")
-        if self.step is not None and (self.log or self.step <= 0):
-            raise UserError("step must be positive, and log takes none.")
+        above_zero(step=self.step)
+        if self.log and self.step is not None:
+            raise UserError(f"step is {self.step}, but log takes none; leave one of them out.")
         if self.log and self.low <= 0:
             raise UserError(f"low is {self.low}; a logarithmic scale begins above 0.")
         if self._whole and self.step is not None and not isinstance(self.step, int):
@@ -365,7 +367,7 @@ def read_space(recipe: Mapping[str, Any], *, name: str = "sweep") -> Space:
         if key in OWN:
             raise UserError(f"a sweep sets {key!r} itself; leave it out of the recipe.")
     options: Options = call(Options, recipe["sweep"], where="sweep")
-    _check(options)
+    _check_options(options)
     optimizers = _optimizers(base, options)
     shared = _section(options.space or {}, where="sweep.space")
     tasks = options.tasks or {_task_name(base): {}}
@@ -377,22 +379,21 @@ def read_space(recipe: Mapping[str, Any], *, name: str = "sweep") -> Space:
     return Space(dict(recipe), given, tasks, _seeds(options, base), optimizers, shared, options)
 
 
-def _check(options: Options) -> None:
+def _check_options(options: Options) -> None:
     if options.sampler == "grid" and options.trials is not None:
         raise UserError('sweep.trials: a grid tries every setting; leave trials out, or take sampler = "random".')
     if options.sampler != "grid" and (options.trials or 0) < 1:
         raise UserError(f'sweep.trials: say how many settings sampler = "{options.sampler}" is to try.')
-    if options.prune is not None and not 0 < options.prune < 1:
-        raise UserError(f"sweep.prune is {options.prune}; give a p-value, for example 0.05.")
-    if options.heartbeat < 1:
-        raise UserError(f"sweep.heartbeat is {options.heartbeat}; give at least 1 second.")
+    holds = options.prune is None or 0 < options.prune < 1
+    check_argument("sweep.prune", options.prune, allowed="a p-value between 0 and 1, for example 0.05", holds=holds)
+    check_argument("sweep.heartbeat", options.heartbeat, allowed="1 second or more", holds=options.heartbeat >= 1)
 
 
 def _seeds(options: Options, base: Recipe) -> tuple[int, ...]:
     first = base.get("seed", 0)
     seeds = range(first, first + options.seeds) if isinstance(options.seeds, int) else options.seeds
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"sweep.seeds is {options.seeds!r}; give a number of repeats, or different seeds from 0.")
+    holds = 1 <= len(seeds) == len(set(seeds)) and min(seeds) >= 0
+    check_argument("sweep.seeds", options.seeds, allowed="a number of repeats, or different seeds from 0", holds=holds)
     return tuple(seeds)
 
 

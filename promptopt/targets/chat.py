@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..checks import at_least
 from ..core import ChatModel, Example, Failed, Message, Missing, Prompt, Reply, Setup
 from ..errors import UserError
 from ..fanout import fan_out
@@ -56,11 +56,8 @@ class ChatTarget:
         temperature: float = 0.0,
         workers: int = 8,
     ) -> None:
-        for name, value, least in (("demonstrations", demonstrations, 0), ("workers", workers, 1)):
-            if value < least:
-                raise UserError(f"{name} is {value}; allowed is {least} or more.")
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
+        at_least(0, demonstrations=demonstrations, temperature=temperature)
+        at_least(1, workers=workers)
         if not names(template) - {"prompt"}:
             raise UserError(f"the template {template!r} shows no input; write {{input}} where it goes.")
         if demonstrations and demonstrations >= len(examples):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ..checks import at_least
 from ..core import Example, Prompt
-from ..errors import UserError
 from ..fanout import fan_out
-from ..registry import load
+from ..registry import load_function
 
 
 class Function:
@@ -26,15 +26,8 @@ class Function:
     metric = "exact-match"
 
     def __init__(self, *, function: str | Callable[[str, Example], Any], workers: int = 1) -> None:
-        if workers < 1:
-            raise UserError(f"workers is {workers}; allowed is 1 or more.")
-        if isinstance(function, str):
-            if ":" not in function:
-                raise UserError(f"function is {function!r}. Write it as package.module:name.")
-            function = load("targets", function, where="function")
-        if not callable(function):
-            raise UserError(f"function is {function!r}, which cannot be called.")
-        self._function = function
+        at_least(1, workers=workers)
+        self._function: Callable[[str, Example], Any] = load_function(function)
         self._workers = workers
 
     def problem_with(self, prompt: Prompt, /) -> str | None:

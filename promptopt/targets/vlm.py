@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 
+from ..checks import at_least, check_argument
 from ..core import ChatModel, Example, Failed, Message, Missing, Picture, Prompt, Reply, Setup
-from ..errors import BrokenFile, UserError
+from ..errors import BrokenFile
 from ..fanout import fan_out
 from .images import BROKEN, open_image
 from .replies import asked, unusable
@@ -68,14 +68,12 @@ class VlmClassifier:
         temperature: float = 0.0,
         workers: int = 8,
     ) -> None:
-        for name, value in (("max_side", max_side), ("workers", workers)):
-            if value < 1:
-                raise UserError(f"{name} is {value}; allowed is 1 or more.")
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
+        at_least(1, max_side=max_side, workers=workers)
+        at_least(0, temperature=temperature)
         self._names = {_plain(name): name for name in classes}
-        if isinstance(classes, str) or not classes or len(self._names) < len(classes) or "" in self._names:
-            raise UserError(f"classes must be one or more names that differ in more than case, not {list(classes)!r}.")
+        holds = not isinstance(classes, str) and 1 <= len(classes) == len(self._names) and "" not in self._names
+        allowed = "a list of one or more names that differ in more than case"
+        check_argument("classes", classes, allowed=allowed, holds=holds)
         longest_first = sorted(self._names, key=len, reverse=True)
         self._any_name = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
         self._classes = tuple(classes)

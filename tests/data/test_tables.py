@@ -140,4 +140,4 @@ def test_unreadable_files(tmp_path: Path) -> None:
 def test_ids_that_stand_twice_and_no_input(tmp_path: Path) -> None:
     path = lines(tmp_path / "d.jsonl", [*ROWS, ROWS[0]])
     assert "the id 'k0' stands twice" in refused(path, id="key")
-    assert "input must name a field" in refused(path, input=[])
+    assert "input is []; allowed is the name of a field" in refused(path, input=[])

@@ -99,7 +99,7 @@ def test_what_stands_in_the_test_file_is_left_out_of_the_search() -> None:
     [
         ({"train": 8, "dev": 2, "test": 1}, "too few examples for train=8, dev=2, test=1: there are 10"),
         ({"train": None, "dev": 4, "test": 6}, "too few examples for dev=4, test=6"),
-        ({"train": 0, "test": 2}, "train is 0, but must be at least 1"),
+        ({"train": 0, "test": 2}, "t: train is 0; allowed is 1 or more"),
         ({"train": 2, "test": -1}, "test is -1"),
         ({"train": 2, "test": 2, "seed": -1}, "seed is -1"),
         ({"train": None, "test": None}, "either may take what is left, not both"),

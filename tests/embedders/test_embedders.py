@@ -106,7 +106,7 @@ def test_dimensions() -> None:
     rows = [Ngrams(dimensions=d).embed(["a"]) for d in (100, 768)]
     assert [row.shape for row in rows] == [(1, 100), (1, 768)]
     assert Ngrams(dimensions=100).name != Ngrams().name
-    with pytest.raises(UserError, match="at least 8"):
+    with pytest.raises(UserError, match="dimensions is 4; allowed is 8 or more"):
         Ngrams(dimensions=4)
 
 

@@ -107,7 +107,7 @@ def test_classes_that_are_none(metric: Any, classes: Any) -> None:
 
 
 def test_a_margin_needs_another_class() -> None:
-    with pytest.raises(UserError, match="two classes"):
+    with pytest.raises(UserError, match="allowed is a list of two or more different names"):
         Margin(classes=["dog"])
 
 

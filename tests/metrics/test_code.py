@@ -134,7 +134,7 @@ def test_no_tests_are_an_error(tests: Any) -> None:
 
 @pytest.mark.parametrize("options", [{"seconds": 0}, {"megabytes": 1}, {"workers": 0}])
 def test_senseless_limits_are_errors(options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="give"):
+    with pytest.raises(UserError, match=f"{next(iter(options))} is {next(iter(options.values()))}; allowed is"):
         Code(**options)
 
 

@@ -70,12 +70,12 @@ def test_a_recipe_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     metric = call(FunctionMetric, {"function": "measures_of_tests:length"}, where="metric")
     assert metric(["ab"], EXAMPLES[:1]) == [1.0]
     for name, message in [
-        ("length", "write it as package.module:Name"),
+        ("length", "allowed is a function, or package.module:name of one"),
         ("measures_of_tests:width", "cannot load"),
     ]:
         with pytest.raises(UserError, match=message):
             call(FunctionMetric, {"function": name}, where="metric")
-    with pytest.raises(UserError, match="is int, which cannot be called"):
+    with pytest.raises(UserError, match="function is 5; allowed is a function"):
         FunctionMetric(function=5)  # type: ignore[arg-type]
 
 

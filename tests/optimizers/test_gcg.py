@@ -121,5 +121,5 @@ def test_gradients_are_taken_at_every_position_and_counted() -> None:
 
 @pytest.mark.parametrize("name", ["steps", "k", "candidates", "batch"])
 def test_numbers_are_at_least_one(name: str) -> None:
-    with pytest.raises(UserError, match=f"{name} is 0; give at least 1"):
+    with pytest.raises(UserError, match=f"{name} is 0; allowed is 1 or more"):
         gcg(**{name: 0})

@@ -367,14 +367,14 @@ def test_gradient_passes_are_counted() -> None:
 
 @pytest.mark.parametrize("name", ["steps", "k", "k_step", "groups", "group_size", "mu", "batch"])
 def test_numbers_are_at_least_one(name: str) -> None:
-    with pytest.raises(UserError, match=f"{name} is 0; give at least 1"):
+    with pytest.raises(UserError, match=f"{name} is 0; allowed is 1 or more"):
         greater(**{name: 0})
 
 
 def test_other_mistakes() -> None:
-    with pytest.raises(UserError, match="longest is -1; give at least 0"):
+    with pytest.raises(UserError, match="longest is -1; allowed is 0 or more"):
         greater(longest=-1)
-    with pytest.raises(UserError, match="examples is 0"):
+    with pytest.raises(UserError, match="no examples"):
         Greater(target=WordModel(), examples=())
     with pytest.raises(UserError, match="answer_temperature is 0; allowed is a number above 0"):
         greater(answer_temperature=0)

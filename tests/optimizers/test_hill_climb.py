@@ -226,7 +226,7 @@ def test_an_unscored_start_gives_way() -> None:
 
 @pytest.mark.parametrize("name", ["restarts", "resets", "iterations", "sample", "k", "per_call"])
 def test_numbers_are_at_least_one(name: str) -> None:
-    with pytest.raises(UserError, match=f"{name} is 0; give at least 1"):
+    with pytest.raises(UserError, match=f"{name} is 0; allowed is 1 or more"):
         HillClimb(**{name: 0})  # type: ignore[arg-type]
 
 

@@ -111,9 +111,9 @@ def test_offered_values_reach_parts_inside_parts() -> None:
 
 
 def test_a_factorys_own_refusal_says_where() -> None:
-    with pytest.raises(UserError, match=r"optimizer: k is 0; give at least 1"):
+    with pytest.raises(UserError, match=r"optimizer: k is 0; allowed is 1 or more"):
         build("optimizers", {"name": "hill-climb", "k": 0}, where="optimizer")
-    with pytest.raises(UserError, match=r"^optimizer\.proposer: explore is 2\.0; give a probability"):
+    with pytest.raises(UserError, match=r"^optimizer\.proposer: explore is 2\.0; allowed is a probability"):
         build("optimizers", {"name": "hill-climb", "proposer": {"name": "lexical", "explore": 2}}, where="optimizer")
 
 
@@ -354,13 +354,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"start": 3}, r"recipe\.start is 3\. Input should be a valid string"),
     ({"start": None}, r"recipe\.start is None"),
     ({"seed": "zero"}, r"recipe\.seed is 'zero'\. Input should be a valid integer"),
-    ({"seed": -1}, r"seed is -1; give at least 0"),
+    ({"seed": -1}, r"seed is -1; allowed is 0 or more"),
     ({"goal": "high"}, r"recipe\.goal is 'high'\. Input should be a valid number"),
     ({"cache": "no"}, r"recipe\.cache is 'no'\. Input should be a valid boolean"),
     ({"budget": "lots"}, r"recipe\.budget is 'lots'\. Input should be a valid integer"),
     ({"budget": {"question": 5}}, r"budget: unknown option 'question'\. Did you mean 'questions'\?"),
     ({"budget": {"dollars": "5"}}, r"budget\.dollars is '5'\. Input should be a valid number"),
-    ({"budget": {"dollars": -1}}, r"budget: budget\.dollars is -1\.0; give a positive number"),
+    ({"budget": {"dollars": -1}}, r"budget: budget\.dollars is -1\.0; allowed is a number above 0"),
     ({"optimizer": "hillclimb"}, r"optimizer: unknown optimizer 'hillclimb'\. Did you mean 'hill-climb'\? Allowed: "),
     ({"optimizer": {"k": 3}}, r"optimizer: say which one with name = .*'promptopt list optimizers'"),
     ({"optimizer": {"name": 3}}, r"optimizer: say which one with name"),

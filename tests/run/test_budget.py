@@ -32,7 +32,7 @@ from promptopt.testing import ScriptedModel
 @pytest.mark.parametrize("limit", [0, -1, float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["questions", "calls", "tokens", "dollars", "seconds"])
 def test_a_limit_is_a_positive_number(name: str, limit: float) -> None:
-    with pytest.raises(UserError, match=rf"budget\.{name} is .*give a positive number"):
+    with pytest.raises(UserError, match=rf"budget\.{name} is .*allowed is a number above 0"):
         Budget(**{name: limit})
 
 

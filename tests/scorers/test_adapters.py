@@ -158,15 +158,15 @@ def test_standardising_needs_an_optimizer_that_knows_its_prompts() -> None:
         promptopt.optimize(start="a", optimizer=Pairs(), scorer=scorer, run=None)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("number", [-1, 1])
-def test_what_is_standardised_on_is_two_prompts_or_more(number: int) -> None:
+@pytest.mark.parametrize("number", [-1, 1, math.nan])
+def test_what_is_standardised_on_is_two_prompts_or_more(number: float) -> None:
     with pytest.raises(UserError, match="2 prompts or more"):
-        BradleyTerry(scorer=FunctionScorer(len), standardise=number)
+        BradleyTerry(scorer=FunctionScorer(len), standardise=number)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("scale", [0, -1, math.nan])
 def test_a_scale_is_positive(scale: float) -> None:
-    with pytest.raises(UserError, match=r"scale is .*; give a positive number"):
+    with pytest.raises(UserError, match=r"scale is .*; allowed is a number above 0"):
         bradley_terry(scale)
 
 
@@ -237,7 +237,7 @@ def test_ratings_come_one_by_one() -> None:
 
 
 def test_repeats_are_at_least_one() -> None:
-    with pytest.raises(UserError, match="repeats is 0; give at least 1"):
+    with pytest.raises(UserError, match="repeats is 0; allowed is 1 or more"):
         win_rate(repeats=0)
 
 

@@ -108,7 +108,8 @@ def test_together_from_a_target_that_runs_batches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("examples", "message"), [((), "no examples to rate"), (EXAMPLES + EXAMPLES[:1], "two examples have the same id")]
+    ("examples", "message"),
+    [((), "no examples; give one or more"), (EXAMPLES + EXAMPLES[:1], "two examples have the same id")],
 )
 def test_examples_that_cannot_work(examples: tuple[Example, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -324,7 +324,7 @@ def test_tables_that_another_worker_is_making_too_are_waited_for(
         (lambda tmp: join("nowhere"), "there is no sweep 'nowhere' here"),
         (lambda tmp: join("other", storage=f"sqlite:///{tmp}/x.db"), "there is no study 'other'"),
         (lambda tmp: sweep(recipe(), folder=tmp, storage="postgresql://me:secret@127.0.0.1:9/x"), "cannot open"),
-        (lambda tmp: sweep(recipe(), folder=tmp, workers=0), "at least 1"),
+        (lambda tmp: sweep(recipe(), folder=tmp, workers=0), "workers is 0; allowed is 1 or more"),
         (lambda tmp: sweep(recipe(), folder=tmp, executor="spark"), "unknown executor 'spark'"),
     ],
 )

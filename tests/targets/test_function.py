@@ -66,7 +66,7 @@ def test_by_name_from_a_recipe() -> None:
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        ("shout", "Write it as package.module:name"),
+        ("shout", "function is 'shout'; allowed is a function, or package.module:name of one"),
         ("operator:shout", "cannot load 'operator:shout'"),
         ("no_such_package:shout", "cannot load"),
         ("math:pi", "'pi' is 3.14"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 import warnings
@@ -13,6 +12,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from ...checks import above_zero, at_least, check_argument
 from ...core import Completion, Reply, Request, Usage
 from ...errors import ModelError, Unanswered, UserError, require
 from ...retries import Retries, is_transient, retry_after
@@ -55,12 +55,12 @@ class HostedModel:
         extra: Mapping[str, Any] | None,
         picture_tokens: int,
     ) -> None:
-        _check("model", model, "a name", bool(model.strip()))
-        _check("base_url", base_url, "an http:// or https:// address without a password", _is_address(base_url))
-        _check("max_tokens", max_tokens, "1 or more", max_tokens >= 1)
-        _check("timeout", timeout, "more than 0 seconds", math.isfinite(timeout) and timeout > 0)
-        _check("retries", retries, "0 or more", retries >= 0)
-        _check("picture_tokens", picture_tokens, "1 or more", picture_tokens >= 1)
+        allowed = "an http:// or https:// address without a password"
+        check_argument("model", model, allowed="a name", holds=bool(model.strip()))
+        check_argument("base_url", base_url, allowed=allowed, holds=_is_address(base_url))
+        above_zero(timeout=timeout)
+        at_least(0, retries=retries)
+        at_least(1, max_tokens=max_tokens, picture_tokens=picture_tokens)
         self._api, self._model, self._base_url = api, model, base_url
         self._max_tokens, self._stream, self._timeout, self._retries = max_tokens, stream, timeout, retries
         self._extra, self._picture_tokens = dict(extra or {}), picture_tokens
@@ -265,8 +265,3 @@ class HostedModel:
 
 def _is_address(url: str | None) -> bool:
     return url is None or (url.startswith(("http://", "https://")) and "@" not in urlsplit(url).netloc)
-
-
-def _check(argument: str, value: object, allowed: str, holds: bool) -> None:
-    if not holds:
-        raise UserError(f"{argument} is {value!r}; allowed is {allowed}.")

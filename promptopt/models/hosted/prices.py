@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...checks import check_argument
 from ...errors import UnknownName, UserError
 
 __all__ = ["Price", "price_file", "price_for", "price_from"]
@@ -82,8 +83,8 @@ def price_from(prices: Mapping[str, Any] | None, *, where: str = "prices") -> Pr
     for key, value in prices.items():
         if key not in ("input", "output"):
             raise UnknownName("price", key, ["input", "output"], where=where)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
-            raise UserError(f"{where}: {key} is {value!r}; allowed is 0 or more, in US dollars per million tokens.")
+        holds = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+        check_argument(key, value, allowed="0 or more, in US dollars per million tokens", holds=holds, where=where)
     if len(prices) != 2:
         raise UserError(
             f"{where}: both input and output are needed, in US dollars per million tokens; given: {dict(prices)}."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...checks import at_least
 from ...core import Choice, Completion, Message, Reply, Request, Usage
 from ...errors import Rejected, UserError
 from ..hosted.wire import cut
@@ -59,9 +60,7 @@ class Local:
         chat_template: bool | None = None,
         template_options: Mapping[str, Any] | None = None,
     ) -> None:
-        for argument, value in (("max_tokens", max_tokens), ("batch_size", batch_size)):
-            if value < 1:
-                raise UserError(f"{argument} is {value}; allowed is 1 or more.")
+        at_least(1, max_tokens=max_tokens, batch_size=batch_size)
         self._model, called = located(model)
         self._name = f"local:{called}"
         self._device, self._dtype, self._max_tokens, self._batch_size = device, dtype, max_tokens, batch_size

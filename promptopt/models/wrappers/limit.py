@@ -21,8 +21,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ...checks import at_least
 from ...core import ChatModel, Choice, Completion, HasIdentity, Message, Request, Usage
-from ...errors import ModelError, UserError
+from ...errors import ModelError
 from ...retries import FIRST_WAIT, LONGEST_ASKED
 from ..choices import chooser
 
@@ -140,8 +141,7 @@ class LimitedModel:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        if most < 1:
-            raise UserError(f"at most {most} calls at once; give at least 1.")
+        at_least(1, most=most)
         self._model = model
         self._gate = _gate_of(model, clock=clock, sleep=sleep)
         self._places = self._gate.places(most)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ...checks import at_least
 from ...core import Begins, Belief, Duel, Embedder, HasQueries, Preference, Prompt, Setup
 from ...errors import UserError
 from ..blas import single_threaded
@@ -162,12 +163,8 @@ class DuelSearch(ABC):
         proposer: Proposer | None = None,
         mutate_every: int = 0,
     ) -> None:
-        for name, number in {"pool_size": pool_size, "batch": batch}.items():
-            if number < 1:
-                raise UserError(f"{name} is {number}; give at least 1.")
-        for name, number in {"n_init": n_init, "mutate_every": mutate_every}.items():
-            if number < 0:
-                raise UserError(f"{name} is {number}; give 0 or more.")
+        at_least(1, pool_size=pool_size, batch=batch)
+        at_least(0, n_init=n_init, mutate_every=mutate_every)
         if mutate_every and proposer is None:
             raise UserError("mutate_every needs a proposer that writes the new prompts, for example 'lexical'.")
         self.pool = pool

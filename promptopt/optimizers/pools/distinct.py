@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...checks import check_argument
 from ...core import Begins, Embedder, HasQueries, Prompted, Setup
 from ...embedders.ngrams import Ngrams
-from ...errors import UserError
 from ...vocabulary import check
 from . import Pool
 
@@ -37,8 +37,7 @@ class Distinct:
     """
 
     def __init__(self, *, pool: Pool, embedder: Embedder | None = None, threshold: float = 0.95) -> None:
-        if not -1 <= threshold <= 1:
-            raise UserError(f"threshold is {threshold}; give a cosine from -1 to 1.")
+        check_argument("threshold", threshold, allowed="a cosine from -1 to 1", holds=-1 <= threshold <= 1)
         self.pool = pool
         self.embedder = embedder or Ngrams()
         self.threshold = threshold

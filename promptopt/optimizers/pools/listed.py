@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...checks import not_empty
 from ...errors import UserError
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ class ListPool:
 
     def __init__(self, *, prompts: Sequence[str]) -> None:
         self.prompts = list(dict.fromkeys(prompts))
-        if not self.prompts:
-            raise UserError("the pool of prompts is empty. List at least one prompt.")
+        not_empty(prompts=self.prompts)
 
     def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
         """See :class:`promptopt.optimizers.pools.Pool`."""

@@ -13,10 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...checks import at_least
 from ...core import ChatModel, Setup
 from ...errors import UserError
 from ..proposers.asking import Asker
-from .asking import check_numbers, new_texts
+from .asking import new_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ class Responses(_Exchanges):
         per_call: int = 8,
         per_query: int = 50,
     ) -> None:
-        check_numbers(per_call=per_call, per_query=per_query)
+        at_least(1, per_call=per_call, per_query=per_query)
         if bool(query) == bool(queries):
             raise UserError("give query, the text that the responses are to answer, or queries, a list of several.")
         self.queries = _checked(queries)

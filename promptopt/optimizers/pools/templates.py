@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...checks import at_least
 from ...core import Prompted
 from ...errors import UserError, require
 from ...vocabulary import need_templates
@@ -65,8 +66,7 @@ class Grammar:
         exclude: Sequence[str] = (),
         adjectives: int = 2,
     ) -> None:
-        if adjectives < 0:
-            raise UserError(f"adjectives is {adjectives}, but must be at least 0.")
+        at_least(0, adjectives=adjectives)
         slots = read_slots(phrases)
         if wrong := [phrase for slot in SLOTS for phrase in slots[slot] if re.search("[{}]", phrase)]:
             raise UserError(f"the phrase {wrong[0]!r} holds a brace, but the grammar itself places the {PLACEHOLDER}.")

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...checks import at_least, not_empty
 from ...core import ChatModel, Example, Message, Setup
 from ...errors import UserError
 from ...text import as_text, quotation_mark, quote
 from ...vocabulary import PLACEHOLDER_RULE
 from ..proposers.asking import Asker
-from .asking import check_numbers, new_texts
+from .asking import new_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,9 +56,8 @@ class Written:
         temperature: float = 1.0,
         task: str = "",
     ) -> None:
-        check_numbers(subset=subset, per_call=per_call)
-        if not examples:
-            raise UserError("examples is empty; give input-output pairs to write instructions from.")
+        at_least(1, subset=subset, per_call=per_call)
+        not_empty(examples=examples)
         self._asker = Asker(model, temperature=temperature)
         self._examples = tuple(examples)
         self._subset = min(subset, len(self._examples))
@@ -120,7 +120,7 @@ class Paraphrases:
     """
 
     def __init__(self, *, model: ChatModel, per_call: int = 10, temperature: float = 1.0, task: str = "") -> None:
-        check_numbers(per_call=per_call)
+        at_least(1, per_call=per_call)
         self._asker = Asker(model, temperature=temperature)
         self._per_call = per_call
         self._task = task.strip()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...checks import at_least
 from ...core import ChatModel, Message, Prompt, Reply, Request, Setup
-from ...errors import UserError
 from ...replies import flaw
 from .parse import parse_prompts
 
@@ -45,8 +44,7 @@ class Asker:
     """
 
     def __init__(self, model: ChatModel, *, temperature: float) -> None:
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
+        at_least(0, temperature=temperature)
         self._model = model
         self._temperature = temperature
 

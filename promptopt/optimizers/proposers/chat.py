@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from ...checks import at_least
 from ...core import ChatModel, Message, Setup
-from ...errors import UnknownName, UserError
+from ...errors import UnknownName
 from ...vocabulary import PLACEHOLDER_RULE, is_template
 from . import Scored
 from .asking import Asker
@@ -67,10 +68,9 @@ class ChatProposer:
         wording: Literal["free", "released"] = "free",
     ) -> None:
         self._asker = Asker(model, temperature=temperature)
+        at_least(0, random=random)
         if conversation not in ("fresh", "continued"):
             raise UnknownName("conversation", conversation, ["fresh", "continued"])
-        if random < 0:
-            raise UserError(f"random is {random}; give 0 or more.")
         if wording not in ("free", "released"):
             raise UnknownName("wording", wording, ["free", "released"])
         self._continued = conversation == "continued"

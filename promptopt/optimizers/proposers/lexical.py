@@ -10,8 +10,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from ...checks import check_argument
 from ...core import Prompt, Prompted, Setup
-from ...errors import UserError
 from ...vocabulary import is_template, vocabulary
 from ...vocabulary.units import Keep
 from . import Scored
@@ -52,8 +52,7 @@ class LexicalProposer:
         exclude: Sequence[str] = (),
         keep: Keep = "rules",
     ) -> None:
-        if not 0 <= explore <= 1:
-            raise UserError(f"explore is {explore}; give a probability from 0 to 1.")
+        check_argument("explore", explore, allowed="a probability from 0 to 1", holds=0 <= explore <= 1)
         self.phrases = phrases
         self.conversation = conversation
         self.explore = explore

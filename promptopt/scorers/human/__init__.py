@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Protocol
 
+from ...checks import at_least, check_argument, not_empty
 from ...core import Begins, Duel, Example, Preference, Setup, Target
-from ...errors import UserError, require
+from ...errors import require
 from .desk import Desk
 from .view import Outputs, View
 
@@ -87,17 +88,11 @@ class Human:
         public: bool = False,
         token: str | None = None,
     ) -> None:
-        for name, number in {
-            "n_examples": n_examples,
-            "workers": workers,
-            "ahead": 1 if ahead is None else ahead,
-        }.items():
-            if number < 1:
-                raise UserError(f"{name} is {number}; give at least 1.")
-        if not 0 <= second_opinions <= 1:
-            raise UserError(f"second_opinions is {second_opinions}; give a share between 0 and 1.")
-        if target is not None and not examples:
-            raise UserError("there are no examples to try prompts on; give at least one.")
+        at_least(1, n_examples=n_examples, workers=workers, ahead=ahead)
+        holds = 0 <= second_opinions <= 1
+        check_argument("second_opinions", second_opinions, allowed="a share from 0 to 1", holds=holds)
+        if target is not None:
+            not_empty(examples=examples)
         self._where = where
         self._target = target
         self._examples = tuple(examples)

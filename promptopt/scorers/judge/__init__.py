@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, TypeAlias
 
+from ...checks import at_least
 from ...core import ChatModel, Choice, Chooses, Completion, Message, Reply, Request, Setup
 from ...errors import UserError
 from ...metrics.text import shown
 from ...replies import NoReply, flaw, reply_to
 from .parse import Said, read, schema
 
-__all__ = ["CRITERIA", "Judge", "JudgeReport", "Read", "Verdict", "check_numbers"]
+__all__ = ["CRITERIA", "Judge", "JudgeReport", "Read", "Verdict"]
 
 CRITERIA = "The output does what the input asks for: it is correct, complete and to the point."
 STREAM = int.from_bytes(b"judge")
@@ -114,7 +115,10 @@ class Judge:
     def __init__(
         self, model: ChatModel, *, key: str, words: Sequence[str], repeats: int, temperature: float, read: Read
     ) -> None:
-        check_numbers(repeats=repeats, temperature=temperature)
+        at_least(1, repeats=repeats)
+        at_least(0, temperature=temperature)
+        if repeats > 1 and temperature == 0:
+            raise UserError(f"repeats is {repeats}, but at temperature 0 repeats say the same; set temperature = 1.0.")
         if read == "probabilities":
             _check_chooses(model, words, repeats=repeats, temperature=temperature)
         self._model = self._billed = model
@@ -253,14 +257,3 @@ def _check_chooses(model: ChatModel, words: Sequence[str], *, repeats: int, temp
                     f"{word!r} begins {other!r}, so their probabilities cannot be told apart; take words that do not "
                     'begin each other, or read = "text".'
                 )
-
-
-def check_numbers(*, temperature: float = 0.0, **others: int) -> None:
-    """Raises UserError if a judge's option is out of range."""
-    for name, number in others.items():
-        if number < 1:
-            raise UserError(f"{name} is {number}; give at least 1.")
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
-    if (repeats := others.get("repeats", 1)) > 1 and temperature == 0:
-        raise UserError(f"repeats is {repeats}, but at temperature 0 repeats say the same; set temperature = 1.0.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from ...checks import at_least, not_empty
 from ...core import (
     Begins,
     ChatModel,
@@ -24,7 +25,6 @@ from ...core import (
     Setup,
     Target,
 )
-from ...errors import UserError
 from ...fanout import fan_out
 from ...replies import NoReply
 from ...targets.outputs import outputs_of
@@ -43,7 +43,6 @@ from . import (
     JudgeReport,
     Read,
     Verdict,
-    check_numbers,
 )
 from .sheet import QUOTING, listed, sheet
 
@@ -152,9 +151,8 @@ class JudgeDuel:
         read: Read = "text",
         failed: FailedRule = "worst",
     ) -> None:
-        check_numbers(workers=workers, n_examples=n_examples)
-        if not examples:
-            raise UserError("there are no examples to try prompts on; give at least one.")
+        at_least(1, workers=workers, n_examples=n_examples)
+        not_empty(examples=examples)
         self._judge = Judge(model, key="better", words=WORDS, repeats=repeats, temperature=temperature, read=read)
         self._leave_out = failed == "leave-out"
         self._target = target

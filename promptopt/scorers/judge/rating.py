@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ...checks import at_least, check_argument
 from ...core import (
     ChatModel,
     Choice,
@@ -21,11 +22,10 @@ from ...core import (
     Setup,
     Target,
 )
-from ...errors import UserError
 from ...fanout import fan_out
 from ...replies import NoReply
 from ..metric import MetricScorer
-from . import CRITERIA, Judge, JudgeReport, Read, check_numbers
+from . import CRITERIA, Judge, JudgeReport, Read
 from .sheet import QUOTING, listed, sheet
 
 __all__ = ["JudgeRating"]
@@ -104,9 +104,10 @@ class JudgeRating:
         read: Read = "text",
         failed: FailedRule = "worst",
     ) -> None:
-        check_numbers(workers=workers)
-        if isinstance(scale, str) or len({word.strip().casefold() for word in scale} - {""}) < max(2, len(scale)):
-            raise UserError(f"scale is {scale!r}; give at least two different words, the worst first.")
+        at_least(1, workers=workers)
+        different = {word.strip().casefold() for word in scale} - {""}
+        holds = not isinstance(scale, str) and 2 <= len(scale) == len(different)
+        check_argument("scale", scale, allowed="a list of two or more different words, the worst first", holds=holds)
         words = [word.strip() for word in scale]
         self._worth: Mapping[str, float] = {word: i / (len(words) - 1) for i, word in enumerate(words)}
         self._judge = Judge(model, key="rating", words=words, repeats=repeats, temperature=temperature, read=read)

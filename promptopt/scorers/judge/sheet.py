@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...checks import not_empty
 from ...core import Message, Picture
-from ...errors import UserError
 from ...text import quotation_mark, quote
 from ..parts import parts
 
@@ -81,6 +81,5 @@ def listed(criteria: str | Sequence[str]) -> str:
         UserError: there are none.
     """
     lines = [line.strip() for line in ([criteria] if isinstance(criteria, str) else criteria) if line.strip()]
-    if not lines:
-        raise UserError("criteria is empty; say what a good output is, in a sentence or several.")
+    not_empty(criteria=lines)
     return "\n".join(f"- {line}" for line in lines)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from ...checks import at_least, check_argument
 from ...core import Example, Missing, Prompt, Setup
 from ...errors import BrokenFile, UserError, require
 from ...store import cache_folder
@@ -79,10 +80,9 @@ class Clip:
         batch_size: int = 512,
         cache: str | Path | bool | None = True,
     ) -> None:
-        if isinstance(classes, str) or not classes or len(set(classes)) < len(classes):
-            raise UserError(f"classes must be one or more different names, not {classes!r}.")
-        if batch_size < 1:
-            raise UserError(f"batch_size must be at least 1, not {batch_size}.")
+        holds = not isinstance(classes, str) and 1 <= len(classes) == len(set(classes))
+        check_argument("classes", classes, allowed="a list of one or more different names", holds=holds)
+        at_least(1, batch_size=batch_size)
         for package in ("torch", "open_clip", "PIL"):
             require(package, extra="clip")
         from .models import load

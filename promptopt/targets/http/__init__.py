@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Literal
 from urllib.parse import quote
 
+from ...checks import above_zero, at_least
 from ...core import ChatModel, Example, Failed, Message, Missing, Prompt, Reply, Request, Setup
 from ...errors import UserError
 from ...fanout import fan_out
@@ -68,14 +68,9 @@ class Http:
         workers: int = 8,
         price: float = 0.0,
     ) -> None:
-        for name, value, allowed, holds in (
-            ("timeout", timeout, "more than 0 seconds", math.isfinite(timeout) and timeout > 0),
-            ("retries", retries, "0 or more", retries >= 0),
-            ("workers", workers, "1 or more", workers >= 1),
-            ("price", price, "0 or more, in US dollars a request", math.isfinite(price) and price >= 0),
-        ):
-            if not holds:
-                raise UserError(f"{name} is {value}; allowed is {allowed}.")
+        above_zero(timeout=timeout)
+        at_least(0, retries=retries, price=price)
+        at_least(1, workers=workers)
         if "prompt" not in names(url) | names(json.dumps(body)):
             raise UserError("the prompt is never sent; write {prompt} where it goes in body or url.")
         self._url, self._body, self._workers = url, body, workers

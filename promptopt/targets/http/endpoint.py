@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ...checks import check_argument
 from ...core import Completion, Reply, Request, Usage
 from ...errors import ModelError, Unanswered, UserError, require
 from ...retries import Retries, Transient, is_transient, retry_after
@@ -57,8 +58,8 @@ class Endpoint:
         price: float = 0.0,
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"url is {url!r}; allowed is an http:// or https:// address.")
+        holds = parts.scheme in ("http", "https") and bool(parts.hostname)
+        check_argument("url", url, allowed="an http:// or https:// address", holds=holds)
         if "@" in parts.netloc:
             raise UserError("the url holds a user's name or password; send it in a header, from ${NAME}.")
         for name, value in headers.items():

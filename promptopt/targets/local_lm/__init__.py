@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...checks import at_least
 from ...core import Example, Prompt, Setup
 from ...errors import UserError
 from ...models.local.reader import EMBEDDED, Reader, located
@@ -127,12 +128,8 @@ class LocalLM:
         batch_size: int = 128,
         examples: Sequence[Example] = (),
     ) -> None:
-        least = {"max_tokens": (max_tokens, 0), "answer_tokens": (answer_tokens, 1), "batch_size": (batch_size, 1)}
-        for argument, (value, smallest) in least.items():
-            if value < smallest:
-                raise UserError(f"{argument} is {value}; allowed is {smallest} or more.")
-        if not (math.isfinite(temperature) and temperature >= 0):
-            raise UserError(f"temperature is {temperature}; allowed is 0 or more.")
+        at_least(0, max_tokens=max_tokens, temperature=temperature)
+        at_least(1, answer_tokens=answer_tokens, batch_size=batch_size)
         if template.count("{prompt}") != 1 or not names(template) - {"prompt"}:
             raise UserError(f"the template is {template!r}; write {{prompt}} once and {{input}} where they go.")
         self._model, called = located(model)

@@ -420,5 +420,5 @@ def test_what_is_passed_through() -> None:
 
 
 def test_most_is_at_least_one() -> None:
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="most is 0; allowed is 1 or more"):
         LimitedModel(ScriptedModel([]), most=0)

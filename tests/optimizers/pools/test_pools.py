@@ -45,7 +45,7 @@ def test_a_list_pool_gives_each_prompt_once():
 
 
 def test_an_empty_list():
-    with pytest.raises(UserError, match="empty"):
+    with pytest.raises(UserError, match="there are no prompts"):
         ListPool(prompts=[])
 
 

@@ -119,7 +119,7 @@ def test_fewer_examples_than_the_subset_are_all_shown() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"examples": []}, "examples is empty"),
+        ({"examples": []}, "no examples"),
         ({"subset": 0}, "subset is 0"),
         ({"per_call": 0}, "per_call is 0"),
         ({"temperature": -1.0}, "temperature is -1"),

@@ -129,7 +129,7 @@ def test_excluded_words_are_not_brought_in() -> None:
 
 @pytest.mark.parametrize("explore", [-0.1, 1.1, math.nan])
 def test_explore_is_a_probability(explore: float) -> None:
-    with pytest.raises(UserError, match="give a probability from 0 to 1"):
+    with pytest.raises(UserError, match="allowed is a probability from 0 to 1"):
         LexicalProposer(explore=explore)
 
 

@@ -92,7 +92,7 @@ def test_it_streams() -> None:
     [
         ({"n_examples": 0}, "n_examples is 0"),
         ({"ahead": 0}, "ahead is 0"),
-        ({"second_opinions": 1.5}, "between 0 and 1"),
+        ({"second_opinions": 1.5}, "from 0 to 1"),
         ({"target": Function(function=speaks)}, "no examples"),
         ({"where": "browser", "host": "0.0.0.0"}, "public = true"),
         ({"where": "browser", "token": "short"}, "16 or more"),

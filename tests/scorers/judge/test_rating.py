@@ -232,10 +232,10 @@ def test_what_the_provider_refuses_ends_the_answers() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"scale": ("good",)}, "two different words"),
-        ({"scale": ("good", "Good")}, "two different words"),
-        ({"scale": "good"}, "two different words"),
-        ({"criteria": " "}, "criteria is empty"),
+        ({"scale": ("good",)}, "two or more different words"),
+        ({"scale": ("good", "Good")}, "two or more different words"),
+        ({"scale": "good"}, "two or more different words"),
+        ({"criteria": " "}, "no criteria"),
         ({"repeats": 0}, "repeats is 0"),
         ({"repeats": 2}, "temperature 0"),
         ({"temperature": -1.0}, "temperature is -1"),
