@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from ..core import Belief, Case, Rating
+from ..core import Belief, Case, Rating, Usage
 from ..errors import UserError
 from ..record.codec import decode_answer
 from ..record.replay import Replay
@@ -114,11 +114,9 @@ def _curve(story: Story, console: Console) -> None:
 
 def _costs(story: Story) -> str:
     replay = Replay(story.events)
-    calls = [event["usage"] for event in story.events if event["event"] == "call"]
     text = f"[bold]Costs:[/bold] {replay.questions} questions, {replay.seconds:.1f} s"
-    if calls:
-        count, tokens_in, tokens_out, dollars = (sum(column) for column in zip(*calls, strict=True))
-        text += f", {count} LLM calls, {tokens_in} + {tokens_out} tokens, ${dollars:.4f}"
+    if (usage := replay.usage) != Usage():
+        text += f", {usage.calls} LLM calls, {usage.input_tokens} + {usage.output_tokens} tokens, ${usage.dollars:.4f}"
     return text
 
 

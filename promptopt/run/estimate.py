@@ -328,6 +328,7 @@ def _add(one: Mapping[str, Share], other: Mapping[str, Share]) -> dict[str, Shar
 
 
 def _times(usage: Usage, factor: float) -> Usage:
+    """So many times as much, rounded: 4 calls times 2.0000001 are 8, where :meth:`Usage.times` would say 9."""
     return replace(
         usage,
         calls=round(usage.calls * factor),
