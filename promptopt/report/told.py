@@ -14,6 +14,7 @@ from ..core import Coverage, Dataset, Rating, Usage
 from ..record.answers import answers
 from ..record.freeze import recipe_in_force
 from ..record.replay import Replay
+from ..record.stages import DEV, FINAL, SEARCH, TEST
 from ..record.story import Story
 from . import duels as duelling
 from .curve import SearchCurve
@@ -69,7 +70,7 @@ class Told:
     @cached_property
     def finalists(self) -> dict[str, float]:
         """The scores of the last choice, on the dev split where there is one."""
-        found = [*answers(self.story.events, "dev"), *answers(self.story.events, "final")]
+        found = [*answers(self.story.events, DEV), *answers(self.story.events, FINAL)]
         return {event["prompt"]: event["value"] for event in found if event["value"] is not None}
 
     @cached_property
@@ -281,7 +282,7 @@ def questions_table(told: Told) -> Table:
         Column("unscored", "without a score", "count"),
     )
     rows = []
-    for stage in ("search", "dev", "final", "test"):
+    for stage in (SEARCH, DEV, FINAL, TEST):
         if found := list(answers(told.story.events, stage)):
             empty = sum(e.get("winner") == "unknown" if e["ask"] == "duel" else e["value"] is None for e in found)
             rows.append({"stage": stage, "answers": len(found), "unscored": empty})

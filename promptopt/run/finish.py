@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core import HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
 from ..errors import BudgetExhausted, NothingUsable
-from ..record.stages import TEST
+from ..record.stages import DEV, FINAL, SHORTEN, TEST
 from ..record.verdict import Verdict, compare
 from .leaks import leaks
 from .loop import Run
@@ -32,10 +32,10 @@ def final_choice(plan: Plan, run: Run, best: Prompt) -> Prompt:
         if plan.dev is not None:
             run.open(plan.dev, "dev")
             candidates = list(dict.fromkeys([best, *ranked]))[: plan.finalists]
-            best, rating = _best_of(run, candidates, plan.dev, stage="dev")
+            best, rating = _best_of(run, candidates, plan.dev, stage=DEV)
         if plan.ensemble > 1 and len(ranked) > 1:
             together = Prompt("\n".join(p.text for p in ranked[: plan.ensemble]), {"step": "ensemble"})
-            together, rated = _best_of(run, [together], plan.dev or plan.scorer, stage="final")
+            together, rated = _best_of(run, [together], plan.dev or plan.scorer, stage=FINAL)
             if plan.dev is None:
                 run.ratings[together] = rated
             if rating is None or rated.rank > rating.rank:
@@ -51,7 +51,7 @@ def _shorten(plan: Plan, run: Run, best: Prompt, rating: Rating) -> Prompt:
     """Without the parts that do not pay, as rated on the dev split where there is one."""
 
     def rate(prompts: Sequence[Prompt]) -> list[tuple[Prompt, Rating]]:
-        stage = "shorten" if plan.dev is None else "dev"
+        stage = SHORTEN if plan.dev is None else DEV
         answers = run.answer([Rate(prompt) for prompt in prompts], plan.dev or plan.scorer, stage=stage)
         rated = [(q.prompt, answer) for q, answer in answers if isinstance(q, Rate) and isinstance(answer, Rating)]
         if plan.dev is None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..core import HasBelief, Streams
+from ..record.stages import SEARCH
 
 if TYPE_CHECKING:
     from ..record.codec import Answer, Question
@@ -97,8 +98,8 @@ class Stream:
             self._arrived.clear()
         if told:
             for question, answer in told:
-                self.run.keep("search", question, answer)
-            self.run.keep_back("search")
+                self.run.keep(SEARCH, question, answer)
+            self.run.keep_back(SEARCH)
             self.run.optimizer.tell(told)
             self.run.renew()
         if live:

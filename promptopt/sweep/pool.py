@@ -25,6 +25,7 @@ from ..api import execute, judge
 from ..core import Rating
 from ..errors import LockedRun, UserError
 from ..recipe.build import models_shared
+from ..record.stages import DEV, FINAL
 from ..run.result import Result
 from .parts import Executor, Parts, Rehearsal, rehearsed
 from .space import Recipe, Space
@@ -82,8 +83,8 @@ def _run(job: Job, parts: Mapping[str, Any]) -> Result:
 
 def _searched(job: Job, result: Result) -> dict[str, Any]:
     """The chosen prompt with its dev score, or with its rating where there is no dev split."""
-    rated = [step for step in result.steps if step.stage in ("dev", "final")]
-    has_dev = any(step.stage == "dev" for step in rated)
+    rated = [step for step in result.steps if step.stage in (DEV, FINAL)]
+    has_dev = any(step.stage == DEV for step in rated)
     on_dev = [s.answer for s in rated if has_dev and _text(s.question) == result.best and isinstance(s.answer, Rating)]
     train = result.score(result.best)
     on_train = [one.rating for one in result.candidates if one.prompt.text == result.best]
