@@ -1,8 +1,8 @@
 """Where the runs of a sweep are done: in this process, or in several of its own.
 
 A process keeps the datasets and targets of the runs that it did, so that a model is loaded once per process. Processes
-are spawned and share no weights, since forking a process that has run torch is not safe; instead the process that leads
-them loads no model at all, and they all load theirs at the same time, in the rehearsal.
+are spawned, since forking a process that has run torch is not safe, and so they share no weights: each loads its own,
+all at the same time, in the rehearsal. The process that hands out the jobs loads no model.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def do(job: Job, parts: Parts) -> dict[str, Any]:
 
 
 def _patiently(job: Job, parts: Mapping[str, Any]) -> Result:
+    """Do a job; where its run is locked, try again every second for ``SECONDS_LOCKED``."""
     for _ in range(SECONDS_LOCKED):
         with contextlib.suppress(LockedRun):
             return _run(job, parts)
@@ -160,14 +161,14 @@ class Here:
 
 
 class Processes:
-    """Does jobs in processes of their own. One that dies is replaced, and its job is done again.
+    """Does jobs in processes of their own. Where one dies all are started anew; the jobs under way are done again.
 
     Args:
         size: how many processes.
         executor: as of :class:`Parts`; it must be importable.
     """
 
-    CRASHES = 2  # a job that is under way when so many processes die is given up
+    CRASHES = 2  # how often a job is done again that was under way when a process died; after that it has failed
 
     def __init__(self, size: int, *, executor: Executor | None = None) -> None:
         self.size = size
@@ -204,7 +205,8 @@ class Processes:
         )
 
     def _send(self, job: Job, outer: Future[dict[str, Any]], *, crashes: int) -> None:
-        with self._guard:  # a process that died is noticed in a thread of the pool's own
+        """Have a job done, and its outcome put into ``outer``; ``crashes``: how often processes have died meanwhile."""
+        with self._guard:  # done() is called in a thread of the pool, which may send while submit() does
             try:
                 inner = self._processes.submit(_do, job)
             except BrokenProcessPool:
@@ -243,7 +245,7 @@ def _end_with_parent() -> None:
 
 
 def _rehearse(space: Space) -> Rehearsal | str:
-    """What was found, or the user's mistake; not every error survives the way between processes."""
+    """What the rehearsal found, or a UserError's message: an error that holds other objects may not be sendable."""
     try:
         return rehearsed(space, _parts)
     except UserError as error:
