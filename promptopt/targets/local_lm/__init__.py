@@ -283,7 +283,7 @@ class LocalLM:
     # ── From inside ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def tokens(self, text: str) -> list[int]:
-        """The ids of a prompt's tokens ``(n_tokens,)`` in a document whose question is "?" and that ends with the prompt.
+        """The ids of a prompt's tokens ``(n_tokens,)`` in a document with the question "?" that ends with the prompt.
 
         A *position* is an index into this list: the prompt "Let us think.", ``Let| us| think|.``, has positions 0 to 3.
         The number of tokens may change from prompt to prompt.
