@@ -30,7 +30,7 @@ class SearchCurve:
         steps: question and value of what was the best; each value holds until the next.
         last: the last question; the last step holds until then.
         dot, step: what a dot and a step are, for a legend.
-        zero: whether the axis of values begins at 0.
+        duels: whether it is of duels: its axis of values begins at 0, and its dots, which are few, stand out.
         improvements: the prompts behind the steps, where prompts are rated.
     """
 
@@ -41,7 +41,7 @@ class SearchCurve:
     last: float
     dot: str
     step: str
-    zero: bool = False
+    duels: bool = False
     improvements: Sequence[Improvement] = field(default=(), repr=False)
 
     @classmethod
@@ -63,7 +63,7 @@ class SearchCurve:
         dots, steps = ([(float(one.n), float(one.net)) for one in found] for found in (changes_of_hands(leads), leads))
         last = float(duels[-1].n) if duels else 0.0
         return cls(
-            "duel", "net wins of the leader", dots, steps, last, "another takes the lead", "who leads", zero=True
+            "duel", "net wins of the leader", dots, steps, last, "another takes the lead", "who leads", duels=True
         )
 
     @property
@@ -106,12 +106,13 @@ def as_picture(curve: SearchCurve, title: str) -> Figure:
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot([n for n, _ in curve.dots], [value for _, value in curve.dots], ".", alpha=0.35, label=curve.dot)
-    axes.step([n for n, _ in curve.line], [value for _, value in curve.line], where="post", label=curve.step)
+    style, alpha = ("C1o", 1.0) if curve.duels else ("C0.", 0.35)
+    axes.plot([n for n, _ in curve.dots], [value for _, value in curve.dots], style, alpha=alpha, label=curve.dot)
+    axes.step([n for n, _ in curve.line], [value for _, value in curve.line], "C1", where="post", label=curve.step)
     if curve.band:
         n, low, high = zip(*curve.band, strict=True)
-        axes.fill_between(n, low, high, step="post", alpha=0.2, label=INTERVAL)
-    if curve.zero:
+        axes.fill_between(n, low, high, step="post", color="C1", alpha=0.2, label=INTERVAL)
+    if curve.duels:
         axes.set_ylim(bottom=0)
     axes.set(xlabel=curve.x, ylabel=curve.y)
     axes.set_title(title, parse_math=False, wrap=True)
@@ -123,12 +124,16 @@ def as_svg(curve: SearchCurve, caption: str) -> str:
     """The curve for a page: its style sheet knows light and dark, where matplotlib would write colours into the SVG."""
     lows, highs = ([(n, ends[side]) for n, *ends in curve.band] for side in (0, 1))
     values = [value for _, value in [*curve.dots, *curve.steps, *lows, *highs]]
-    y = Axis.over(curve.y, [0.0, *values] if curve.zero else values)
+    y = Axis.over(curve.y, [0.0, *values] if curve.duels else values)
     chart = Chart(caption, Axis(curve.x, -0.5, curve.last + 0.5), y)
-    chart.band(lows, highs, "best", steps=True).points(curve.dots, "rated").line(curve.line, "best", steps=True)
+    kind, radius = ("best", 4.0) if curve.duels else ("rated", 2.5)
+    chart.band(lows, highs, "best", steps=True).points(curve.dots, kind, radius=radius)
+    chart.line(curve.line, "best", steps=True)
     return chart.svg()
 
 
 def legend(curve: SearchCurve) -> list[tuple[str, str]]:
-    """The layers of :func:`as_svg` and what they are."""
+    """The layers of :func:`as_svg` and what they are; none for duels, whose caption says it."""
+    if curve.duels:
+        return []
     return [("rated", curve.dot), ("best", curve.step), *([("band", INTERVAL)] if curve.band else [])]

@@ -229,7 +229,7 @@ def _leads(told: Told) -> Figure:
     curve = SearchCurve.of_duels(told.story.duels, told.story.leads)
     changed = len(curve.dots) - 1
     caption = f"The most duels won net of those lost, by any prompt; the lead changed hands {changed} times (dots)."
-    return Figure(as_svg(curve, caption), caption, leads_table(told))
+    return Figure(as_svg(curve, caption), caption, leads_table(told), legend(curve))
 
 
 def _examples(told: Told) -> Section | None:

@@ -94,7 +94,8 @@ def test_the_picture_and_the_page_have_the_same_points(curve: SearchCurve) -> No
     share = [(x - LEFT) / (WIDTH - LEFT - RIGHT) * (curve.last + 1) - 0.5 for x in at]
     assert share == pytest.approx([n for n, _ in curve.dots], abs=0.01)
     kinds = {element.get("class") for element in svg}
-    assert {"rated", "line best"} <= kinds
+    assert {"best" if curve.duels else "rated", "line best"} <= kinds
     assert ("band best" in kinds) == bool(curve.band) == (("band", "its 95% interval") in legend(curve))
+    assert bool(legend(curve)) != curve.duels
     assert (axes.get_xlabel(), axes.get_ylabel()) == (curve.x, curve.y)
     assert {curve.x, curve.y} <= {text.text for text in svg.iter("text")}
