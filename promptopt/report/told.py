@@ -14,7 +14,7 @@ from ..core import Coverage, Dataset, Rating, Usage
 from ..record.answers import answers
 from ..record.freeze import recipe_in_force
 from ..record.replay import Replay
-from ..record.stages import DEV, FINAL, SEARCH, TEST
+from ..record.stages import DEV, FINAL, STAGES
 from ..record.story import Story
 from . import duels as duelling
 from .curve import SearchCurve
@@ -282,7 +282,7 @@ def questions_table(told: Told) -> Table:
         Column("unscored", "without a score", "count"),
     )
     rows = []
-    for stage in (SEARCH, DEV, FINAL, TEST):
+    for stage in STAGES:
         if found := list(answers(told.story.events, stage)):
             empty = sum(e.get("winner") == "unknown" if e["ask"] == "duel" else e["value"] is None for e in found)
             rows.append({"stage": stage, "answers": len(found), "unscored": empty})

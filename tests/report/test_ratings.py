@@ -15,6 +15,7 @@ from promptopt.record.answers import Rated, rated
 from promptopt.record.ledger import Ledger
 from promptopt.record.story import Story
 from promptopt.report.ratings import improvements, lineage
+from promptopt.report.told import Told, questions_table
 from promptopt.text import changes
 
 
@@ -102,6 +103,13 @@ def test_improvements_have_intervals_where_there_are_examples_enough() -> None:
     assert 0.2 < low < 0.5 < high < 0.8
     assert found[1].interval == (1.0, 1.0)
     assert found[2].interval == (None, None)
+
+
+def test_answers_bought_are_counted_at_every_stage(tmp_path: Path) -> None:
+    stages = ["calibration", "search", "search", "dev", "final", "shorten", "test"]
+    story = written(tmp_path, [answer(n, f"p{n}", 0.5, stage=stage) for n, stage in enumerate(stages)])
+    rows = questions_table(Told(tmp_path, story, None)).rows
+    assert {row["stage"]: row["answers"] for row in rows} == {**dict.fromkeys(stages, 1), "search": 2}
 
 
 def test_lineage_follows_the_closest_parent_and_ends(tmp_path: Path) -> None:
