@@ -14,8 +14,9 @@ pytest.importorskip("open_clip")
 import torch
 
 from promptopt import UserError
-from promptopt.core import Dataset, Prompt
+from promptopt.core import Dataset, Example, Prompt
 from promptopt.data.digits import digits
+from promptopt.errors import BrokenFile
 from promptopt.targets.clip import Clip
 
 pytestmark = pytest.mark.study
@@ -106,6 +107,15 @@ def test_another_architecture_of_open_clip(data: Dataset) -> None:
     clip = Clip(classes=data.classes, model="RN50", pretrained="random", cache=None)
     learnt = coop.CoOp(vectors=2, epochs=1).fit(clip, data.train[:2], rng=rng())
     assert learnt.run(data.train[:2]).shape == (2, 10)
+
+
+def test_a_broken_picture_is_said_and_not_classified(clip: Clip, data: Dataset, tmp_path: Path) -> None:
+    learnt = coop.CoOp(vectors=2, epochs=1).fit(clip, data.train[:2], rng=rng())
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    broken = Example("broken", tmp_path / "broken.png", clip.classes[0])
+    for ask in (learnt.run, learnt.accuracy):
+        with pytest.raises(BrokenFile, match=r"broken\.png"):
+            ask([*data.test[:2], broken])
 
 
 def test_what_cannot_work_is_said(clip: Clip, data: Dataset) -> None:

@@ -44,7 +44,12 @@ class ContinuousPrompt:
             self._classes = _class_features(clip, vectors)
 
     def run(self, examples: Sequence[Example]) -> NDArray[np.float32]:
-        """Log-probabilities, as :meth:`promptopt.targets.clip.Clip.run` gives them: ``(n_examples, n_classes)``."""
+        """Log-probabilities, as :meth:`promptopt.targets.clip.Clip.run` gives them: ``(n_examples, n_classes)``.
+
+        Raises:
+            BrokenFile: an image cannot be decoded. Its row would be NaN, which ``argmax`` takes for the first class.
+        """
+        self._clip.check_images(examples)
         with torch.inference_mode():
             logits = self._clip.logits(self._classes, examples)
         return logits.log_softmax(dim=-1).cpu().numpy()

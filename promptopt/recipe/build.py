@@ -194,11 +194,7 @@ def bind(
     Raises:
         UserError: an option is unknown, missing or of the wrong type.
     """
-    parameters = {
-        name: p
-        for name, p in inspect.signature(factory).parameters.items()
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    }
+    parameters = parameters_of(factory)
     hints = hints_of(factory)
     for key in options:
         if key not in parameters:
@@ -243,6 +239,12 @@ def _allowed(reasons: Sequence[str]) -> str:
         f"{begins}a function, which no recipe can hold: call promptopt.optimize from Python, or write a scorer and "
         'give scorer = "package.module:Name"',
     )
+
+
+def parameters_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of a factory that can be options."""
+    every = inspect.signature(factory).parameters.items()
+    return {name: p for name, p in every if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def parts_of(factory: Callable[..., Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import PromptoptError
 from ..registry import TABLE, listed, load
-from .build import hints_of, kind_of
+from .build import hints_of, kind_of, parameters_of
 
 GIVEN = ("classes", "data", "examples", "scorer", "seed", "target")  # a run gives these where a recipe does not
 PYTHON_ONLY = ("score", "watch")  # arguments of optimize that no recipe can hold
@@ -91,15 +91,9 @@ def part(kind: str, name: str) -> Part:
     summary, helps = documented(factory)
     options = tuple(
         Option(key, _written(p.annotation), None if p.default is p.empty else repr(p.default), helps.get(key, ""))
-        for key, p in parameters(factory).items()
+        for key, p in parameters_of(factory).items()
     )
     return Part(name, kind, paths.get(name, name), summary, options)
-
-
-def parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters that can be options."""
-    every = inspect.signature(factory).parameters.items()
-    return {name: p for name, p in every if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def _written(annotation: Any) -> str:
@@ -179,7 +173,7 @@ def _other(names: Sequence[str]) -> dict[str, Any]:
 def _object(factory: Callable[..., Any], *, without: Sequence[str] = ()) -> dict[str, Any]:
     summary, helps = documented(factory)
     hints, properties, required = hints_of(factory), {}, []
-    for name, p in parameters(factory).items():
+    for name, p in parameters_of(factory).items():
         if name in without:
             continue
         told = {"description": helps[name]} if name in helps else {}

@@ -62,7 +62,8 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     transfer = _transfer(given, data, offered) if given["verdict"] else {}
     if target is not None:
         offered["target"] = target
-    scorer, dev, test = _scorers(given, target, data, offered)
+    views = _views(given, target, _examples(data, "train"))
+    scorer, dev, test = _scorers(given, target, data, offered, views=views)
     test = test if given["verdict"] else None
     optimizer = _part(given, "optimizer", "optimizers", offered)
     scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
@@ -77,7 +78,7 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
         target=target,
         data=data,
         budget=_budget(given["budget"]),
-        views=_views(given, target, _examples(data, "train")),
+        views=views,
         recipe=recipe,
         aftermath_roles=("target",) if isinstance(test, MetricScorer) else None,
         **{key: given[key] for key in OPTIONS},
@@ -109,9 +110,18 @@ def _budget(budget: int | Mapping[str, Any] | Budget) -> Budget:
 
 
 def _scorers(
-    given: Mapping[str, Any], target: Target | None, data: Dataset | None, offered: Mapping[str, Any]
+    given: Mapping[str, Any],
+    target: Target | None,
+    data: Dataset | None,
+    offered: Mapping[str, Any],
+    *,
+    views: int = 1,
 ) -> tuple[Scorer[Any, Any], Scorer[Rate, Rating] | None, Scorer[Rate, Rating] | None]:
-    """Who answers the search, and who rates on the dev and the test split."""
+    """Who answers the search, and who rates on the dev and the test split.
+
+    Args:
+        views: in how many copies a metric rates each training example; the other splits are rated as they are.
+    """
     if given["score"] is not None and (given["scorer"] is not None or target is not None):
         raise UserError("score is a scorer by itself; leave out scorer and target, or leave out score.")
     if given["metric"] is not None and target is None:
@@ -119,7 +129,7 @@ def _scorers(
     if given["score"] is not None:
         return FunctionScorer(given["score"]), None, None
     if target is not None and not _runs_target(given):
-        rating = _metric_scorers(given, target, data, offered)
+        rating = _metric_scorers(given, target, data, offered, views=views)
         if rating[0] is None:
             raise UserError("target needs data with training examples; 'promptopt list datasets' shows what there is.")
         if given["scorer"] is None:
@@ -157,7 +167,7 @@ def _examples(data: Dataset | None, split: str) -> tuple[Example, ...]:
 
 
 def _metric_scorers(
-    given: Mapping[str, Any], target: Target, data: Dataset | None, offered: Mapping[str, Any]
+    given: Mapping[str, Any], target: Target, data: Dataset | None, offered: Mapping[str, Any], *, views: int = 1
 ) -> list[MetricScorer | None]:
     """Target x metric on each split; the target says which metrics it is judged by unless the recipe does."""
     splits = [_examples(data, split) for split in SPLITS]
@@ -168,9 +178,8 @@ def _metric_scorers(
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
     metric, tiebreak = (_part(names, key, "metrics", offered) for key in names)
     how: dict[str, Any] = {"target": target, "metric": metric, "tiebreak": tiebreak, "failed": given["failed"]}
-    views = {"train": _views(given, target, _examples(data, "train"))}  # the other splits are rated as they are
     return [
-        MetricScorer(examples=examples, views=views.get(split, 1), **how) if examples else None
+        MetricScorer(examples=examples, views=views if split == "train" else 1, **how) if examples else None
         for split, examples in zip(SPLITS, splits, strict=True)
     ]
 

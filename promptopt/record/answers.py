@@ -14,6 +14,7 @@ import numpy as np
 
 from ..core import Coverage, Duel, Preference, Rate, Rating
 from .codec import Event, decode_answer, decode_question
+from .stages import SEARCH, SHORTEN
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Lead:
 
 def answers(events: Sequence[Event], stage: str) -> Iterator[Event]:
     """The answers of a stage in the order of the questions; one that was given again stands in the earlier's place."""
-    key = "n" if stage == "search" else "prompt"  # a resumed run numbers its other stages anew
+    key = "n" if stage == SEARCH else "prompt"  # a resumed run numbers its other stages anew
     return iter({e[key]: e for e in events if e["event"] == "answer" and e["stage"] == stage}.values())
 
 
@@ -72,8 +73,8 @@ def rated(events: Sequence[Event]) -> list[Rated]:
     parts: dict[str, dict[str, float]] = {}
     covered: dict[str, dict[tuple[str, ...], Coverage | None]] = {}
     found: list[Rated] = []
-    searched = list(answers(events, "search"))
-    shortened = [{**event, "n": len(searched) + i} for i, event in enumerate(answers(events, "shorten"))]
+    searched = list(answers(events, SEARCH))
+    shortened = [{**event, "n": len(searched) + i} for i, event in enumerate(answers(events, SHORTEN))]
     for event in [*searched, *shortened]:
         question, answer = decode_question(event), decode_answer(event)
         if not (isinstance(question, Rate) and isinstance(answer, Rating)):
@@ -117,7 +118,7 @@ def together(coverages: Iterable[Coverage | None]) -> Coverage | None:
 def contests(events: Sequence[Event]) -> list[Contest]:
     """The duels of the search in the order of the questions; where an answer was changed, the last counts."""
     found = []
-    for event in answers(events, "search"):
+    for event in answers(events, SEARCH):
         question, answer = decode_question(event), decode_answer(event)
         if isinstance(question, Duel) and isinstance(answer, Preference):
             found.append(Contest(event["n"], question.a.text, question.b.text, answer.winner, answer.details))

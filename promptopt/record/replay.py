@@ -19,7 +19,7 @@ from .codec import (
     decode_question,
     encode_question,
 )
-from .stages import skipped, unpaid
+from .stages import SEARCH, skipped, unpaid
 
 
 class Replay:
@@ -49,7 +49,7 @@ class Replay:
         self.seconds = max((event.get("t", 0.0) for event in past), default=0.0)
         answers = [event for event in past if event["event"] == "answer"]
         self.turns = [event for event in past if event["event"] == "turn"]
-        latest = {event["n"]: event.get("winner") for event in answers if event["stage"] == "search" and self.turns}
+        latest = {event["n"]: event.get("winner") for event in answers if event["stage"] == SEARCH and self.turns}
         self.skips = {number for number, winner in latest.items() if skipped(winner)}
         first = [event for event in answers if not event.get("again")]
         self.questions = sum(not unpaid(event["stage"]) for event in first) - len(self.skips)
@@ -68,7 +68,7 @@ class Replay:
         for index, event in enumerate(past):
             if event["event"] == "call":
                 self._calls[event["part"], event["key"]].append((index, event))
-            elif event["event"] == "answer" and event["stage"] == "search":
+            elif event["event"] == "answer" and event["stage"] == SEARCH:
                 self._search.append((index, event))
             elif event["event"] == "answer":
                 self._later[event["stage"], event["prompt"]] = event
@@ -103,7 +103,7 @@ class Replay:
         Raises:
             ReplayMismatch: the ledger holds another question at this place.
         """
-        if stage != "search":
+        if stage != SEARCH:
             event = self._later.get((stage, question.prompt.text)) if isinstance(question, Rate) else None
             if event is None or (event["value"] is None and not self.verdicts):  # it may come out better now
                 return None

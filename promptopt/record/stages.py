@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-TEST, TRANSFER = "test", "transfer:"  # the stages of verdicts; after the second stands which other target
-CALIBRATION = "calibration"  # the stage of what a scorer wants to know before the search
+CALIBRATION = "calibration"  # what a scorer wants to know before the search
+SEARCH = "search"
+DEV = "dev"  # the best prompts of the search on the dev split, and there the answer with parts left out
+FINAL = "final"  # the ensemble: several of the best as one prompt
+SHORTEN = "shorten"  # the answer with parts left out, on the training split where there is no dev split
+TEST = "test"  # the verdict
+TRANSFER = "transfer:"  # the verdict on another target, whose name stands behind the colon
+STAGES = (CALIBRATION, SEARCH, DEV, FINAL, SHORTEN, TEST)  # in the order of a run; transfers come behind them
 
 
 def held_out(stage: str) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import Belief, Rating
+from ..core import Belief
 from ..errors import UserError
-from .answers import Lead, contests, counted, leads, rated
+from .answers import Contest, Lead, Rated, contests, counted, leads, rated
 from .ledger import read
 from .stages import TEST, TRANSFER
 from .verdict import Verdict
@@ -23,8 +22,8 @@ class Story:
 
     Attributes:
         manifest: the start event.
-        ratings: prompt and rating on the training split, in the order asked; parts of it, where no prompt has been
-            rated on all of it yet.
+        rated: every rating on the training split or a part of it, in the order asked.
+        duels: every duel, in the order asked.
         leads: in a search by duels, who had the most net wins from when on.
         best: the final answer, or the best rated so far, or who leads the duels.
         verdict: the held-out comparison, if it was made.
@@ -35,7 +34,8 @@ class Story:
     """
 
     manifest: dict[str, Any]
-    ratings: list[tuple[str, Rating]]
+    rated: list[Rated]
+    duels: list[Contest]
     leads: list[Lead]
     best: str
     verdict: Verdict | None
@@ -55,9 +55,9 @@ class Story:
         if not events or events[0]["event"] != "start":
             raise UserError(f"there is no run in {str(folder)!r}: it has no ledger.jsonl, or one without a beginning.")
         last = next(event for event in reversed(events) if event["event"] in ("start", "resume", "stop", "failed"))
-        ratings = [(one.prompt, one.rating) for one in counted(rated(events))]
-        led = leads(contests(events))
-        best = last.get("best") or _best(ratings) or (led[-1].prompt if led else events[0]["start"][0])
+        found, duels = rated(events), contests(events)
+        led = leads(duels)
+        best = last.get("best") or _best(found) or (led[-1].prompt if led else events[0]["start"][0])
         verdicts = {
             event.get("stage", TEST): Verdict.from_json(event["verdict"])
             for event in events
@@ -66,12 +66,17 @@ class Story:
         verdict = verdicts.pop(TEST, None)
         transfers = {stage.removeprefix(TRANSFER): found for stage, found in verdicts.items()}
         belief = Belief(**last["belief"]) if "belief" in last else None
-        return cls(events[0], ratings, led, best, verdict, transfers, belief, _status(last), events)
+        return cls(events[0], found, duels, led, best, verdict, transfers, belief, _status(last), events)
+
+    @property
+    def ratings(self) -> list[Rated]:
+        """Those of ``rated`` that can be compared, see :func:`promptopt.record.answers.counted`."""
+        return counted(self.rated)
 
     @property
     def leading(self) -> bool:
         """Whether the best prompt is only who leads the duels: no ledger says what an optimizer thinks on its way."""
-        return bool(self.leads) and not self.ratings and self.status.startswith((UNFINISHED, "failed"))
+        return bool(self.leads) and not self.rated and self.status.startswith((UNFINISHED, "failed"))
 
     @property
     def start(self) -> str:
@@ -79,22 +84,11 @@ class Story:
         return start
 
 
-def _best(ratings: Sequence[tuple[str, Rating]]) -> str | None:
-    return max(ratings, key=lambda pair: pair[1].rank)[0] if ratings else None
+def _best(found: list[Rated]) -> str | None:
+    return max(counted(found), key=lambda one: one.rating.rank).prompt if found else None
 
 
 def _status(last: dict[str, Any]) -> str:
     if last["event"] in ("start", "resume"):
         return f"{UNFINISHED}: it is still running, or it was killed; promptopt resume takes it up again"
     return f"failed: {last['error']}" if last["event"] == "failed" else f"stopped: {last['reason']}"
-
-
-def best_so_far(ratings: Sequence[tuple[str, Rating]]) -> list[float]:
-    """The best value after each rating; NaN until something could be scored."""
-    curve: list[float] = []
-    best = float("nan")
-    for _, rating in ratings:
-        if rating.value == rating.value and not rating.value <= best:
-            best = rating.value
-        curve.append(best)
-    return curve

@@ -12,7 +12,6 @@ import numpy as np
 from rich.text import Text
 
 from ..errors import UserError
-from ..record.answers import rated
 from ..record.story import Story
 from ..stats import FEWEST, holm, interval, mean, sign_flip
 from ..text import plain
@@ -118,7 +117,7 @@ def _names(folders: Sequence[str | Path]) -> list[str]:
 
 def _entry(folder: Path, name: str) -> Entry:
     story = Story.read(folder)
-    train = {one.prompt: one.rating.value for one in rated(story.events) if one.whole}.get(story.best)
+    train = {one.prompt: one.rating.value for one in story.rated if one.whole}.get(story.best)
     ids = story.manifest["examples"].get("test", [])
     values = tested(story, story.best)
     return Entry(

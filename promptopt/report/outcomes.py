@@ -19,6 +19,7 @@ from ..recipe.build import build
 from ..record.answers import answers
 from ..record.codec import decode_answer
 from ..record.freeze import OBJECT
+from ..record.stages import TEST
 from ..record.story import Story
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def tested(story: Story, prompt: str) -> Array | None:
 
 def judged(story: Story, prompt: str) -> Rating | None:
     """A prompt's rating on the test split, or None where it was not rated there."""
-    found = (decode_answer(event) for event in answers(story.events, "test") if event["prompt"] == prompt)
+    found = (decode_answer(event) for event in answers(story.events, TEST) if event["prompt"] == prompt)
     return next((answer for answer in found if isinstance(answer, Rating)), None)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core import Rate, Rating
-from ..record.answers import Rated
+from ..record.answers import Rated, counted
 from ..record.codec import decode_question
 from ..record.story import Story
 from ..stats import interval
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Improvement:
-    """A prompt that was better than all before it, with the 95% interval of its mean over the examples."""
+    """A prompt that was better than all before it."""
 
     rated: Rated
-    low: float | None
-    high: float | None
+
+    @cached_property
+    def interval(self) -> tuple[float | None, float | None]:
+        """Low and high end of the 95% interval of its mean over the examples, as of :func:`band`."""
+        return band(self.rated.rating.per_example)
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,13 @@ class Ancestor:
 
 
 def improvements(ratings: Sequence[Rated]) -> list[Improvement]:
-    """The prompts that were the best so far when they were rated on the whole split."""
+    """The prompts that were the best so far when they were rated, of those that can be compared."""
     found: list[Improvement] = []
     best = (float("-inf"), float("-inf"))
-    for one in ratings:
-        if one.whole and one.rating.rank > best:
+    for one in counted(ratings):
+        if one.rating.rank > best:
             best = one.rating.rank
-            found.append(Improvement(one, *band(one.rating.per_example)))
+            found.append(Improvement(one))
     return found
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..core import Dataset, Rating
-from ..record.answers import Lead
-from ..record.answers import leads as leads_of
 from ..record.freeze import OBJECT
 from ..record.replay import Replay
 from ..record.story import Story
 from ..record.verdict import Verdict
 from ..text import changes
 from . import duels as duelling
-from .figures import Axis, Chart, forest
+from .curve import SearchCurve, as_svg, legend
+from .figures import forest
 from .outcomes import HeldOutOutcome, changed_first, judged, thumbnail
 from .page import (
     Block,
@@ -175,31 +173,20 @@ def _best(told: Told) -> Section:
 
 
 def _curve(told: Told) -> Section | None:
-    whole = [one for one in told.ratings if one.whole and math.isfinite(one.rating.value)]
-    if len(whole) < 2:
+    curve = told.curve
+    if len(curve.dots) < 2:
         return None
-    better, last = told.improvements, max(one.n for one in told.ratings)
-    values = [one.rating.value for one in whole]
-    banded = [one for one in better if one.low is not None and one.high is not None]
-    edges = [edge for one in banded for edge in (one.low, one.high) if edge is not None]
-    caption = f"{len(whole)} prompts were rated on the training examples; "
-    caption += f"the best went from {values[0]:.3f} to {max(values):.3f}."
-    chart = Chart(caption, Axis("question", -0.5, last + 0.5), Axis.over("training score", [*values, *edges]))
-    lows, highs = ([(float(one.rated.n), float(getattr(one, end))) for one in banded] for end in ("low", "high"))
-    if banded:
-        chart.band([*lows, (last, lows[-1][1])], [*highs, (last, highs[-1][1])], "best", steps=True)
-    chart.points([(one.n, one.rating.value) for one in whole], "rated", radius=2.5)
-    steps = [(float(one.rated.n), one.rated.rating.value) for one in better]
-    chart.line([*steps, (last, steps[-1][1])], "best", steps=True)
-    legend = [("rated", "a rated prompt"), ("best", "best so far")]
+    where = "the training examples" if told.story.ratings[0].whole else "parts of the training examples"
+    caption = f"{len(curve.dots)} prompts were rated on {where}; "
+    caption += f"the best went from {curve.steps[0][1]:.3f} to {curve.steps[-1][1]:.3f}."
     note = ""
-    if banded:
-        legend += [("band", "its 95% interval")]
+    if curve.band:
         note = (
             " The band is the bootstrap interval of that prompt's mean over the training examples. The prompt was "
             "chosen on the same examples, so expect less of it elsewhere: see the verdict."
         )
-    return Section("curve", "Score curve", [Figure(chart.svg(), caption + note, improvements_table(told), legend)])
+    figure = Figure(as_svg(curve, caption), caption + note, improvements_table(told), legend(curve))
+    return Section("curve", "Score curve", [figure])
 
 
 def _descent(told: Told) -> Section | None:
@@ -219,37 +206,30 @@ def _prompts(told: Told) -> Section | None:
 
 
 def _duels(told: Told) -> Section | None:
-    if not told.duels:
+    if not told.story.duels:
         return None
-    ties, unknown = (sum(duel.winner == one for duel in told.duels) for one in ("tie", "unknown"))
+    ties, unknown = (sum(duel.winner == one for duel in told.story.duels) for one in ("tie", "unknown"))
     blocks: list[Block] = [
-        FactsBlock([("duels", str(len(told.duels))), ("ties", str(ties)), ("not decided", str(unknown))])
+        FactsBlock([("duels", str(len(told.story.duels))), ("ties", str(ties)), ("not decided", str(unknown))])
     ]
-    if told.duels and (agreed := duelling.agreement(told.duels)):
+    if told.story.duels and (agreed := duelling.agreement(told.story.duels)):
         kappa = "" if agreed.kappa is None else f" Fleiss' kappa is {agreed.kappa:.2f}."
         duels = "1 duel was" if agreed.twice == 1 else f"{agreed.twice} duels were"
         which = ("it" if agreed.agreed else "none") if agreed.twice == 1 else str(agreed.agreed)
         blocks += [Text(f"{duels} answered by two; they agreed on {which}.{kappa}")]
     if annotators_table(told).rows:
         blocks += [Grid(annotators_table(told))]
-    if leads := leads_of(told.duels):
-        blocks += [_leads(told, leads)]
+    if told.story.leads:
+        blocks += [_leads(told)]
     blocks += [Grid(ends(records_table(told), ROWS)), Grid(first(duels_table(told), ROWS), folded=True)]
     return Section("duels", "Duels", blocks)
 
 
-def _leads(told: Told, leads: Sequence[Lead]) -> Figure:
-    last = told.duels[-1].n
-    taken = duelling.changes_of_hands(leads)
-    caption = (
-        f"The most duels won net of those lost, by any prompt; the lead changed hands {len(taken) - 1} times (dots)."
-    )
-    points = [(float(lead.n), float(lead.net)) for lead in leads]
-    axis = Axis.over("net wins of the leader", [0.0, *(y for _, y in points)])
-    chart = Chart(caption, Axis("duel", -0.5, last + 0.5), axis)
-    chart.line([*points, (last, points[-1][1])], "best", steps=True)
-    chart.points([(lead.n, lead.net) for lead in taken], "best", radius=4)
-    return Figure(chart.svg(), caption, leads_table(told))
+def _leads(told: Told) -> Figure:
+    curve = SearchCurve.of_duels(told.story.duels, told.story.leads)
+    changed = len(curve.dots) - 1
+    caption = f"The most duels won net of those lost, by any prompt; the lead changed hands {changed} times (dots)."
+    return Figure(as_svg(curve, caption), caption, leads_table(told), legend(curve))
 
 
 def _examples(told: Told) -> Section | None:

@@ -10,14 +10,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from ..core import Belief, Case, Rating
-from ..errors import UserError, require
+from ..core import Belief, Case, Rating, Usage
+from ..errors import UserError
 from ..record.codec import decode_answer
 from ..record.replay import Replay
 from ..record.stages import TEST
-from ..record.story import Story, best_so_far
+from ..record.story import Story
 from ..record.verdict import Verdict
 from ..text import plain
+from .curve import SearchCurve, as_marks, as_picture
 from .terminal import arrow, blocks, print_changes, print_prompt
 
 __all__ = ["belief_line", "plot", "score", "show", "show_cases", "told", "verdict_line"]
@@ -35,7 +36,7 @@ def show(folder: Path, console: Console, *, top: int = 5) -> None:
         top: how many of the best prompts to print.
     """
     story = Story.read(folder)
-    scores = dict(story.ratings)
+    scores = {one.prompt: one.rating for one in story.ratings}
     console.print(Text(str(folder), "bold").append(f"  seed {story.manifest['seed']}, {story.status}", "not bold"))
     for where, record in story.manifest.get("targets", {}).items():
         console.print(Text(f"{where}: {told(record)}", "dim"))
@@ -101,24 +102,21 @@ def _others(story: Story, scores: dict[str, Rating], console: Console, *, top: i
         console.print(Text(f"{count} outputs over all prompts: {plain(reason)}", "dim"))
 
 
-def _curve(story: Story, console: Console, *, width: int = 60) -> None:
+def _curve(story: Story, console: Console) -> None:
     """The best score so far as a line of blocks."""
-    curve = [value for value in best_so_far(story.ratings) if value == value]
-    if len(curve) < 2 or curve[0] == curve[-1]:
+    curve = SearchCurve.of_ratings(story.rated)
+    if not curve.steps or curve.steps[0][1] == curve.steps[-1][1]:
         return
-    points = [curve[i * (len(curve) - 1) // (width - 1)] for i in range(width)]
-    low, high, marks = curve[0], curve[-1], blocks(console)
-    line = "".join(marks[round((point - low) / (high - low) * (len(marks) - 1))] for point in points)
-    console.print(Text(f"{low:.3f} {line} {high:.3f} after {len(curve)} ratings", style="cyan"))
+    line = as_marks(curve, blocks(console))
+    low, high = curve.steps[0][1], curve.steps[-1][1]
+    console.print(Text(f"{low:.3f} {line} {high:.3f} after {len(curve.dots)} ratings", style="cyan"))
 
 
 def _costs(story: Story) -> str:
     replay = Replay(story.events)
-    calls = [event["usage"] for event in story.events if event["event"] == "call"]
     text = f"[bold]Costs:[/bold] {replay.questions} questions, {replay.seconds:.1f} s"
-    if calls:
-        count, tokens_in, tokens_out, dollars = (sum(column) for column in zip(*calls, strict=True))
-        text += f", {count} LLM calls, {tokens_in} + {tokens_out} tokens, ${dollars:.4f}"
+    if (usage := replay.usage) != Usage():
+        text += f", {usage.calls} LLM calls, {usage.input_tokens} + {usage.output_tokens} tokens, ${usage.dollars:.4f}"
     return text
 
 
@@ -180,31 +178,18 @@ def _told_case(case: Case) -> str:
 
 
 def plot(folder: Path, file: Path) -> None:
-    """Draw every rating and the best so far, or of duels the net wins of who led; the ending of ``file`` is the format.
+    """Draw a run's curve, of its ratings or else of its duels; the ending of ``file`` is the format.
 
     Raises:
         MissingExtra: matplotlib is not installed.
         UserError: the format is unknown, or nothing was answered.
     """
-    require("matplotlib", extra="plot")
-    from matplotlib.figure import Figure
-
     story = Story.read(folder)
-    if not story.ratings and not story.leads:
+    if not story.rated and not story.leads:
         raise UserError(f"{folder} holds no ratings to draw, and no duels.")
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    if story.ratings:
-        values = [rating.value for _, rating in story.ratings]
-        axes.plot(range(1, len(values) + 1), values, ".", alpha=0.35, label="rated")
-        axes.step(range(1, len(values) + 1), best_so_far(story.ratings), where="post", label="best so far")
-        axes.set(xlabel="question", ylabel="score on the training examples")
-    else:
-        net = [lead.net for lead in story.leads]
-        axes.step([lead.n for lead in story.leads], net, where="post", label="who leads")
-        axes.set(xlabel="duel", ylabel="duels won net of those lost")
-    axes.set_title(story.best.replace("\n", " / "), parse_math=False, wrap=True)
-    axes.legend()
+    rated = bool(story.rated)
+    curve = SearchCurve.of_ratings(story.rated) if rated else SearchCurve.of_duels(story.duels, story.leads)
+    figure = as_picture(curve, story.best.replace("\n", " / "))
     try:
         figure.savefig(file)
     except (ValueError, OSError) as error:

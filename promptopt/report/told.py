@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ..core import Coverage, Dataset, Rating, Usage
-from ..record.answers import Rated, answers, contests, rated
-from ..record.answers import leads as leads_of
+from ..record.answers import answers
 from ..record.freeze import recipe_in_force
 from ..record.replay import Replay
+from ..record.stages import DEV, FINAL, STAGES
 from ..record.story import Story
 from . import duels as duelling
+from .curve import SearchCurve
 from .outcomes import HeldOutOutcome, changed_first, examples_of, judged, outcomes
-from .ratings import Ancestor, Improvement, improvements, lineage
+from .ratings import Ancestor, lineage
 from .tables import Column, Table
 
 LABELS = 100
@@ -47,16 +48,8 @@ class Told:
     given: Dataset | None
 
     @cached_property
-    def ratings(self) -> list[Rated]:
-        return rated(self.story.events)
-
-    @cached_property
-    def improvements(self) -> list[Improvement]:
-        return improvements(self.ratings)
-
-    @cached_property
-    def duels(self) -> list[duelling.Contest]:
-        return contests(self.story.events)
+    def curve(self) -> SearchCurve:
+        return SearchCurve.of_ratings(self.story.rated)
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
@@ -72,17 +65,17 @@ class Told:
 
     @cached_property
     def scores(self) -> dict[str, Rating]:
-        return {one.prompt: one.rating for one in self.ratings}
+        return {one.prompt: one.rating for one in self.story.rated}
 
     @cached_property
     def finalists(self) -> dict[str, float]:
         """The scores of the last choice, on the dev split where there is one."""
-        found = [*answers(self.story.events, "dev"), *answers(self.story.events, "final")]
+        found = [*answers(self.story.events, DEV), *answers(self.story.events, FINAL)]
         return {event["prompt"]: event["value"] for event in found if event["value"] is not None}
 
     @cached_property
     def ancestors(self) -> list[Ancestor]:
-        return lineage(self.story, self.ratings)
+        return lineage(self.story, self.story.rated)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -120,7 +113,7 @@ def verdict_table(story: Story) -> Table:
 
 def prompts_table(told: Told) -> Table:
     """Every prompt that was rated, best first."""
-    latest = {one.prompt: one for one in told.ratings}
+    latest = {one.prompt: one for one in told.story.rated}
     ranked = sorted(latest.values(), key=lambda one: (one.whole, one.rating.rank), reverse=True)
     columns = [Column("rank", "rank", "count"), Column("score", "score", "score"), PROMPT]
     if any(one.rating.coverage for one in ranked):
@@ -166,11 +159,11 @@ def improvements_table(told: Told) -> Table:
         {
             "question": one.rated.n,
             "score": one.rated.rating.value,
-            "low": one.low,
-            "high": one.high,
+            "low": one.interval[0],
+            "high": one.interval[1],
             "prompt": one.rated.prompt,
         }
-        for one in told.improvements
+        for one in told.curve.improvements
     ]
     return Table("improvements", "Prompts that were the best so far, with 95% intervals", columns, rows)
 
@@ -198,9 +191,12 @@ def duels_table(told: Told) -> Table:
         Column("a", "a", "prompt"),
         Column("b", "b", "prompt"),
     ]
-    if any(duel.details for duel in told.duels):
+    if any(duel.details for duel in told.story.duels):
         columns += [Column("details", "details")]
-    rows = [{"question": d.n, "winner": d.winner, "a": d.a, "b": d.b, "details": _pairs(d.details)} for d in told.duels]
+    rows = [
+        {"question": d.n, "winner": d.winner, "a": d.a, "b": d.b, "details": _pairs(d.details)}
+        for d in told.story.duels
+    ]
     return Table("duels", "Every duel", tuple(columns), rows)
 
 
@@ -216,7 +212,7 @@ def records_table(told: Told) -> Table:
             "duels": r.duels,
             "prompt": r.prompt,
         }
-        for r in duelling.records(told.duels)
+        for r in duelling.records(told.story.duels)
     ]
     return Table("records", "How each prompt fared in duels", (counts[0], PROMPT, *counts[1:]), rows)
 
@@ -224,7 +220,7 @@ def records_table(told: Told) -> Table:
 def leads_table(told: Told) -> Table:
     """Who led, from which duel on."""
     columns = (Column("question", "from duel", "count"), Column("net", "net wins", "count"), PROMPT)
-    leads = duelling.changes_of_hands(leads_of(told.duels))
+    leads = duelling.changes_of_hands(told.story.leads)
     rows = [{"question": lead.n, "net": lead.net, "prompt": lead.prompt} for lead in leads]
     return Table("leads", "Who had the most net wins, from when on", columns, rows)
 
@@ -245,7 +241,7 @@ def annotators_table(told: Told) -> Table:
             "left": one.left / one.decided if one.decided else None,
             "seconds": one.median_seconds,
         }
-        for one in duelling.annotators(told.duels)
+        for one in duelling.annotators(told.story.duels)
     ]
     return Table("annotators", "Who answered, and how", tuple(columns), rows)
 
@@ -286,7 +282,7 @@ def questions_table(told: Told) -> Table:
         Column("unscored", "without a score", "count"),
     )
     rows = []
-    for stage in ("search", "dev", "final", "test"):
+    for stage in STAGES:
         if found := list(answers(told.story.events, stage)):
             empty = sum(e.get("winner") == "unknown" if e["ask"] == "duel" else e["value"] is None for e in found)
             rows.append({"stage": stage, "answers": len(found), "unscored": empty})

@@ -62,7 +62,7 @@ PROPOSALS = 10
 
 @dataclass(frozen=True)
 class Share:
-    """What the calls of one role come to. ``expected`` is guessed, ``at_most`` a bound for so many calls."""
+    """What the calls of one role come to: ``expected`` is a guess, ``at_most`` the most that as many calls can cost."""
 
     expected: Usage = NOTHING
     at_most: Usage = NOTHING
@@ -143,7 +143,7 @@ def estimate(plan: Plan, *, seconds: float = 10.0) -> Estimate:
 
 
 class _Rehearsal:
-    """A plan whose parts are tried out apart from each other."""
+    """Tries out the parts of a plan one by one: the search with made-up ratings, each scorer with one question."""
 
     def __init__(self, plan: Plan, *, seconds: float) -> None:
         self._plan = plan
@@ -153,7 +153,8 @@ class _Rehearsal:
     def search(self) -> tuple[dict[str, Share], int, float]:
         """What the optimizer's own calls come to, the questions it asks, and how many whole ratings they make.
 
-        An optimizer without a chat model under a budget of questions is not rehearsed: it is taken to use them up.
+        A whole rating is one on all training examples; see :class:`_MadeUp`. Under a budget of questions, an optimizer
+        that asks for no chat model is not rehearsed: it is taken to use the budget up.
         """
         limit = self._plan.budget.questions
         trial = self._run(_MadeUp(self._plan), MOST_QUESTIONS)
@@ -178,7 +179,7 @@ class _Rehearsal:
         return _scale(run.tally.shares, factor), round(asked * factor), scorer.ratings * factor
 
     def one_answer(self, scorer: Scorer[Any, Any]) -> dict[str, Share]:
-        """What one answer costs; nothing is answered by a scorer that asks for no chat model."""
+        """What one answer of a scorer costs, by role: nothing, and it is not asked, where it uses no chat model."""
         run = self._run(scorer, 1)
         try:
             run.open(scorer, "scorer")
@@ -285,7 +286,11 @@ class _StandIn:
 
 
 class _MadeUp:
-    """A scorer that answers at random. ``ratings`` is how many whole ratings its answers would have been."""
+    """A scorer that answers at random.
+
+    Attributes:
+        ratings: how many whole ratings its answers come to: one on 5 of 20 training examples is a quarter; a duel is 1.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.question = plan.scorer.question
@@ -322,6 +327,7 @@ def _add(one: Mapping[str, Share], other: Mapping[str, Share]) -> dict[str, Shar
 
 
 def _times(usage: Usage, factor: float) -> Usage:
+    """So many times as much, rounded: 4 calls times 2.0000001 are 8, where :meth:`Usage.times` would say 9."""
     return replace(
         usage,
         calls=round(usage.calls * factor),

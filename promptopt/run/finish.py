@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core import HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
 from ..errors import BudgetExhausted, NothingUsable
-from ..record.stages import TEST
+from ..record.stages import DEV, FINAL, SHORTEN, TEST
 from ..record.verdict import Verdict, compare
 from .leaks import leaks
 from .loop import Run
@@ -22,7 +22,8 @@ from .usable import comparable, explain
 def final_choice(plan: Plan, run: Run, best: Prompt) -> Prompt:
     """The final answer: the best on the dev split where there is one, or an ensemble where that is better.
 
-    What was kept back for this and the verdict is free from here on, and time is not limited any more.
+    Questions and LLM usage that the search had to leave for this choice and the verdict may be spent from here on, and
+    a budget of seconds, which is the search's alone, does not hold any more.
     """
     run.meter.end_search()
     scored = [prompt for prompt, rating in run.ratings.items() if rating.value == rating.value]
@@ -32,10 +33,10 @@ def final_choice(plan: Plan, run: Run, best: Prompt) -> Prompt:
         if plan.dev is not None:
             run.open(plan.dev, "dev")
             candidates = list(dict.fromkeys([best, *ranked]))[: plan.finalists]
-            best, rating = _best_of(run, candidates, plan.dev, stage="dev")
+            best, rating = _best_of(run, candidates, plan.dev, stage=DEV)
         if plan.ensemble > 1 and len(ranked) > 1:
             together = Prompt("\n".join(p.text for p in ranked[: plan.ensemble]), {"step": "ensemble"})
-            together, rated = _best_of(run, [together], plan.dev or plan.scorer, stage="final")
+            together, rated = _best_of(run, [together], plan.dev or plan.scorer, stage=FINAL)
             if plan.dev is None:
                 run.ratings[together] = rated
             if rating is None or rated.rank > rating.rank:
@@ -48,10 +49,10 @@ def final_choice(plan: Plan, run: Run, best: Prompt) -> Prompt:
 
 
 def _shorten(plan: Plan, run: Run, best: Prompt, rating: Rating) -> Prompt:
-    """Without the parts that do not pay, as rated on the dev split where there is one."""
+    """The best prompt without the parts that do not pay, by ratings on the dev split or, without one, in training."""
 
     def rate(prompts: Sequence[Prompt]) -> list[tuple[Prompt, Rating]]:
-        stage = "shorten" if plan.dev is None else "dev"
+        stage = SHORTEN if plan.dev is None else DEV
         answers = run.answer([Rate(prompt) for prompt in prompts], plan.dev or plan.scorer, stage=stage)
         rated = [(q.prompt, answer) for q, answer in answers if isinstance(q, Rate) and isinstance(answer, Rating)]
         if plan.dev is None:
@@ -60,6 +61,7 @@ def _shorten(plan: Plan, run: Run, best: Prompt, rating: Rating) -> Prompt:
 
     phrases = plan.optimizer.vocabulary if isinstance(plan.optimizer, HasVocabulary) else ()
     known = {} if plan.dev else dict(run.ratings)
+    # half an example: where examples are rated in several views, every word moves a rating a little
     within = 0.5 / len(plan.data.train) if plan.data and plan.views > 1 and not plan.dev else 0.0
     found, _, whole = shorten(
         best, rating, shorter=shorter(plan, phrases), rate=rate, most=plan.shortening, known=known, within=within
@@ -72,7 +74,7 @@ def _shorten(plan: Plan, run: Run, best: Prompt, rating: Rating) -> Prompt:
 
 
 def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, stage: str) -> tuple[Prompt, Rating]:
-    """The highest rated, and its rating; a tie goes to the earlier one."""
+    """The highest rated of the prompts, and its rating; of equally rated ones the first."""
     answers = run.answer([Rate(prompt) for prompt in prompts], scorer, stage=stage)
     ratings = [answer for _, answer in answers if isinstance(answer, Rating)]
     best = max(range(len(ratings)), key=lambda i: ratings[i].rank)
@@ -82,7 +84,13 @@ def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, s
 def measure(
     plan: Plan, run: Run, best: Prompt, scorer: Scorer[Rate, Rating] | None, *, stage: str = TEST
 ) -> Verdict | None:
-    """The held-out comparison, taken from the ledger if it stands there.
+    """The comparison of the best prompt with the first starting prompt on held-out examples.
+
+    A comparison of the two that the ledger holds already is not made again.
+
+    Args:
+        scorer: rates on the held-out examples; None makes no comparison.
+        stage: ``TEST``, or ``TRANSFER`` and another target's name.
 
     Raises:
         NothingUsable: there is nothing to compare. On another target, that is a note.

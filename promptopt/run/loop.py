@@ -8,7 +8,7 @@ from typing import Any
 from ..core import Calibrates, Duel, HasPrompts, HasRatings, Optimizer, Rate, Rating, Scorer, Streams
 from ..errors import BudgetExhausted, UserError
 from ..record.codec import Answer, Question
-from ..record.stages import CALIBRATION
+from ..record.stages import CALIBRATION, SEARCH
 from .recorder import Recorder
 from .stream import Stream
 
@@ -72,7 +72,7 @@ class Run(Recorder):
         refused = "budget: questions" if len(payable) < len(fresh) else None
         answered: list[tuple[Question, Answer]] = []
         try:
-            for pair in self.answer(payable, self.scorer, stage="search"):
+            for pair in self.answer(payable, self.scorer, stage=SEARCH):
                 answered.append(pair)
         except BudgetExhausted as error:
             refused = f"budget: {error.limit}"

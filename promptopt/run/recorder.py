@@ -35,7 +35,7 @@ from ..errors import PromptoptError, UserError
 from ..record.codec import Answer, Question, encode
 from ..record.ledger import Ledger
 from ..record.replay import Replay
-from ..record.stages import CALIBRATION, held_out, skipped, unpaid
+from ..record.stages import CALIBRATION, SEARCH, held_out, skipped, unpaid
 from .budget import Budget, Costs, Meter, dearer
 from .setup import RunSetup
 from .usable import Harvest
@@ -173,7 +173,7 @@ class Recorder:
     def done(self) -> str | None:
         """Why the search is over, or None."""
         self.renew()
-        asked, rating = self._numbers["search"], self.ratings.get(self._incumbent)
+        asked, rating = self._numbers[SEARCH], self.ratings.get(self._incumbent)
         if self.goal is not None and rating is not None and rating.value >= self.goal:
             return f"goal: {self.goal:g} reached"
         if self.patience is not None and asked - self._improved_at >= self.patience:
@@ -186,7 +186,7 @@ class Recorder:
         """Take what the optimizer holds best now as the incumbent."""
         best = self.optimizer.best()
         if best != self._incumbent:
-            self._incumbent, self._improved_at = best, self._numbers["search"]
+            self._incumbent, self._improved_at = best, self._numbers[SEARCH]
 
     def room(self) -> int | None:
         """How many questions the search may still ask; None means no limit.
@@ -208,7 +208,7 @@ class Recorder:
         self.replay.next_batch()
         questions = [replace(q, number=self._numbers[stage] + i) for i, q in enumerate(questions)]
         recorded = {i: answer for i, q in enumerate(questions) if (answer := self.replay.answer(stage, q)) is not None}
-        if stage == "search" and isinstance(scorer, Remembers):
+        if stage == SEARCH and isinstance(scorer, Remembers):
             for i, answer in recorded.items():
                 scorer.remember(questions[i], answer)
         live = [q for i, q in enumerate(questions) if i not in recorded]
@@ -216,7 +216,7 @@ class Recorder:
         with closing(given) as answers:  # calls under way are written down before whatever ends the run
             for i, question in enumerate(questions):
                 answer = self.keep(stage, question, recorded[i] if i in recorded else next(answers))
-                if stage == "search":
+                if stage == SEARCH:
                     self.harvest.take(question, answer, live=i not in recorded)
                 yield question, answer
             next(answers, None)  # the last part is over as well
@@ -258,7 +258,7 @@ class Recorder:
 
         ``MARGIN * aftermath`` times the mean cost of a rating on the whole training split so far.
         """
-        if stage == "search" and self._whole_ratings:
+        if stage == SEARCH and self._whole_ratings:
             spent = self.scorer_usage + -self._unanswered
             self.meter.kept = spent.times(MARGIN * self.aftermath / self._whole_ratings)
 
@@ -267,7 +267,7 @@ class Recorder:
 
         A rating on 5 of 20 training examples is 0.25, a duel is 2 unless its scorer says otherwise.
         """
-        if stage == "search" and isinstance(self.scorer, Weighs):
+        if stage == SEARCH and isinstance(self.scorer, Weighs):
             return self.scorer.weight(question, answer)
         if isinstance(question, Duel):
             return 2.0
@@ -328,14 +328,14 @@ class Recorder:
         Args:
             again: whether the question was answered before; the new answer replaces the old one.
         """
-        answer = self._settle(answer, self.scorer, question, "search")
+        answer = self._settle(answer, self.scorer, question, SEARCH)
         paid_before, number = again and question.number not in self._skips, question.number
         if free := isinstance(answer, Preference) and skipped(answer.winner):
             self._skips.add(number)
         else:
             self._skips.discard(number)
         self.meter.questions += (not free) - paid_before
-        self._write("search", [(question, answer)], **({"again": True} if again else {}))
+        self._write(SEARCH, [(question, answer)], **({"again": True} if again else {}))
         return answer
 
     def _record(self, stage: str, answers: Sequence[tuple[Question, Answer]]) -> None:
@@ -358,16 +358,16 @@ class Recorder:
         A second answer to a question of the search replaces the first in ``steps``, and counts for nothing else.
         """
         step = Step(question.number, stage, question, answer)
-        if stage == "search" and (place := self._places.get(question.number)) is not None:
+        if stage == SEARCH and (place := self._places.get(question.number)) is not None:
             self.steps[place] = step
             return answer
         self._numbers[stage] += 1
-        if stage in ("search", CALIBRATION):
+        if stage in (SEARCH, CALIBRATION):
             self._whole_ratings += self._weight(stage, question, answer)
-        if stage == "search":
+        if stage == SEARCH:
             self._places[question.number] = len(self.steps)
         self.steps.append(step)
-        if stage == "search" and isinstance(question, Rate) and isinstance(answer, Rating):
+        if stage == SEARCH and isinstance(question, Rate) and isinstance(answer, Rating):
             self._known[question] = answer
             if not question.on:
                 self.ratings[question.prompt] = answer

@@ -1,15 +1,21 @@
-"""Readable answers: after the search, what does not pay is dropped from the best prompt.
+"""Readable answers: after the search, parts that do not pay are dropped from the best prompt.
 
 A search leaves words in a prompt that do nothing for its rating, or no more than chance does: of 300 prompts the best
-rated owes some of its rating to luck. Here every part of the answer is left out in turn, and as long as the rating does
-not fall without one, it goes. Where examples are 30 or more and ratings have a tiebreak, such as log-probability, a
-fall within 1.5 standard errors of the paired difference is none (a rule of Breiman et al., *Classification and
-Regression Trees*, 1984, with one). Nowhere may the tiebreak fall by more than a tenth of its size: right or wrong alone
-does not tell filler from what decides. By the rating alone accuracy on held-out images fell, both with ten images
-(experiments/liu2024) and with 160 and one or more standard errors (experiments/hill_climb). Where few examples are
-rated in several views, nearly every word moves the rating a little; a fall by half an example is none then. What stays
-is 1-minimal (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002, whose minimising
-delta debugging begins with larger pieces): no single part can go.
+rated owes some of its rating to luck. Here each part of the answer is left out in turn, and the part goes if the rating
+does not fall without it. From "a blurry photo of a {} at night", for example, "blurry" may go, and then "at night"; the
+answer is "a photo of a {}" if no single part of that can go without a fall. (That is 1-minimal in the words of Zeller
+and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002, whose minimising delta debugging begins
+with larger pieces.)
+
+What counts as a fall, against the rating of the prompt that was to be shortened:
+
+- Everywhere: the tiebreak, such as log-probability, falls by more than a tenth of its size. By the rating alone, which
+  is right or wrong for each example, accuracy on held-out images fell, both with ten images (experiments/liu2024) and
+  with 160 and one or more standard errors (experiments/hill_climb).
+- With fewer than 30 examples: the rating is lower than that, or than the rating of the best so far. Where examples are
+  rated in several views, nearly every word moves a rating a little; it must then be lower by more than half an example.
+- With 30 examples or more: the rating is lower by more than 1.5 standard errors of the paired difference (a rule of
+  Breiman et al., *Classification and Regression Trees*, 1984, with one). Without a tiebreak, any lower one is a fall.
 """
 
 from __future__ import annotations
@@ -30,9 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["QUESTIONS", "questions", "shorten", "shorter"]
 
-QUESTIONS = 20  # kept back at the most where the optimizer wants its answer shortened
-SHARE = 10  # and no more than one in so many of the budget
-ERRORS = 1.5  # standard errors within which a fall is none, if the tiebreak says so too
+QUESTIONS = 20  # so many are kept back at the most where the optimizer wants its answer shortened,
+SHARE = 10  # and at the most one in ten of the budget
+ERRORS = 1.5  # standard errors by which a rating may be lower, where there is a tiebreak that does not fall
 FEWEST = 30  # with fewer examples a standard error says little
 SLACK = 0.1  # of the tiebreak's size, by which it may fall
 LINKS = frozenset("about after and as at before by for from in into near of on or over to under with without".split())
@@ -46,8 +52,8 @@ def questions(wanted: int | None, *, optimizer: object, budget: int | None) -> i
     """How many questions are kept back.
 
     Args:
-        wanted: the user's number; None leaves it to the optimizer. One that puts prompts together by chance says
-            ``shortens = True``; an LLM writes readable prompts by itself.
+        wanted: the user's number; None leaves it to the optimizer. An optimizer that puts prompts together by chance
+            has ``shortens = True``; one whose prompts an LLM writes has not, since they are readable already.
         optimizer: of the run.
         budget: its questions; None means no limit.
     """
@@ -72,19 +78,19 @@ def shorten(
 ) -> tuple[Prompt, Rating, bool]:
     """Drop parts for as long as the rating does not fall.
 
-    Of all prompts that lack one part and are rated about as high as the first, the best rated takes the place, the
-    shorter one of equals, until there is none.
+    In each round, every prompt that lacks one part of the best one is rated. Of those whose rating has not fallen, the
+    highest rated becomes the best, and of equals the shorter one; the rounds end when there is none.
 
     Args:
         best: the prompt to shorten.
         rating: its rating, with a value.
-        shorter: a text to what it may become by dropping one part.
+        shorter: gives all texts that a text can become by dropping one part.
         rate: gives ratings; may give fewer than asked.
-        most: new ratings at the most.
+        most: how many ratings it may be asked for, over all rounds.
         known: ratings that need not be asked for.
-        errors: standard errors of the paired difference within which a fall of the rating is none.
-        slack: of the tiebreak's size, by which it may fall.
-        within: by how much the rating may fall where examples are few.
+        errors: by how many standard errors of the paired difference the rating may be lower.
+        slack: by what share of its size the tiebreak may be lower.
+        within: by how much the rating may be lower where there are fewer than ``FEWEST`` examples.
 
     Returns:
         The prompt, its rating, and whether every part of it was tried.
@@ -109,10 +115,14 @@ def shorten(
 
 
 def _falls(first: Rating, less: Rating, *, least: float, errors: float, slack: float, within: float) -> bool:
-    """Whether a rating falls: its tiebreak by more than the slack below the first, or its value below ``least``.
+    """Whether the rating of a prompt without some part has fallen, as the module's text says.
 
-    A value close to the first does not count as below: within some standard errors, where there are the examples for it
-    and a tiebreak that stays; with few examples within a fixed distance.
+    Args:
+        first: the rating of the prompt that was to be shortened.
+        less: that of the shorter one.
+        least: the value of the best so far, which may be above or a little below the first's; a rating that reaches it
+            has not fallen where examples are many.
+        errors, slack, within: as of :func:`shorten`.
     """
     if less.tiebreak < first.tiebreak - slack * abs(first.tiebreak):
         return True
@@ -128,7 +138,10 @@ def _falls(first: Rating, less: Rating, *, least: float, errors: float, slack: f
 
 
 def _differences(first: Rating, less: Rating) -> Array:
-    """By how much examples are rated higher than first; empty where ratings do not say."""
+    """``(n_examples,)``: each example's value in ``less`` minus that in ``first``; empty where ratings have none.
+
+    Examples that are unscored in one of the two are left out.
+    """
     one, other = first.per_example, less.per_example
     if one is None or other is None or len(one) != len(other):
         return np.empty(0)
@@ -137,11 +150,12 @@ def _differences(first: Rating, less: Rating) -> Array:
 
 
 def shorter(run: Prompted, phrases: Sequence[str] = ()) -> Shorter:
-    """Says what a text may become by dropping one part, in a run.
+    """A function that gives the texts which a text can become by dropping one part.
 
-    The parts of a template are the phrases of the embedded vocabulary and, of other words, spans that begin at a comma
-    or a preposition; its ``{}`` stays. A text has lines, sentences, given phrases and, where a line is a list of three
-    clauses or more without a full stop, its clauses. Sentences that the user started from stay.
+    The parts of a template are its lines, the phrases of the embedded vocabulary in them, and for words that are not in
+    the vocabulary, spans that begin at a comma or a preposition. The ``{}`` stays. The parts of any other text are its
+    lines, its sentences, the given phrases and the clauses of a line that is a list of three or more without a full
+    stop. Sentences that the user started from stay.
 
     Args:
         run: says whether the prompts are templates, and what the target can take.
@@ -160,7 +174,11 @@ def shorter(run: Prompted, phrases: Sequence[str] = ()) -> Shorter:
 
 
 def _template(text: str, words: Phrases) -> Iterator[str]:
-    """Without one line, or without one span of a line."""
+    """The texts without one line of a template, or without one span of a line.
+
+    Of "a photo of a {} from grandmother attic", for example, they are "a {} from grandmother attic" and "a photo of a
+    {}".
+    """
     lines = text.splitlines()
     for i, line in enumerate(lines):
         if len(lines) > 1:
@@ -173,7 +191,10 @@ def _template(text: str, words: Phrases) -> Iterator[str]:
 
 
 def _spans(line: str, words: Phrases) -> list[str]:
-    """The phrases of a line; single words that the vocabulary lacks go with the preposition before them."""
+    """The phrases of a line. Words that the vocabulary lacks stay together, with the preposition before them.
+
+    Of "a photo of a {} from grandmother attic" they are "a photo of a", "{}" and "from grandmother attic".
+    """
     spans: list[str] = []
     loose = False
     for phrase in words.split(line):
@@ -187,14 +208,25 @@ def _spans(line: str, words: Phrases) -> list[str]:
 
 
 def _article(span: str, *, before: bool) -> list[str]:
-    """What is left of a frame: of 'a photo of a' its last article, of 'a roll of' its first, so that a noun has one."""
+    """The article that stays where a span is dropped, so that the class name behind it has one.
+
+    Of "a photo of a" the last word stays, of "a roll of", which ends without one, the first: "a {}". Of a span behind
+    the ``{}`` nothing stays.
+
+    Args:
+        before: whether the span stands before the ``{}``.
+    """
     first, last = span.split()[0], span.split()[-1]
     article = next((word for word in (last, first) if word in ARTICLES), "")
     return [article] if before and article and span != article else []
 
 
 def _text(text: str, units: Units) -> Iterator[str]:
-    """Without one unit, or without one clause of a unit that is a list of clauses."""
+    """The texts without one unit, or without one clause of a unit that is a list of clauses.
+
+    Of "Add the numbers. Be brief, be exact, be kind" they are the text without either sentence, and without each of the
+    three clauses, such as "Add the numbers. Be brief, be kind".
+    """
     parts = units.split(text)
     for place in units.free(parts):
         left = list(parts)

@@ -1,9 +1,16 @@
 """A search whose answers come when they come, as people's do.
 
 A run with such a scorer (:class:`promptopt.core.Streams`) goes in turns: tell the optimizer what was answered since the
-last turn, ask until enough questions are open again, open them, wait for an answer. Answers are in the ledger before
-whoever gave them is told so; each turn is written down too, with how many answers it told and how many questions it
-asked. These two numbers are all that chance decides, so a resumed run takes the same turns again.
+last turn, ask it for questions until enough are open again, hand the new ones to the scorer, wait for an answer. A
+question is open from when it was asked until its answer is recorded. An answer is in the ledger before the person who
+gave it is told that it was taken. Each turn is written down too, with how many answers the optimizer was told and how
+many questions it was asked for. These two numbers are all that chance decides, so a resumed run takes the same turns.
+
+For example, where two questions are to be open (``ahead = 2``)::
+
+    turn 1    0 answers, 2 questions asked    questions 0 and 1 are open
+    turn 2    1 answer (to 1), 1 asked        0 and 2 are open
+    turn 3    2 answers (to 0 and 2), 2 asked 3 and 4 are open
 """
 
 from __future__ import annotations
@@ -14,6 +21,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..core import HasBelief, Streams
+from ..record.stages import SEARCH
 
 if TYPE_CHECKING:
     from ..record.codec import Answer, Question
@@ -31,9 +39,9 @@ class Stream:
         self.run = run
         self.scorer = scorer
         self._asked: list[Question] = []  # by number
-        self._spare: deque[Question] = deque()  # of the optimizer's last batch, not asked yet
+        self._spare: deque[Question] = deque()  # those of the optimizer's last batch that nobody was asked yet
         self._open: set[int] = set()  # asked and not recorded
-        self._arrived: deque[tuple[Question, Answer]] = deque()  # recorded and not told
+        self._arrived: deque[tuple[Question, Answer]] = deque()  # recorded, and the optimizer not told yet
         self._lock = threading.Lock()
 
     def search(self) -> str:
@@ -66,14 +74,17 @@ class Stream:
             self.run.close()
 
     def record(self, question: Question, answer: Answer) -> None:
-        """Put an answer on the disk and keep it for the next turn; called from any thread."""
+        """Write an answer into the ledger and keep it for the next turn; called from any thread.
+
+        An answer to a question that is not open any more stands in the place of the one before.
+        """
         with self._lock:
             answer = self.run.record_one(question, answer, again=question.number not in self._open)
             self._open.discard(question.number)
             self._arrived.append((question, answer))
 
     def _replay(self) -> None:
-        """Take the turns that the ledger holds, then open what is still unanswered."""
+        """Take the turns that the ledger holds again, then hand the unanswered questions to the scorer."""
         replay = self.run.replay
         for turn in replay.turns:
             for _ in range(turn["answers"]):
@@ -86,6 +97,7 @@ class Stream:
             self.scorer.open([self._asked[n] for n in sorted(self._open)], self.record)
 
     def _arrive(self, question: Question, answer: Answer) -> None:
+        """Take an answer from the ledger, as :meth:`record` takes one from a person."""
         self._open.discard(question.number)
         self._arrived.append((question, answer))
         self.scorer.remember(question, answer)
@@ -97,8 +109,8 @@ class Stream:
             self._arrived.clear()
         if told:
             for question, answer in told:
-                self.run.keep("search", question, answer)
-            self.run.keep_back("search")
+                self.run.keep(SEARCH, question, answer)
+            self.run.keep_back(SEARCH)
             self.run.optimizer.tell(told)
             self.run.renew()
         if live:
@@ -108,14 +120,14 @@ class Stream:
         return len(told)
 
     def _wanted(self) -> int:
-        """How many questions to ask, so that enough are open and none too many for the budget."""
+        """How many questions to ask for, so that as many are open as the scorer wants and the budget pays for."""
         with self._lock:
             room = self.run.room()
             wanted = self.scorer.ahead if room is None else min(self.scorer.ahead, room)
             return wanted - len(self._open)
 
     def _ask(self, wanted: int) -> list[Question]:
-        """About so many new questions, numbered; fewer if the optimizer has none before it knows more."""
+        """So many new questions, numbered; fewer where the optimizer has no more before it is told more answers."""
         new: list[Question] = []
         while len(new) < wanted:
             self._spare = self._spare or deque(self.run.optimizer.ask())

@@ -1,12 +1,14 @@
 """Extending a sweep by seeds, tasks, optimizers and values, with everything that its runs have found.
 
-What a run is, its ordinary recipe says. A sweep may be extended by every recipe that holds the runs of the one before;
-what is missing is run, and a recipe that changes a run or leaves one out is refused.
+Two runs are the same where their ordinary recipes are. A recipe extends a sweep if it makes all the runs that the sweep
+has: with seeds 0 and 1 there, seeds 0, 1 and 2 extend it, and only the runs with seed 2 are done. A recipe that changes
+a run or leaves one out, as seeds 0 and 2 would, is refused.
 
-Optuna can neither open an ended trial again nor give a parameter more choices, so an extension is a study of its own,
-``compare (2)`` after ``compare``, to which every setting goes with its number and what its runs have found. The first
-study says which one is in force. That is written last: a worker that is killed before has extended nothing. Workers
-look there whenever they take a trial, so that none goes on with what was extended.
+Optuna can neither open an ended trial again nor give a parameter more choices. So an extension is a study of its own,
+``compare (2)`` after ``compare``, into which every setting is copied, with its number and what its runs have found. An
+attribute of the first study names the one that is in force, that is, which workers are to work on. It is written last:
+a worker that is killed before has extended nothing. Workers read it whenever they take a trial, so that none goes on
+with a study that was extended.
 """
 
 from __future__ import annotations
@@ -54,13 +56,20 @@ def begin(storage: Storage, space: Space, identity: Mapping[str, Any], *, prune:
 
 
 def in_order(space: Space, study: Any) -> Space:
-    """The same sweep with the seeds that a study has already before the others: the first one draws what is random."""
+    """The same sweep, with the seeds that a study has already before the others.
+
+    So the first seed stays the first: it also seeds what draws settings.
+    """
     before = [seed for seed in study.user_attrs.get("seeds", ()) if seed in space.seeds]
     return replace(space, seeds=(*before, *(seed for seed in space.seeds if seed not in before)))
 
 
 def tests(storage: Storage, study: Study) -> tuple[str, dict[int, dict[str, dict[str, Any]]]]:
-    """What the study of a search's test splits is called, and what those of earlier ones found, by setting and run."""
+    """The study of the test splits that belongs to a search's study: its name, and what is known of it already.
+
+    What is known are the outcomes that the studies of test splits of earlier extensions hold, by the setting's number
+    and the run's key.
+    """
     found: dict[int, dict[str, dict[str, Any]]] = {}
     there = names(storage)
     for name in _lineage(study):
@@ -76,6 +85,7 @@ def is_first(name: str) -> bool:
 
 
 def _joined(first: Study, space: Space, identity: Mapping[str, Any]) -> Study:
+    """The study in force, once this worker agrees with the others and every setting has a trial."""
     study = first.in_force()
     study.agree(identity)
     if study.name == first.name:  # an extension is laid out whole, a sweep may have been left half laid out
@@ -84,12 +94,13 @@ def _joined(first: Study, space: Space, identity: Mapping[str, Any]) -> Study:
 
 
 def _same(study: Study, identity: Mapping[str, Any]) -> bool:
+    """Whether a study was laid out for this very recipe."""
     there = study.identity()
     return there is not None and there["recipe"] == identity["recipe"]
 
 
 def _attributes(space: Space, identity: Mapping[str, Any], order: Sequence[int]) -> dict[str, Any]:
-    """What readers of the table need to know of a sweep; ``order``: the settings' numbers as the recipe has them."""
+    """What readers of the table need to know of a sweep; ``order``: the settings' numbers in the recipe's order."""
     lists = {"tasks": list(space.tasks), "seeds": list(space.seeds), "optimizers": list(space.optimizers)}
     return {"sweep": space.name, **lists, "order": list(order), "identity": dict(identity)}
 
@@ -109,7 +120,10 @@ def _called(name: str, number: int) -> str:
 
 
 def design(ours: Space, theirs: Space, held: Mapping[int, Params]) -> dict[int, Params]:
-    """The settings of an extended sweep in the recipe's order, by number: those that are there keep theirs.
+    """The settings of an extended sweep by number, in the recipe's order.
+
+    Settings that are there keep their numbers, and new ones get the next: of a grid over k = 1, 3 (numbers 0 and 1),
+    extended to k = 1, 2, 3, the numbers are 0, 2, 1.
 
     Args:
         ours: the sweep as it is to be.
@@ -137,7 +151,11 @@ def design(ours: Space, theirs: Space, held: Mapping[int, Params]) -> dict[int, 
 
 
 def _carried(params: Params, ours: Space, theirs: Space) -> Params | None:
-    """The setting of ours whose runs are those of a setting of theirs; None if there is none."""
+    """The setting of the new sweep (ours) that makes the runs of a setting of the old one (theirs), or None.
+
+    Args:
+        params: the setting of the old sweep.
+    """
     if not params and theirs.options.sampler == "tpe":
         return params
     seed, tasks = theirs.seeds[0], [task for task in theirs.tasks if task in ours.tasks]
@@ -207,7 +225,7 @@ def _refused(name: str, found: Sequence[str], *, runs: bool = True) -> str:
 
 
 def _extend(first: Study, space: Space, identity: Mapping[str, Any]) -> None:
-    """Make the next study and put it in force; called under :meth:`Storage.alone`."""
+    """Make the study of the extension, and name it in the first study. To be called inside :meth:`Storage.alone`."""
     before = first.in_force()
     there = before.identity()
     assert there is not None

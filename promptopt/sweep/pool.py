@@ -1,8 +1,8 @@
 """Where the runs of a sweep are done: in this process, or in several of its own.
 
 A process keeps the datasets and targets of the runs that it did, so that a model is loaded once per process. Processes
-are spawned and share no weights, since forking a process that has run torch is not safe; instead the process that leads
-them loads no model at all, and they all load theirs at the same time, in the rehearsal.
+are spawned, since forking a process that has run torch is not safe, and so they share no weights: each loads its own,
+all at the same time, in the rehearsal. The process that hands out the jobs loads no model.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ..api import execute, judge
 from ..core import Rating
 from ..errors import LockedRun, UserError
 from ..recipe.build import models_shared
+from ..record.stages import DEV, FINAL
 from ..retries import Retries
 from ..run.result import Result
 from .parts import Executor, Parts, Rehearsal, rehearsed
@@ -74,8 +75,8 @@ def _run(job: Job, parts: Mapping[str, Any]) -> Result:
 
 def _searched(job: Job, result: Result) -> dict[str, Any]:
     """The chosen prompt with its dev score, or with its rating where there is no dev split."""
-    rated = [step for step in result.steps if step.stage in ("dev", "final")]
-    has_dev = any(step.stage == "dev" for step in rated)
+    rated = [step for step in result.steps if step.stage in (DEV, FINAL)]
+    has_dev = any(step.stage == DEV for step in rated)
     on_dev = [s.answer for s in rated if has_dev and _text(s.question) == result.best and isinstance(s.answer, Rating)]
     train = result.score(result.best)
     on_train = [one.rating for one in result.candidates if one.prompt.text == result.best]
@@ -151,14 +152,14 @@ class Here:
 
 
 class Processes:
-    """Does jobs in processes of their own. One that dies is replaced, and its job is done again.
+    """Does jobs in processes of their own. Where one dies all are started anew; the jobs under way are done again.
 
     Args:
         size: how many processes.
         executor: as of :class:`Parts`; it must be importable.
     """
 
-    CRASHES = 2  # a job that is under way when so many processes die is given up
+    CRASHES = 2  # how often a job is done again that was under way when a process died; after that it has failed
 
     def __init__(self, size: int, *, executor: Executor | None = None) -> None:
         self.size = size
@@ -195,7 +196,8 @@ class Processes:
         )
 
     def _send(self, job: Job, outer: Future[dict[str, Any]], *, crashes: int) -> None:
-        with self._guard:  # a process that died is noticed in a thread of the pool's own
+        """Have a job done, and its outcome put into ``outer``; ``crashes``: how often processes have died meanwhile."""
+        with self._guard:  # done() is called in a thread of the pool, which may send while submit() does
             try:
                 inner = self._processes.submit(_do, job)
             except BrokenProcessPool:
@@ -234,7 +236,7 @@ def _end_with_parent() -> None:
 
 
 def _rehearse(space: Space) -> Rehearsal | str:
-    """What was found, or the user's mistake; not every error survives the way between processes."""
+    """What the rehearsal found, or a UserError's message: an error that holds other objects may not be sendable."""
     try:
         return rehearsed(space, _parts)
     except UserError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import Coverage
-from ..record.answers import rated, together
+from ..record.answers import together
 from ..record.story import Story
+from ..report.curve import SearchCurve
 from ..report.figures import SERIES, Axis, Chart, bars, forest
 from ..report.page import Block, CodeBlock, FactsBlock, Figure, Grid, Headline, Page, Section, Text
 from ..report.recipe import toml
@@ -98,23 +98,22 @@ class SweepStory:
         return [table for table in made if table.rows]
 
     def _curve(self, row: SettingRow, task: str) -> Curve | None:
-        stories = [(outcome.seed, self._steps(row, outcome)) for outcome in row.outcomes if outcome.task == task]
-        runs = [(seed, steps) for seed, steps in stories if steps]
+        found = [(outcome.seed, self._run_curve(row, outcome)) for outcome in row.outcomes if outcome.task == task]
+        runs = [(seed, curve) for seed, curve in found if curve and curve.dots]
         if not runs:
             return None
-        first, last = max(steps[0][0] for _, steps in runs), max(steps[-1][0] for _, steps in runs)
+        first, last = max(curve.dots[0][0] for _, curve in runs), max(curve.dots[-1][0] for _, curve in runs)
         count = min(POINTS, int(last - first) + 1)
         x = [first + i * (last - first) / max(1, count - 1) for i in range(count)]
-        within = range_of([value for _, steps in runs for _, value in steps])
-        best = [[(seed, max(v for n, v in steps if n <= at)) for seed, steps in runs] for at in x]
+        within = range_of([value for _, curve in runs for _, value in curve.dots])
+        best = [[(seed, curve.at(question)) for seed, curve in runs] for question in x]
         return Curve(row, task, x, [score(values, within=within) for values in best])
 
-    def _steps(self, row: SettingRow, outcome: RunOutcome) -> list[tuple[float, float]]:
-        """The ratings of a run on the whole training split, by question; none where its ledger is elsewhere."""
+    def _run_curve(self, row: SettingRow, outcome: RunOutcome) -> SearchCurve | None:
+        """The curve of a run's ratings on the whole training split; None where its ledger is elsewhere."""
         places = [self.folder / "trials" / f"{row.setting:04d}" / outcome.key, Path(outcome.folder)]
         place = next((one for one in places if (one / "ledger.jsonl").exists()), None)
-        ratings = rated(Story.read(place).events) if place else []
-        return [(float(one.n), one.rating.value) for one in ratings if one.whole and math.isfinite(one.rating.value)]
+        return SearchCurve.of_ratings([one for one in Story.read(place).rated if one.whole]) if place else None
 
 
 # ── Sections ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,10 +1,13 @@
 """A sweep's study in Optuna's storage, as one worker sees it: taking trials, giving them back, ending them.
 
-Every setting is laid out as a waiting trial before anything runs, and a worker takes one by turning it from waiting to
-running, which the storage lets only one of them do. On one machine (an SQLite file) that turn, and the search for
-lost workers, happen under a file lock, since SQLite has no row locks; every worker holds a lock of its own for as long
-as it lives, so a lost one is noticed at once. In a PostgreSQL database the row is locked, and workers give signs of
-life (Optuna's heartbeat).
+A *setting* is one choice of an optimizer and its options, with a number. A *trial* is Optuna's record of one attempt
+at a setting; a setting has several where a worker was lost. A *worker* is one process of ``promptopt sweep``.
+
+Every setting is laid out as a waiting trial before anything runs. A worker takes a trial by turning it from waiting to
+running, which the storage lets only one worker do. On one machine (an SQLite file) workers take trials, and look for
+lost workers, under a file lock, since SQLite has no row locks. Each also holds a lock file of its own for as long as it
+lives, so a lost one is noticed at once. In a PostgreSQL database the row of the trial is locked, and workers give signs
+of life (Optuna's heartbeat).
 """
 
 from __future__ import annotations
@@ -41,16 +44,16 @@ ADVISORY = ("pg_advisory_lock(7402861)", "pg_advisory_unlock(7402861)")  # any n
 DRIVER = "psycopg"  # of PostgreSQL, where the URL names no other
 
 
-TEST = " test"  # the study of the test splits is called like that of the search, with this after it
-NOW = "now"  # in the first study of a sweep: the name of the one that is in force, where it was extended
+TEST = " test"  # behind the name of the search's study: the study of its test splits, "compare test" for "compare"
+NOW = "now"  # an attribute of a sweep's first study: the name of the study that the last extension has made
 
 
 class Gone(Exception):
-    """The trial was taken away: this worker was thought to be lost."""
+    """The trial is no longer this worker's: another took this worker for lost and put the setting up again."""
 
 
 class Extended(UserError):
-    """The sweep was extended while this worker was at it; it would go on with what is no longer looked at."""
+    """The sweep was extended while this worker was at it; what it did from here on nobody would read."""
 
 
 class Storage:
@@ -69,6 +72,7 @@ class Storage:
     def __init__(self, url: str, *, heartbeat: int = 60) -> None:
         self.url = url
         self.heartbeat = heartbeat
+        # called with a trial whose worker was lost: adds a waiting trial of the same setting, up to RETRIES times
         self.retry = quietly(lambda: optuna.storages.RetryHeartbeatStaleTrialCallback(RETRIES, True))
         path = _file(url)
         self.folder = path and path.with_name(path.name + ".workers")
@@ -84,7 +88,7 @@ class Storage:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Only one worker on any machine at a time. Whoever dies lets go. Not to be held while :meth:`lock` is."""
+        """Only one worker on any machine at a time. A process that dies lets go. Do not take it inside :meth:`lock`."""
         if self.folder:
             with FileLock(self.folder / "alone"):
                 yield
@@ -128,9 +132,9 @@ class Study:
 
     Args:
         storage: where it lies.
-        name: of the study.
+        name: the study's name.
         prune: the p-value of the pruner; None never prunes.
-        first: the name of the sweep's first study; by default the same.
+        first: the name of the sweep's first study, where this is another one.
 
     Attributes:
         study: Optuna's own.
@@ -156,19 +160,22 @@ class Study:
                 self.study = optuna.load_study(storage=self._raw, study_name=name, pruner=pruner)
         self._held: set[int] = set()
         self._seen: list[Any] = []  # the trials as they stood when one was last taken
-        self._recovered = -math.inf
-        self._orphaned: dict[int, float] = {}  # when a trial that nobody has put up again was first seen, by number
+        self._recovered = -math.inf  # when lost workers were last looked for
+        self._orphaned: dict[int, float] = {}  # when each orphan was first seen, by the number of the trial
         self.worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     # ── The study as a whole ──────────────────────────────────────────────────────────────────────────────────────
 
     def identity(self) -> dict[str, Any] | None:
-        """What its workers agreed in; None where it was never begun."""
+        """What all workers of the study share, as :meth:`agree` wrote it down; None where nothing stands there yet."""
         found: dict[str, Any] | None = self.study.user_attrs.get("identity")
         return found
 
     def in_force(self) -> Study:
-        """Of a sweep's first study: that which its last extension has made, or itself."""
+        """The study that workers are to work on: that of the sweep's last extension, or this one if there is none.
+
+        It is asked of a sweep's first study.
+        """
         name = self.study.user_attrs.get(NOW, self.name)
         return self if name == self.name else Study(self.storage, name, prune=self._prune, first=self.name)
 
@@ -202,12 +209,13 @@ class Study:
         *,
         found: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> None:
-        """One waiting trial per setting. If another worker is at it, wait; what is missing after that is added.
+        """Add a waiting trial for every setting that has none. If another worker is doing that, wait for it first.
 
         Args:
-            settings: the parameters by the setting's number; empty ones are drawn when the trial is taken.
+            settings: the parameters of each setting, by its number. Where they are empty, Optuna's sampler draws them
+                when the trial is taken.
             attributes: what else the study is to hold, for readers of the table.
-            found: outcomes of runs that need not be repeated, by setting and run.
+            found: outcomes of runs that need not be repeated, by the setting's number and the run's key.
         """
         if not self.created:
             self._wait_for("laid out")
@@ -224,7 +232,10 @@ class Study:
             self.study.set_user_attr("laid out", True)
 
     def _wait_for(self, attribute: str) -> None:
-        """Wait until whoever created the study has got so far, or seems to be dead."""
+        """Wait until the worker that created the study has written this attribute.
+
+        It is waited for no longer where it seems to be dead: it has added no trial for ``PATIENCE`` seconds.
+        """
         count, since = -1, time.monotonic()
         while attribute not in self.study.user_attrs and time.monotonic() - since < PATIENCE:
             if len(self._trials()) != count:
@@ -232,12 +243,12 @@ class Study:
             time.sleep(0.2)
 
     def finished(self) -> bool:
-        """Whether no trial is waiting, under way, or to be put up again."""
+        """Whether no trial is waiting or running, and no setting is left whose worker was lost."""
         trials = self._trials()
         return not (_orphans(trials) or any(trial.state in (State.WAITING, State.RUNNING) for trial in trials))
 
     def retry_failed(self) -> None:
-        """Put settings that failed with an error up once more."""
+        """Add a waiting trial for each setting whose last trial failed with an error."""
         latest = {trial.user_attrs.get("setting"): trial for trial in self._trials()}
         for trial in latest.values():
             if trial.state == State.FAIL and "error" in trial.user_attrs:
@@ -258,7 +269,9 @@ class Study:
         if found is None:
             self.recover()
             found = self._take(sampler)
-        if not self._is_in_force():  # looked at behind the claim: whoever extends looks for claims behind saying so
+        # This is asked after the trial was taken. A worker that extends the sweep first says so and then looks for
+        # trials that others have taken: whichever of the two comes first, one of them sees the other.
+        if not self._is_in_force():
             if found:
                 self.give_back(found)
             raise Extended(
@@ -272,7 +285,7 @@ class Study:
         first = self._raw.get_study_id_from_name(self.first)
         if self._raw.get_study_user_attrs(first).get("extending"):
             with self.storage.alone():
-                self._raw.set_study_user_attr(first, "extending", False)  # it has ended, or it was killed
+                self._raw.set_study_user_attr(first, "extending", False)  # who said so has ended, or was killed
         now = self._raw.get_study_user_attrs(first).get(NOW, self.first)
         return self.name in (now, now + TEST)
 
@@ -293,7 +306,7 @@ class Study:
         return None
 
     def _claim(self, trial_id: int) -> bool:
-        self._beat(trial_id)  # first, so that no running trial ever is without
+        self._beat(trial_id)  # before the trial runs: a running trial without a sign of life counts as lost
         try:
             return bool(self._raw.set_trial_state_values(trial_id, state=State.RUNNING))
         except optuna.exceptions.UpdateFinishedTrialError:
@@ -344,7 +357,11 @@ class Study:
         self._held.discard(trial._trial_id)
 
     def known(self, trial: Any, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Outcomes of runs that need not be repeated: the trial's own, and those of equal settings, as last seen."""
+        """Outcomes of runs that need not be repeated, by the run's key.
+
+        They are the trial's own, and those of other trials with the same parameters as these stood when a trial was
+        last taken.
+        """
         found: dict[str, dict[str, Any]] = {}
         for other in self._seen:
             if other.number != trial.number and params and other.params == params:
@@ -353,6 +370,10 @@ class Study:
 
     @contextlib.contextmanager
     def _still_ours(self, trial: Any) -> Iterator[None]:
+        """Raises :class:`Gone` where Optuna refuses to change a trial in the block, since another worker has ended it.
+
+        Optuna says that with an error of its own or, from ``tell``, with a ValueError that begins "Cannot tell".
+        """
         try:
             yield
         except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
@@ -364,7 +385,11 @@ class Study:
     # ── Lost workers ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def recover(self) -> None:
-        """Put the trials of lost workers up again, and those that were lost on the way there."""
+        """Fail the trials of lost workers, and add a waiting trial for each of their settings.
+
+        A worker may be lost between these two steps, too. What it leaves is an orphan: a failed trial of a setting that
+        has no other. Its setting gets a waiting trial here as well.
+        """
         self._recovered = time.monotonic()
         with self.storage.lock(), _quiet():
             if self.storage.folder:
@@ -377,11 +402,11 @@ class Study:
             self._orphaned = {t.number: self._orphaned.get(t.number, time.monotonic()) for t in orphans}
             for trial in orphans:
                 age = time.monotonic() - self._orphaned[trial.number]
-                if self.storage.folder or age > self.storage.heartbeat:  # another worker may be about to
+                if self.storage.folder or age > self.storage.heartbeat:  # in a database another may be about to do it
                     self.storage.retry(self.study, copy.deepcopy(trial))
 
     def _lives(self, worker: str | None) -> bool:
-        """Whether a worker of this machine holds its lock; called under the lock that claims are made under."""
+        """Whether a worker of this machine holds its own lock file. To be called inside :meth:`Storage.lock`."""
         if worker is None or self.storage.folder is None:
             return False
         if worker == self.worker:
@@ -397,7 +422,7 @@ class Study:
         return False
 
     def _again(self, trial: Any) -> None:
-        """Put a failed setting up once more, with what its runs have found, as if it had not been tried."""
+        """Add a waiting trial of a failed one's setting, with what its runs have found; retries are counted anew."""
         attributes = {k: v for k, v in trial.user_attrs.items() if k not in ("error", "worker")}
         self.study.add_trial(
             optuna.create_trial(
@@ -430,7 +455,7 @@ class Study:
     def _beat_until(self, stop: threading.Event) -> None:
         while not stop.wait(self.storage.heartbeat):
             for trial_id in list(self._held):
-                with contextlib.suppress(Exception):  # a database that is away for a moment: the next beat may do
+                with contextlib.suppress(Exception):  # the database is away for a moment; the next beat may reach it
                     self._beat(trial_id)
 
     def _beat(self, trial_id: int) -> None:
@@ -443,7 +468,10 @@ class Study:
 
 
 def _orphans(trials: Sequence[Any]) -> list[Any]:
-    """Trials that lost their worker and have no successor yet, where there may be one."""
+    """The trials that failed because their worker was lost, of settings that have no other trial to go on with.
+
+    A trial that failed with an error is none, nor is one whose setting has lost ``RETRIES`` workers already.
+    """
     latest: dict[int, Any] = {}
     for trial in trials:
         if "setting" in trial.user_attrs and "duplicate" not in trial.user_attrs:
@@ -460,7 +488,7 @@ def _orphans(trials: Sequence[Any]) -> list[Any]:
 
 
 def load(storage: Storage, name: str) -> Any:
-    """Optuna's study of that name, to read from; of a sweep that was extended, the one that is in force.
+    """Optuna's study of that name, to read from; where the sweep was extended, that of its last extension.
 
     Raises:
         UserError: there is none.
@@ -525,7 +553,7 @@ def _write_ahead(engine: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna tells of every step on stderr, and that parts of it are experimental; the sweep tells what matters."""
+    """In the block Optuna logs errors alone; otherwise it logs every step, and warns of parts that are experimental."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -537,6 +565,6 @@ def _quiet() -> Iterator[None]:
 
 
 def quietly(make: Callable[[], Any]) -> Any:
-    """What ``make`` makes of Optuna, without its remarks."""
+    """What ``make`` returns, without what Optuna logs meanwhile."""
     with _quiet():
         return make()

@@ -12,7 +12,8 @@ import pytest
 
 from promptopt.api import optimize
 from promptopt.errors import UnknownName
-from promptopt.recipe.options import documented, parameters, part, schema
+from promptopt.recipe.build import parameters_of
+from promptopt.recipe.options import documented, part, schema
 from promptopt.registry import TABLE, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +29,7 @@ RECIPES = [
 @pytest.mark.parametrize(("kind", "name"), OWN)
 def test_every_option_of_every_part_is_described(kind: str, name: str) -> None:
     described = part(kind, name)
-    assert [option.name for option in described.options] == [*parameters(load(kind, name))]
+    assert [option.name for option in described.options] == [*parameters_of(load(kind, name))]
     assert described.summary
     for option in described.options:
         assert option.help, f"{name}.{option.name} has no line in its docstring"

@@ -14,6 +14,7 @@ from run_parts import CLIMB
 import promptopt
 from promptopt.record.answers import counted, leads, rated
 from promptopt.record.story import Story
+from promptopt.report.run import run_page
 from promptopt.report.show import plot, show
 from promptopt.report.told import Told
 
@@ -53,11 +54,24 @@ def test_a_race_has_its_ranking_its_curve_and_its_picture(tmp_path: Path) -> Non
     assert score is not None
     assert f"{score:.3f}" in text.partition("Verdict:")[0]
     story = Story.read(tmp_path)
-    whole = [(one.prompt, one.rating.value) for one in Told(tmp_path, story, None).ratings if one.whole]
-    assert [(prompt, rating.value) for prompt, rating in story.ratings] == whole
+    whole = [one for one in story.rated if one.whole]
+    assert story.ratings == whole
     assert len(whole) > 1
+    assert len(Told(tmp_path, story, None).curve.dots) == len(whole)
     plot(tmp_path, tmp_path / "x.svg")
     assert (tmp_path / "x.svg").stat().st_size > 1000
+
+
+def test_a_race_that_has_rated_parts_only_has_a_curve_on_every_way(tmp_path: Path) -> None:
+    promptopt.optimize(**RACE, optimizer=RACING, budget=20, run=tmp_path)
+    file = tmp_path / "ledger.jsonl"
+    begun = file.read_text().splitlines()[0]
+    one, other, *_ = json.loads(begun)["examples"]["train"]
+    parts = [rate(0, "start", [one], 0.2), rate(1, "b", [other], 0.9)]
+    file.write_text("\n".join([begun, *map(json.dumps, parts), ""]))
+    assert "after 2 ratings" in shown(tmp_path)
+    [curve] = [section for section in run_page(tmp_path).sections if section.id == "curve"]
+    assert "2 prompts were rated on parts of the training examples" in getattr(curve.blocks[0], "caption", "")
 
 
 def test_an_unfinished_race_is_led_by_the_best_rated(tmp_path: Path) -> None:
@@ -65,7 +79,7 @@ def test_an_unfinished_race_is_led_by_the_best_rated(tmp_path: Path) -> None:
     assert Story.read(ledger(tmp_path / "parts", parts)).best == "b"  # none is rated on all yet
     story = Story.read(ledger(tmp_path / "one", [*parts, rate(2, "start", ["y"], 0.4)]))
     assert story.best == "start"  # the only one that can be told
-    assert [(prompt, rating.value) for prompt, rating in story.ratings] == [("start", pytest.approx(0.3))]
+    assert [(one.prompt, one.rating.value) for one in story.ratings] == [("start", pytest.approx(0.3))]
     assert [one.prompt for one in counted(rated(story.events))] == ["start"]
 
 

@@ -15,6 +15,7 @@ from promptopt.record.answers import Rated, rated
 from promptopt.record.ledger import Ledger
 from promptopt.record.story import Story
 from promptopt.report.ratings import improvements, lineage
+from promptopt.report.told import Told, questions_table
 from promptopt.text import changes
 
 
@@ -96,11 +97,19 @@ def test_improvements_have_intervals_where_there_are_examples_enough() -> None:
         ]
     )
     assert [one.rated.prompt for one in found] == ["a", "b", "c"]
-    assert found[0].low is not None
-    assert found[0].high is not None
-    assert 0.2 < found[0].low < 0.5 < found[0].high < 0.8
-    assert (found[1].low, found[1].high) == (1.0, 1.0)
-    assert (found[2].low, found[2].high) == (None, None)
+    low, high = found[0].interval
+    assert low is not None
+    assert high is not None
+    assert 0.2 < low < 0.5 < high < 0.8
+    assert found[1].interval == (1.0, 1.0)
+    assert found[2].interval == (None, None)
+
+
+def test_answers_bought_are_counted_at_every_stage(tmp_path: Path) -> None:
+    stages = ["calibration", "search", "search", "dev", "final", "shorten", "test"]
+    story = written(tmp_path, [answer(n, f"p{n}", 0.5, stage=stage) for n, stage in enumerate(stages)])
+    rows = questions_table(Told(tmp_path, story, None)).rows
+    assert {row["stage"]: row["answers"] for row in rows} == {**dict.fromkeys(stages, 1), "search": 2}
 
 
 def test_lineage_follows_the_closest_parent_and_ends(tmp_path: Path) -> None:

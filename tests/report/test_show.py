@@ -18,7 +18,7 @@ from promptopt.errors import UserError
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
 from promptopt.record.ledger import Ledger, read
-from promptopt.record.story import Story, best_so_far
+from promptopt.record.story import Story
 from promptopt.report.show import plot, score, show, show_cases
 from promptopt.report.terminal import changes, print_changes, print_prompt
 from promptopt.text import plain
@@ -328,13 +328,6 @@ def test_a_run_that_rated_on_parts_shows_its_ratings(tmp_path: Path) -> None:
     text = output(tmp_path)
     assert f"Best, rated {result.score(result.best):.3f}" in text
     assert "ratings" in text
-
-
-def test_best_so_far() -> None:
-    values = [math.nan, 0.5, 0.2, math.nan, 0.7, 0.7]
-    curve = best_so_far([("p", Rating(v)) for v in values])
-    assert math.isnan(curve[0])
-    assert curve[1:] == [0.5, 0.5, 0.5, 0.7, 0.7]
 
 
 @pytest.mark.parametrize("text", ["a photo of a {}", "日本語 😀", "two\nlines", ""])

@@ -350,7 +350,7 @@ def test_a_run_of_an_older_version_is_shown_and_goes_on_by_its_own_rule(tmp_path
     )
     ledger.write_text(text)
     assert "failed" not in read(ledger)[0]
-    assert Story.read(tmp_path).ratings[0][1].coverage is None
+    assert Story.read(tmp_path).ratings[0].rating.coverage is None
     result = found(breakable(), prompts, **{**given, "budget": 10})
     assert result.score("Judge, breaking it.") == 1.0
     assert "left failed outputs out" in result.notes[0]

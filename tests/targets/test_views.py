@@ -86,6 +86,13 @@ def test_training_images_have_views_where_there_are_few(shots: int, given: int |
     assert (plan.views, plan.scorer.views, plan.test.views) == (views, views, 1)
 
 
+def test_another_target_without_views_rates_the_test_split_all_the_same() -> None:
+    other = {"name": "function", "function": lambda prompt, example: example.label}
+    plan = prepare({**RECIPE, "data": one_shot(), "views": 3, "transfer": {"other": other}})
+    assert isinstance(plan.transfer["other"], MetricScorer)
+    assert plan.transfer["other"].views == 1
+
+
 def test_views_that_nobody_has_are_refused() -> None:
     with pytest.raises(UserError, match="views is 4; give 1, or more than that for a target with views"):
         prepare({"start": "a", "score": len, "views": 4})

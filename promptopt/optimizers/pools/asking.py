@@ -1,4 +1,4 @@
-"""What pools that draw from an LLM share: checks, and an end when nothing new comes."""
+"""How pools that draw from an LLM end: when calls bring nothing new."""
 
 from __future__ import annotations
 

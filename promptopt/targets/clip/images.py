@@ -66,9 +66,10 @@ class ImageFeatures:
         """
         if self._last and _same(self._last[0], examples):
             return self._last[1]
+        hashed: dict[int, bytes] = {}  # by identity of the image: all views of a file have one
         for example in examples:
             if id(example) not in self._content:
-                self._content[id(example)] = (example, _content(example))
+                self._content[id(example)] = (example, _content(example, hashed))
         keys = [self._content[id(example)][1] for example in examples]
         self._complete(dict(zip(keys, examples, strict=True)))
         features = torch.from_numpy(np.stack([self._features[key] for key in keys])).to(self._device)
@@ -133,11 +134,17 @@ def _space(model: Any, config: Any) -> bytes:
     return digest.digest()
 
 
-def _content(example: Example) -> bytes:
-    """A hash of an example's image."""
+def _content(example: Example, hashed: dict[int, bytes]) -> bytes:
+    """A hash of an example's image, or of the view that it is; ``hashed`` holds those of images and is added to."""
     if isinstance(view := example.input, View):
-        of = _content(replace(example, input=view.image))
+        of = _content(replace(example, input=view.image), hashed)
         return hashlib.sha256(f"view {view.number} ".encode() + of).digest()
+    if id(example.input) not in hashed:
+        hashed[id(example.input)] = _hash(example)
+    return hashed[id(example.input)]
+
+
+def _hash(example: Example) -> bytes:
     if isinstance(example.input, str | Path):
         return hashlib.sha256(b"file" + image_bytes(example)).digest()
     image = open_image(example)

@@ -51,8 +51,9 @@ class Reasoned(str):
     Attributes:
         reasoning: what the model wrote before the extractor.
         loss: cross-entropy of the true answer behind this reasoning and the extractor, mean nats a token.
-        mistaken: whether a token of the true answer is not the likeliest behind those before it (teacher forcing).
-        nll: of the prompt's tokens where they stand, mean nats a token.
+        mistaken: whether the model, reading the true answer token by token (teacher forcing), once holds another token
+            to be likelier than the answer's next.
+        nll: negative log-likelihood of the prompt's tokens in this document, mean nats a token.
     """
 
     reasoning: str = ""
@@ -70,28 +71,30 @@ class LocalLM:
     """A causal LM of transformers that reasons and answers, and says how the tokens of the prompt should change.
 
     Weights are read from safetensors alone, frozen, and never changed, nor is the tokenizer; no code is run that comes
-    with a model. Nothing is loaded before it is needed. One object may be used from many threads, one after another.
+    with a model. Nothing is loaded before it is needed. Several threads may use one object; they wait for each other.
 
     An output is a :class:`Reasoned`: the first line that the model writes behind the extractor. Reasoning ends with one
-    of the model's end tokens, at ``max_tokens``, or where the model writes the extractor itself; questions are never
-    searched for it. Answers are greedy.
+    of the model's end tokens, at ``max_tokens``, or where the model writes the extractor itself; an extractor in the
+    question does not end it. The answer's tokens are the likeliest ones (greedy decoding).
 
     The default extractor suits the labels: where all of ``examples`` are numbers, it is that of [Das2025], which ends
     in "$"; else it ends in a colon and a new line, since behind a "$" models write amounts of money. We differ from
     [Das2025] in that it also begins a new line, so that it does not stick to the last word. The embedded LM was trained
     with "$", and always gets it.
 
-    At temperature 0 the likeliest token is taken; else each reasoning is drawn with a random stream of its own, from
-    the seed, the prompt and the example. An output does not depend on what else is in a batch, nor on what is done to
-    save work, but for the rounding of padded attention (about 1e-6 of a logit in fp32, far more in bf16), which can
-    decide between two tokens that are as good as equally likely.
+    At temperature 0 the reasoning's tokens are the likeliest ones, too; else each reasoning is drawn with a random
+    stream of its own, which the seed, the prompt and the example determine. An output depends neither on what else is
+    in its batch nor on the speed-ups (:class:`~promptopt.targets.local_lm.speedups.Speedups`), but for rounding:
+    padding moves a logit by about 1e-6 in fp32 and by far more in bf16, which can decide between two tokens that are as
+    good as equally likely.
 
     Args:
         model: a folder, or a name on the Hugging Face Hub.
-        template: how prompt and input are put: ``{prompt}`` once, ``{input}``, or ``{name}`` for a field of an input
-            that is a dict. Replaced as data.
+        template: how prompt and input are put together: ``{prompt}`` once, ``{input}``, or ``{name}`` for a field of an
+            input that is a dict. What goes in is not formatted again: braces in it stay.
         extractor: what is put behind the reasoning; may be made of special tokens. By default it suits ``examples``.
-        chat_template: whether that is the user's turn in the model's chat template; by default as there is one or not.
+        chat_template: whether the filled template goes into the model's chat template, as the user's turn; by default
+            where the model has one.
         template_options: further variables of the chat template, for example ``enable_thinking = false``.
         max_tokens: the longest reasoning; 0 for none.
         answer_tokens: the longest answer.
@@ -174,10 +177,11 @@ class LocalLM:
         return outputs
 
     def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[Reasoned]]:
-        """What ``run`` returns, prompt by prompt; prompts x examples share batches.
+        """What ``run`` returns, prompt by prompt; documents of several prompts go into one batch.
 
-        The draft of a document is the reasoning for the same example of the prompt's parent (``origin["parents"]``), or
-        else of the last prompt.
+        To save time, an earlier reasoning for the same example is read as a draft of the new one, and kept up to the
+        first token that the model would have chosen otherwise. It is the reasoning under this prompt or its parents
+        (``origin["parents"]``), or else the example's latest.
 
         Raises:
             UserError, ModelError: as ``run``.
@@ -200,13 +204,14 @@ class LocalLM:
         return output
 
     def _outcomes(self, prompts: Sequence[Prompt], examples: Sequence[Example]) -> list[CompletedDocument]:
-        """Of each prompt and example, prompt by prompt."""
+        """The completed documents: those of the first prompt with each example, then those of the second, and so on."""
         pairs = [(prompt, example) for prompt in prompts for example in examples]
         heads = self._pages.heads([(prompt.text, example) for prompt, example in pairs])
         jobs = [self._job(*pair, head) for pair, head in zip(pairs, heads, strict=True)]
         _, writer = self._weights
         outcomes: dict[int, CompletedDocument] = {}
-        even = math.ceil(len(jobs) / math.ceil(len(jobs) / self._batch_size)) if jobs else 1  # no small last batch
+        # batches of one size: 130 documents at 128 a batch go as 65 and 65, not as 128 and 2
+        even = math.ceil(len(jobs) / math.ceil(len(jobs) / self._batch_size)) if jobs else 1
         batches = in_batches(self._order(jobs), lambda part: self._complete(writer, jobs, part), batch_size=even)
         for done, size in batches:
             self._batch_size = size if size < even else self._batch_size
@@ -221,7 +226,11 @@ class LocalLM:
 
     @staticmethod
     def _order(jobs: Sequence[Job]) -> list[int]:
-        """Neighbours are of like length, and documents of one example stay together."""
+        """The places of documents in the order in which batches take them.
+
+        Documents of about the same length are neighbours, since a batch is padded to its longest one. Those of one
+        example stay together, since the tokens with which they begin alike are read once.
+        """
         longest: dict[Any, int] = {}
         for job in jobs:
             longest[job.group] = max(longest.get(job.group, 0), len(job.head.ids))
@@ -244,7 +253,11 @@ class LocalLM:
         return self._memory.draft((prompt.text, *parents), example.id)
 
     def _tail(self, example: Example, head: Head) -> Tail:
-        """Extractor and true answer of an example, if its document cannot grow longer than the model can hold."""
+        """Extractor and true answer of an example.
+
+        Raises:
+            UserError: its document may grow longer than the model can hold.
+        """
         tail = self._pages.tail(self._pages.answer(example))
         rest = len(tail.ids) + self._answer_tokens
         if self._context is not None and len(head.ids) + self._max_tokens + rest > self._context:
@@ -256,7 +269,7 @@ class LocalLM:
         return tail
 
     def _reasoning(self, text: str, examples: Sequence[Example], heads: Sequence[Head]) -> list[tuple[int, ...]]:
-        """The tokens of the reasoning for a prompt, kept or written now."""
+        """The tokens of each example's reasoning under a prompt: as it was written when last run, or written now."""
         pairs = zip(examples, heads, strict=True)
         kept = [self._memory.of(text, example.id, head.ids) for example, head in pairs if self._speedups.keep_reasoning]
         found = [one for one in kept if one is not None]
@@ -267,9 +280,10 @@ class LocalLM:
     # ── From inside ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def tokens(self, text: str) -> list[int]:
-        """The ids of a prompt's tokens ``(n_tokens,)`` where it stands, in a document that ends with it.
+        """The ids of a prompt's tokens ``(n_tokens,)`` in a document with the question "?" that ends with the prompt.
 
-        A *position* is an index into this list. The number of tokens may change from prompt to prompt.
+        A *position* is an index into this list: the prompt "Let us think.", ``Let| us| think|.``, has positions 0 to 3.
+        The number of tokens may change from prompt to prompt.
 
         Raises:
             UserError: no token is left of the prompt.
@@ -280,9 +294,9 @@ class LocalLM:
 
     @property
     def vocabulary(self) -> Sequence[str]:
-        """``(n_vocabulary,)`` what each token id adds to a text in mid-sentence, with the space in front.
+        """``(n_vocabulary,)``: the text that each token adds in mid-sentence, for example " step" with its space.
 
-        Empty for special tokens and for parts of characters.
+        Empty for special tokens and for tokens that are a part of a character.
         """
         with self._lock:
             return self._pages.vocabulary
@@ -294,9 +308,11 @@ class LocalLM:
     def replaced(self, text: str, position: int, tokens: Sequence[int]) -> list[str | None]:
         """The prompts with the token at a position replaced by each of these, as texts: ``(n_tokens,)``.
 
-        A position behind the last token appends. A token survives if the new text, tokenised in its place, has the old
-        tokens and this one; it is None else, and for special tokens. What the new text's last token is merged with by
-        what follows it in a document does not count.
+        An entry is None where the token does not survive: the new prompt, tokenised as for :meth:`tokens`, has other
+        tokens than the old ones and this one. With " give" at position 2, ``Let| us| think|.`` becomes "Let us give.";
+        with "tion" it would be "Let ustion.", whose tokens are ``Let| |u|st|ion|.``, so that entry is None. Special
+        tokens do not survive. The position behind the last token appends. Whether the prompt's last token is merged
+        with what follows it in a real document does not matter here.
 
         Raises:
             ValueError: there is no such position.
@@ -318,15 +334,15 @@ class LocalLM:
 
         What is differentiated is each example's loss plus ``perplexity_weight`` times the mean NLL of the prompt. The
         reasoning is the one that was written when this prompt was last run, where there is one, else it is written now.
-        An example where the tokenizer merges the position's token with what stands around the prompt is NaN; so may
-        be all of them.
+        The tokenizer may merge the token at the position with the text around the prompt in an example's document. Such
+        an example has NaN for all its values; it may happen in every example.
 
         Args:
             text: the prompt.
             position: an index into ``tokens(text)``.
             with_reasoning: False leaves the reasoning out of the document: [Das2025]'s ablation.
-            answer_temperature: the answer's logits are divided by it in what is differentiated, though not in the
-                step's ``loss``. Below 1, examples that are nearly right or wholly wrong count for less.
+            answer_temperature: the loss that is differentiated has the answer's logits divided by it; the step's
+                ``loss`` has not. Below 1, examples that are nearly right or wholly wrong count for less.
 
         Raises:
             ValueError: there is no such position.
@@ -341,7 +357,10 @@ class LocalLM:
             return TokenStep(body, len(self._pages.vocabulary), *self._steps(pages, len(examples), terms))
 
     def _whole(self, text: str, position: int, examples: Sequence[Example], *, with_reasoning: bool) -> dict[int, Page]:
-        """Whole documents, by the number of their example, of those that have such a position."""
+        """The whole documents by the place of their example in ``examples``.
+
+        Those are left out in which the tokenizer has merged the position's token with the text around the prompt.
+        """
         from .gradient import Page
 
         cut = self._pages.cut(text)
@@ -409,7 +428,7 @@ class LocalLM:
     def nll(self, text: str, examples: Sequence[Example]) -> NDArray[np.float64]:
         """``(n_examples,)`` mean negative log-likelihood of the prompt's tokens in each document, nats a token.
 
-        A token that nothing stands before is left out.
+        A token that is the first of its document is left out, since nothing predicts it.
         """
         import numpy as np
         import torch
@@ -431,7 +450,7 @@ class LocalLM:
 
     @property
     def _pages(self) -> Pages:
-        """The tokenizer's side, loaded once and without the weights."""
+        """What turns texts into tokens; loaded once, without the weights, and the reader and context length with it."""
         if self._loaded_pages is None:
             reader = Reader(self._model, chat_template=self._chat_template, template_options=self._template_options)
             from .documents import Pages
@@ -451,7 +470,7 @@ class LocalLM:
 
     @property
     def _weights(self) -> tuple[Backbone, DocumentWriter]:
-        """The weights' side, loaded once."""
+        """The model and what writes with it; loaded once."""
         if self._loaded is None:
             pages = self._pages
             weights = self._reader.load_weights(dtype=self._dtype, device=self._device, device_map=self._device_map)
@@ -488,7 +507,7 @@ def _number(text: str) -> int:
 
 
 def _stream(seed: int, key: tuple[int, ...]) -> int:
-    """The seed of a random stream of its own."""
+    """The seed of the random stream that belongs to a key under the run's seed."""
     import numpy as np
 
     return int(np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]) >> 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from promptopt.core import Example
 from promptopt.errors import UserError
 from promptopt.targets.clip import images as clip_images
 from promptopt.targets.clip.images import ImageFeatures
-from promptopt.targets.images import open_image
+from promptopt.targets.images import image_bytes, open_image
+from promptopt.targets.views import View
 
 from ..conftest import shaken
 
@@ -100,6 +102,27 @@ def test_in_memory_an_image_is_encoded_once(make: Maker) -> None:
     assert torch.equal(features.of(tuple(some)), first)
     assert torch.equal(features.of(examples()), first)  # other objects, the same pixels
     assert counted.seen == N
+
+
+def test_a_file_is_read_once_for_all_its_views(make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(pixels(0)).save(tmp_path / "0.png")
+    read: list[str] = []
+
+    def counting(example: Example) -> bytes:
+        read.append(example.id)
+        return image_bytes(example)
+
+    monkeypatch.setattr(clip_images, "image_bytes", counting)
+    features, _ = make()
+    file = Example("0", tmp_path / "0.png", "a")
+    views = [replace(file, input=View(file.input, number)) for number in (1, 2, 3)]
+    found = features.of([file, *views]).numpy()
+    assert read == ["0"]
+    alone = make()[0].of([replace(one) for one in views]).numpy()
+    np.testing.assert_allclose(found[1:], alone, rtol=1e-4, atol=1e-6)
+    assert len(np.unique(found, axis=0)) == 4
+    Image.fromarray(pixels(1)).save(tmp_path / "0.png")  # another example looks at the file afresh
+    assert not np.allclose(features.of([replace(file)]).numpy(), found[0])
 
 
 def test_a_list_that_changes_is_noticed(make: Maker) -> None:
