@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # recipes in tests name parts as run_parts:...
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker a core, and no threads that contend for it
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 

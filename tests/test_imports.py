@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -50,20 +49,3 @@ def test_the_command_itself_loads_next_to_nothing(option: str) -> None:
     code = f"import sys; sys.argv = ['promptopt', {option!r}]; from promptopt import cli\ntry:\n    cli.main()\n"
     loaded = python(code + "except SystemExit:\n    print(*sys.modules)").splitlines()[-1]
     assert not {"numpy", "pydantic"}.intersection(loaded.split())
-
-
-def _best_of(runs: int, *arguments: str) -> float:
-    times = []
-    for _ in range(runs):
-        before = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
-        times.append(time.perf_counter() - before)
-    return min(times)
-
-
-def test_the_import_is_fast() -> None:
-    assert _best_of(5, "-c", "import promptopt") < 0.3
-
-
-def test_help_is_fast() -> None:
-    assert _best_of(5, "-m", "promptopt", "--help") < 0.5
