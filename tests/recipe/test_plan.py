@@ -105,7 +105,7 @@ def test_parts_of_a_recipe_that_name_the_same_model_share_it() -> None:
         )
     )
     assert built == ["target"]
-    assert plan.optimizer.proposer._model is plan.target.model  # type: ignore[attr-defined, union-attr]
+    assert plan.optimizer.proposer._asker._model is plan.target.model  # type: ignore[attr-defined, union-attr]
 
 
 def test_models_that_differ_in_an_option_are_two() -> None:

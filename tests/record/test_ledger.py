@@ -31,6 +31,7 @@ from promptopt.core import (
     Rate,
     Rating,
     Reply,
+    Request,
     Usage,
 )
 from promptopt.errors import LockedRun, PromptoptError, ReplayMismatch, UserError
@@ -152,18 +153,24 @@ def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest
 
 
 def test_every_parameter_is_part_of_a_calls_key() -> None:
-    base: dict[str, Any] = {"n": 1, "temperature": 1.0, "seed": 0, "schema": None}
-    asked = [Message("user", "hello")]
-    keys = [call_key("m", asked, **base)]
-    for change in ({"n": 2}, {"temperature": 0.5}, {"seed": 1}, {"seed": None}, {"schema": {"type": "object"}}):
-        keys.append(call_key("m", asked, **{**base, **change}))
-    keys.append(call_key("other", asked, **base))
+    hello = Message("user", "hello")
+    base = Request([hello], n=1, temperature=1.0, seed=0)
+    changes: list[dict[str, Any]] = [
+        {"n": 2},
+        {"temperature": 0.5},
+        {"seed": 1},
+        {"seed": None},
+        {"schema": {"type": "object"}},
+    ]
+    changes += [{"stop": ["\n"]}, {"stop": ["."]}, {"max_tokens": 5}]
     picture = Message("user", "hello", (Picture(b"x"),))
-    for messages in ([Message("system", "hello")], [Message("user", "hello!")], asked * 2, [picture], []):
-        keys.append(call_key("m", messages, **base))
+    for messages in ([Message("system", "hello")], [Message("user", "hello!")], [hello] * 2, [picture], []):
+        changes.append({"messages": messages})
+    keys = [call_key("m", replace(base, **change)) for change in ({}, *changes)] + [call_key("other", base)]
     assert len(set(keys)) == len(keys)
-    assert call_key("m", [Message("user", "hello")], **base) == keys[0]
-    assert call_key("m", [Message("user", "\ud83d")], **base) not in keys
+    assert call_key("m", replace(base, messages=[Message("user", "hello")])) == keys[0]
+    assert call_key("m", replace(base, messages=[Message("user", "\ud83d")])) not in keys
+    assert keys[0] == "29a3f94dc6de18ff8aac54851ada9244"  # as ledgers have it
 
 
 def _call(key: str, text: str, part: str = "scorer") -> dict[str, Any]:
