@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-from ..core import Completion, Example, Prompt, Request, Usage
+from ..core import BatchTarget, Completion, Example, HasIdentity, HasNotes, Prompt, Request, Usage
 from ..errors import PromptoptError, UserError, require
 from ..recipe.build import build, hints_of, kind_of
 from ..registry import load
@@ -84,10 +84,11 @@ class RayTarget:
         actors = self._cluster.size
         groups = split(prompts, min(len(prompts), actors))
         parts = split(examples, min(len(examples), max(1, actors // max(1, len(groups))))) or [()]
-        places = itertools.count()
-        shards = [[self._cluster.run(next(places), self._key, group, part) for part in parts] for group in groups]
+        turns = itertools.count()
+        held = [self._cluster.hold(part) for part in parts]
+        shards = [[self._cluster.send(next(turns), "run", self._key, group, part) for part in held] for group in groups]
         for row in shards:
-            outputs = [one.get() for one in row]
+            outputs = [answer() for answer in row]
             yield from map(_joined, zip(*outputs, strict=True))
 
 
@@ -138,13 +139,15 @@ def _joined(parts: Sequence[Any]) -> Any:
 
 
 class Holder:
-    """What an actor is: parts by key, and examples by number, which are sent once."""
+    """What an actor is: parts and examples, by the keys that they go by."""
 
     def __init__(self) -> None:
         self._parts: dict[str, Any] = {}
         self._examples: dict[int, Example] = {}
 
     def build(self, key: str, kind: str, spec: Any, where: str, offered: Mapping[str, Any]) -> None:
+        if key in self._parts:  # asked in place of an actor that is lost
+            return
         try:
             self._parts[key] = build(kind, spec, where=where, offered=offered)
         except UserError as error:  # those with arguments of their own do not survive the journey
@@ -153,10 +156,8 @@ class Holder:
     def hold(self, examples: Mapping[int, Example]) -> None:
         self._examples.update(examples)
 
-    def run(self, key: str, prompts: Sequence[Prompt], numbers: Sequence[int]) -> list[Any]:
-        from ..core import BatchTarget
-
-        target, examples = self._parts[key], [self._examples[number] for number in numbers]
+    def run(self, key: str, prompts: Sequence[Prompt], held: Sequence[int]) -> list[Any]:
+        target, examples = self._parts[key], [self._examples[one] for one in held]
         if isinstance(target, BatchTarget):
             return list(target.run_batch(prompts, examples))
         return [target.run(prompt, examples) for prompt in prompts]
@@ -167,8 +168,11 @@ class Holder:
 
     def facts(self, key: str) -> dict[str, Any]:
         model = self._parts[key]
-        notes = tuple(getattr(model, "notes", ()))
-        return {"name": model.name, "identity": getattr(model, "identity", None), "notes": notes}
+        return {
+            "name": model.name,
+            "identity": model.identity if isinstance(model, HasIdentity) else None,
+            "notes": tuple(model.notes) if isinstance(model, HasNotes) else (),
+        }
 
     def at_most(self, key: str, request: Request) -> Usage:
         found: Usage = self._parts[key].at_most(request)
@@ -179,43 +183,12 @@ class Holder:
         return found
 
 
-class Slot:
-    """One actor and the numbers of the examples that it holds."""
-
-    def __init__(self, actor: Any) -> None:
-        self.actor = actor
-        self.held: set[int] = set()
-
-
-class Shard:
-    """Some prompts on some examples, under way on one actor.
-
-    Args:
-        place: which actor; counted round.
-    """
-
-    def __init__(self, owner: Cluster, place: int, key: str, prompts: Sequence[Prompt], numbers: Sequence[int]) -> None:
-        self._owner = owner
-        self._place = place
-        self._arguments = (key, prompts, numbers)
-        self._slot, self._future = owner.submit(place, "run", *self._arguments)
-
-    def get(self) -> list[Any]:
-        """The outputs, prompt by prompt, from another actor if this one is lost."""
-        while True:
-            try:
-                found: list[Any] = self._owner.wait(self._slot, self._future)
-                return found
-            except Lost:
-                self._slot, self._future = self._owner.submit(self._place, "run", *self._arguments)
-
-
-class Lost(Exception):
-    """An actor is gone; it has been dropped."""
-
-
 class Cluster:
     """The actors of this process on the Ray cluster that it is part of.
+
+    Ray's own means do not fit. Its ``ActorPool`` gives an actor one call at a time, is meant for one thread, and loses
+    the call that a lost actor was given. With ``max_restarts`` a call to an actor whose node is lost waits for as long
+    as no other CPU or GPU is free, and each is taken by another actor.
 
     Raises:
         UserError: there is no cluster, or nothing is free there.
@@ -237,87 +210,66 @@ class Cluster:
         options = {"num_gpus": 1, "num_cpus": 0} if device == "GPU" else {"num_cpus": 1}
         groups = {"models": AT_ONCE}
         made = self._ray.remote(**options, scheduling_strategy="SPREAD", concurrency_groups=groups)(Holder)
-        self._slots = [Slot(made.remote()) for _ in range(count)]
-        self._numbers: dict[int, tuple[int, Example]] = {}  # by identity; holding the example keeps its id taken
+        self._actors = [made.remote() for _ in range(count)]
+        self._examples: dict[int, Example] = {}  # by identity; holding the example keeps its id taken
         self._keys = itertools.count()
         self._guard = threading.RLock()
 
     @property
     def size(self) -> int:
         """How many actors there are."""
-        return len(self._slots)
+        return len(self._actors)
 
     def build(self, kind: str, spec: Any, *, where: str, offered: Mapping[str, Any]) -> str:
         """Build a part in every actor; the key that it goes by."""
-        key = f"{kind} {next(self._keys)}"
-        arguments = (key, kind, spec, where, dict(offered))
-        futures = [(slot, slot.actor.build.remote(*arguments)) for slot in list(self._slots)]
-        for slot, future in futures:
-            with contextlib.suppress(Lost):
-                self.wait(slot, future)
+        key, given = f"{kind} {next(self._keys)}", self._ray.put(dict(offered))
+        for built in [self.send(place, "build", key, kind, spec, where, given) for place in range(self.size)]:
+            built()
         return key
 
-    def run(self, place: int, key: str, prompts: Sequence[Prompt], examples: Sequence[Example]) -> Shard:
-        """Send a shard on its way."""
-        numbers = [self._number(example) for example in examples]
-        return Shard(self, place, key, list(prompts), numbers)
+    def hold(self, examples: Sequence[Example]) -> list[int]:
+        """The keys that examples go by. Those that are new go to every actor, which does what it is sent in order."""
+        with self._guard:
+            if new := {id(example): example for example in examples if id(example) not in self._examples}:
+                self._examples |= new
+                given = self._ray.put(new)
+                for actor in self._actors:
+                    actor.hold.remote(given)
+        return [id(example) for example in examples]
 
     def get(self, place: int, method: str, *arguments: Any) -> Any:
-        """What an actor answers; another one if it is lost."""
-        while True:
-            with contextlib.suppress(Lost):
-                return self.wait(*self.submit(place, method, *arguments))
+        """What the actor at a place answers."""
+        return self.send(place, method, *arguments)()
 
-    def submit(self, place: int, method: str, *arguments: Any) -> tuple[Slot, Any]:
-        """The actor at a place, counted round, and the future of its answer.
+    def send(self, place: int, method: str, *arguments: Any) -> Callable[[], Any]:
+        """Ask the actor at a place, counted round; what is returned waits for the answer.
+
+        An actor that is found lost is dropped, and another one asked.
 
         Raises:
             PromptoptError: every actor is lost.
         """
         with self._guard:
-            if not self._slots:
+            if not self._actors:
                 raise PromptoptError("every actor on the Ray cluster is lost; see its logs, and go on with a new one.")
-            slot = self._slots[place % len(self._slots)]
-            if method == "run":
-                self._send(slot, arguments[2])
-        call = getattr(slot.actor, method)
-        if method == "complete":
-            call = call.options(concurrency_group="models")
-        return slot, call.remote(*arguments)
+            actor = self._actors[place % len(self._actors)]
+            group = "models" if method == "complete" else None
+            future = getattr(actor, method).options(concurrency_group=group).remote(*arguments)
 
-    def wait(self, slot: Slot, future: Any) -> Any:
-        """The answer.
+        def answer() -> Any:
+            try:
+                return self._ray.get(future)
+            except self._exceptions.RayActorError:
+                with self._guard, contextlib.suppress(ValueError):
+                    self._actors.remove(actor)
+            except self._exceptions.RayTaskError as error:
+                raise (error.cause if isinstance(error.cause, Exception) else error) from None
+            return self.get(place, method, *arguments)
 
-        Raises:
-            Lost: the actor is gone.
-        """
-        try:
-            return self._ray.get(future)
-        except self._exceptions.RayActorError:
-            with self._guard, contextlib.suppress(ValueError):
-                self._slots.remove(slot)
-            raise Lost from None
-        except self._exceptions.RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, Exception) else error) from None
-
-    def _send(self, slot: Slot, numbers: Sequence[int]) -> None:
-        """Send an actor the examples that it lacks; calls are answered in the order they are sent."""
-        missing = set(numbers) - slot.held
-        if missing:
-            slot.actor.hold.remote({n: example for n, example in self._numbers.values() if n in missing})
-            slot.held |= missing
-
-    def _number(self, example: Example) -> int:
-        with self._guard:
-            return self._numbers.setdefault(id(example), (len(self._numbers), example))[0]
+        return answer
 
 
-_cluster: Cluster | None = None
-
-
+@cache
 def cluster() -> Cluster:
     """The one cluster of this process."""
-    global _cluster
-    if _cluster is None:
-        _cluster = Cluster()
-    return _cluster
+    return Cluster()

@@ -115,3 +115,21 @@ class Echo:
 
     def at_most(self, request: Request, /) -> Usage:
         return Usage(request.n, 9, 9)
+
+
+class Meeting(Echo):
+    """A chat model that answers no call before so many are under way, in whatever process, and gives up in the end."""
+
+    def __init__(self, *, folder: str, people: int) -> None:
+        self.folder = Path(folder)
+        self.people = people
+
+    def complete(self, request: Request, /) -> Completion:
+        said = request.messages[-1].text
+        (self.folder / said).touch()
+        end = time.monotonic() + 60
+        while len(list(self.folder.iterdir())) < self.people:
+            if time.monotonic() > end:
+                raise ModelError("nobody else came")
+            time.sleep(0.05)
+        return Completion((Reply(said),))

@@ -11,11 +11,12 @@ import pytest
 from sweep_parts import recipe
 
 from promptopt.api import prepare
-from promptopt.core import Message, Prompt, Request
+from promptopt.core import Example, Message, Prompt, Request
 from promptopt.errors import ModelError, UserError
+from promptopt.fanout import fan_out
 from promptopt.recipe.build import build
-from promptopt.sweep import ray_executor, sweep
-from promptopt.sweep.ray_executor import RayModel, RayTarget, shard, split
+from promptopt.sweep import sweep
+from promptopt.sweep.ray_executor import RayModel, RayTarget, cluster, shard, split
 
 pytestmark = pytest.mark.study
 
@@ -31,29 +32,28 @@ def nodes() -> Iterator[Any]:
 
     os.environ["PYTHONPATH"] = str(HERE)
     small = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=small)
+    made = Cluster(initialize_head=True, head_node_args=small)
     for _ in range(NODES - 1):
-        cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=80 * 2**20)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-    yield cluster
+        made.add_node(num_cpus=1, num_gpus=0, object_store_memory=80 * 2**20)
+    ray.init(address=made.address, log_to_driver=False, logging_level="error")
+    yield made
     ray.shutdown()
-    cluster.shutdown()
+    made.shutdown()
 
 
 @pytest.fixture(autouse=True)
-def _fresh(nodes: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _fresh(nodes: Any) -> Iterator[None]:
     """Actors of the test's own, which free their place afterwards."""
     import ray
 
-    monkeypatch.setattr(ray_executor, "_cluster", None)
     end = time.monotonic() + 30
     while ray.available_resources().get("CPU") != NODES:
         assert time.monotonic() < end
         time.sleep(0.1)
     yield
-    made = ray_executor._cluster
-    for slot in made._slots if made else []:
-        ray.kill(slot.actor)
+    for actor in cluster()._actors if cluster.cache_info().currsize else []:
+        ray.kill(actor)
+    cluster.cache_clear()
 
 
 def test_one_shot_is_rated_in_as_many_views_as_without_ray() -> None:
@@ -99,6 +99,23 @@ def test_shards_come_back_whole_and_in_order(n_prompts: int) -> None:
     assert target.problem_with(prompts[0]) is None
 
 
+def test_an_example_is_sent_once() -> None:
+    sent: list[int] = []
+
+    class Number(int):
+        def __reduce__(self) -> Any:
+            sent.append(int(self))
+            return int, (int(self),)
+
+    target = RayTarget({"name": "sweep_parts:Frail"}, where="target", offered={})
+    given = [Example(f"test{i}", Number(i), "") for i in range(7)]
+    prompts = [Prompt("x" * (i + 1)) for i in range(NODES)]
+    for some in prompts[:1], prompts, prompts[:2]:
+        assert list(target.run_batch(some, given[2:])) == [[len(p.text) + i for i in range(2, 7)] for p in some]
+    assert target.run(prompts[0], given) == list(range(1, 8))
+    assert sorted(sent) == list(range(7))
+
+
 def test_the_work_is_spread_over_every_node() -> None:
     target = RayTarget({"name": "sweep_parts:Frail", "log": "who"}, where="target", offered={})
     one = target.run(Prompt("x"), examples())
@@ -142,6 +159,13 @@ def test_a_chat_model_is_called_in_turns() -> None:
         model.complete(Request([Message("user", "no")]))
 
 
+def test_an_actor_takes_calls_to_a_model_side_by_side(tmp_path: Path) -> None:
+    model = RayModel({"name": "sweep_parts:Meeting", "folder": str(tmp_path), "people": 2 * NODES}, where="model")
+    names = [f"{i}" for i in range(2 * NODES)]
+    replies = fan_out(lambda name: model.complete(Request([Message("user", name)])), names, workers=len(names))
+    assert [reply.replies[0].text for reply in replies] == names
+
+
 def test_a_target_that_prompts_a_model_stays_here_and_its_model_goes() -> None:
     spec = {"name": "chat", "model": {"name": "sweep_parts:Echo"}}
     target = shard(spec, where="target", offered={})
@@ -168,8 +192,8 @@ def test_a_sweep_on_the_cluster_gives_the_table_of_one_without(tmp_path: Path) -
     assert [(row.label, row.score, row.test) for row in spread.table.rows] == [
         (row.label, row.score, row.test) for row in alone.table.rows
     ]
-    assert ray_executor._cluster
-    assert ray_executor._cluster.size == NODES
+    assert cluster.cache_info().currsize
+    assert cluster().size == NODES
 
 
 def test_more_than_one_worker_would_take_each_others_actors(tmp_path: Path) -> None:
