@@ -83,10 +83,10 @@ class RayTarget:
         """What the target returns, prompt by prompt. Few prompts are shared out by their examples as well."""
         actors = self._cluster.size
         groups = split(prompts, min(len(prompts), actors))
-        parts = split(examples, min(len(examples), max(1, actors // max(1, len(groups))))) or [()]
-        turns = itertools.count()
-        held = [self._cluster.hold(part) for part in parts]
-        shards = [[self._cluster.send(next(turns), "run", self._key, group, part) for part in held] for group in groups]
+        held = self._cluster.hold(examples)
+        parts = split(held, min(len(held), max(1, actors // max(1, len(groups))))) or [()]
+        turn = itertools.count()
+        shards = [[self._cluster.send(next(turn), "run", self._key, group, part) for part in parts] for group in groups]
         for row in shards:
             outputs = [answer() for answer in row]
             yield from map(_joined, zip(*outputs, strict=True))
@@ -187,8 +187,8 @@ class Cluster:
     """The actors of this process on the Ray cluster that it is part of.
 
     Ray's own means do not fit. Its ``ActorPool`` gives an actor one call at a time, is meant for one thread, and loses
-    the call that a lost actor was given. With ``max_restarts`` a call to an actor whose node is lost waits for as long
-    as no other CPU or GPU is free, and each is taken by another actor.
+    the call that a lost actor was given. With ``max_restarts`` an actor whose node is lost would wait for a free CPU or
+    GPU, and its calls with it, while the other actors hold them all.
 
     Raises:
         UserError: there is no cluster, or nothing is free there.
