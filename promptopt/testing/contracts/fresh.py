@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import inspect
 import json
 import os
@@ -12,24 +14,54 @@ from typing import Any
 __all__ = ["in_a_fresh_process"]
 
 CODE = """
-import json, runpy, sys
-suite = runpy.run_path(sys.argv[1], run_name="contract")[sys.argv[2]]()
-print(json.dumps(getattr(suite, sys.argv[3])()))
+import json, os, runpy, sys, traceback
+import numpy, promptopt.testing  # what every suite needs is imported once
+
+out, sys.stdout = sys.stdout, sys.stderr
+for line in sys.stdin:
+    path, suite, method = json.loads(line)
+    child = os.fork() if hasattr(os, "fork") else 0
+    if not child:
+        try:
+            said = {"said": getattr(runpy.run_path(path, run_name="contract")[suite](), method)()}
+        except BaseException:
+            said = {"failed": traceback.format_exc()}
+        print(json.dumps(said), file=out, flush=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if status:
+        print(json.dumps({"failed": f"the process ended with {status}"}), file=out, flush=True)
 """
 
 
 def in_a_fresh_process(suite: object, method: str) -> Any:
     """What a method of a new suite of this class returns there, as JSON values.
 
+    The process is forked from one that has imported nothing but numpy and this package; where there is no fork it is
+    started anew.
+
     Raises:
-        AssertionError: the process failed; the message is its standard error.
+        AssertionError: the process failed; the message is its traceback.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, inspect.getfile(type(suite)), type(suite).__name__, method],
-        capture_output=True,
+    process = _parent() if hasattr(os, "fork") else _parent.__wrapped__()
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps([inspect.getfile(type(suite)), type(suite).__name__, method]) + "\n")
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline())
+    assert "said" in answer, answer["failed"]
+    return answer["said"]
+
+
+@functools.cache
+def _parent() -> subprocess.Popen[str]:
+    """The process that the others are forked from."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONHASHSEED": "4711"},
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    atexit.register(process.kill)
+    return process
