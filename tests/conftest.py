@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).parent))  # recipes in tests name parts as run_parts:...
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker a core, and no threads that contend for it
+ssl.create_default_context = functools.cache(ssl.create_default_context)  # 45 ms a client, and hundreds of clients
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 
