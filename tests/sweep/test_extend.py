@@ -49,6 +49,7 @@ def folders(place: Path) -> list[str]:
     return [str(path.parent.relative_to(place)) for path in place.glob("trials/*/*/ledger.jsonl")]
 
 
+@pytest.mark.study
 def test_by_seeds_tasks_values_and_optimizers_one_after_the_other(
     tmp_path: Path, at_once: tuple[SweepTable, Questions]
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_worker_that_is_at_it_is_not_pulled_the_rug_from_under(tmp_path: Path)
     worker.wait()
 
 
+@pytest.mark.study
 def test_a_worker_whose_sweep_was_extended_is_told_and_a_joined_one_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

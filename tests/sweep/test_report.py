@@ -162,6 +162,7 @@ def test_a_study_by_name_and_storage(folder: Path, tmp_path: Path) -> None:
 # ── optuna-dashboard ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.study
 def test_optuna_dashboard_reads_the_study_as_it_stands(folder: Path) -> None:
     pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
     with socket.socket() as free:
