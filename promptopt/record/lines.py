@@ -61,27 +61,31 @@ class Scan:
     _sealed: bool = False  # whether a line with a checksum was seen, after which there is none without
     _ours: bool = False  # whether the file begins as a run of this format does, whose fields we know
 
-    def take(self, text: bytes) -> str | None:
+    def take(self, line: bytes) -> str | None:
         """Read the next line, and say what is wrong with it, if anything."""
-        body, after = text, zlib.crc32(text, self.checksum)
-        if text.startswith(SIGN, max(0, len(text) - LENGTH)):
-            body = text[:-LENGTH]
+        body = line
+        if line.startswith(SIGN, max(0, len(line) - LENGTH)):
+            body = line[:-LENGTH]
             after = zlib.crc32(body, self.checksum)
-            if text[-LENGTH:] != _seal(after):
+            if line[-LENGTH:] != _seal(after):
                 return "its checksum does not fit, so it or what stands before it was changed after it was written"
             self._sealed, body = True, body + b"}"
         elif self._sealed:
             return "it has no checksum"
+        else:
+            after = zlib.crc32(line, self.checksum)
         try:
-            event = DECODER.decode(body.decode())
+            event, end = DECODER.raw_decode(text := body.decode())
         except (ValueError, RecursionError):
             return "it is not JSON"
+        if text[end:].strip():
+            return "more stands behind its event"
         if not isinstance(event, dict) or "event" not in event:
             return "it is not an event of a run"
         if wrong := self._wrong(event):
             return wrong
         self.events.append(event)
-        self.size += len(text) + 1
+        self.size += len(line) + 1
         self.checksum = after
         return None
 
@@ -97,8 +101,8 @@ def scan(data: bytes) -> Scan:
     """Read a ledger up to the first line that is damaged. A last line that was never finished is passed over."""
     found = Scan()
     *lines, torn = data.split(b"\n")
-    for number, text in enumerate(lines, start=1):
-        if wrong := found.take(text):
+    for number, line in enumerate(lines, start=1):
+        if wrong := found.take(line):
             found.damage = Damage(number, wrong)
             return found
     if torn.startswith(SIGN, max(0, len(torn) - 1 - LENGTH)):  # a whole line, and more than its end is missing
