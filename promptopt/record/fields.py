@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Any, TypeAlias
 
-Check: TypeAlias = tuple[str, Callable[[Any], bool]]  # what is wanted, in words, and whether a value is that
+Kind: TypeAlias = tuple[type, ...]
+Check: TypeAlias = tuple[str, Kind, Callable[[Any], bool] | None]  # what is wanted: in words, its type, what else holds
 
 MOST = sys.float_info.max
 SHOWN = 60  # characters of a wrong value
@@ -28,8 +29,10 @@ def problem(event: Mapping[str, Any]) -> str | None:
     if not event.keys() >= required:
         return f"it has no {', '.join(sorted(required - event.keys()))}"
     for key, value in event.items():
-        if (check := checks.get(key)) and not check[1](value):
-            return f"its {key} is {_shown(value)}, not {check[0]}"
+        if check := checks.get(key):
+            wanted, kinds, holds = check
+            if type(value) not in kinds or not (holds is None or holds(value)):
+                return f"its {key} is {_shown(value)}, not {wanted}"
     if kind == "call" and not ("replies" in event or "log_probabilities" in event):
         return "it has no replies"
     if event.get("on") and "per_example" in event and len(event["on"]) != len(event["per_example"]):
@@ -45,152 +48,150 @@ def _shown(value: Any) -> str:
 # ── Values ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _text(value: Any) -> bool:
-    return type(value) is str
+def _least_0(value: float) -> bool:
+    return 0 <= value <= MOST
 
 
-def _flag(value: Any) -> bool:
-    return type(value) is bool
+def _finite(value: float | None) -> bool:
+    return value is None or -MOST <= value <= MOST
 
 
-def _count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MOST
+def _texts(value: list[Any]) -> bool:
+    return all(type(one) is str for one in value)
 
 
-def _number(value: Any) -> bool:
-    return type(value) in (int, float) and -MOST <= value <= MOST
-
-
-def _score(value: Any) -> bool:
-    return value is None or _number(value)
-
-
-def _table(value: Any) -> bool:
-    return type(value) is dict
-
-
-def _texts(value: Any) -> bool:
-    return type(value) is list and all(type(one) is str for one in value)
-
-
-def _scores(value: Any) -> bool:
-    if type(value) is not list or not set(map(type, value)) <= {int, float, NoneType}:
+def _scores(value: list[Any]) -> bool:
+    if not {*map(type, value)} <= {int, float, NoneType}:
         return False
-    known = [one for one in value if one is not None]
-    return not known or (min(known) >= -MOST and max(known) <= MOST)
+    try:
+        if -MOST <= sum(filter(None, value)) <= MOST:  # quick: there may be thousands
+            return True
+    except OverflowError:
+        pass
+    return all(map(_finite, value))
 
 
-def _counts(value: Any) -> bool:
-    return type(value) is dict and all(map(_count, value.values()))
+def _lists(value: dict[str, Any] | list[Any], of: Callable[[list[Any]], bool] = _texts) -> bool:
+    every = value.values() if isinstance(value, dict) else value
+    return all(type(one) is list and of(one) for one in every)
 
 
-def _usage(value: Any) -> bool:
-    return type(value) is list and len(value) == 4 and all(_number(one) and one >= 0 for one in value)
+def _counts(value: dict[str, Any]) -> bool:
+    return all(type(one) is int and _least_0(one) for one in value.values())
 
 
-def _replies(value: Any) -> bool:
-    return type(value) is list and all(_texts(one) and len(one) in (2, 4) for one in value)
+def _usage(value: list[Any]) -> bool:
+    return len(value) == 4 and all(type(one) in (int, float) and _least_0(one) for one in value)
 
 
-def _case(value: Any) -> bool:
-    if type(value) is not list or len(value) != 4:
+def _replies(value: list[Any]) -> bool:
+    return _lists(value, lambda one: len(one) in (2, 4) and _texts(one))
+
+
+def _case(value: list[Any]) -> bool:
+    if len(value) != 4:
         return False
     example, output, score, reason = value
-    return _text(example) and (output is None or _text(output)) and _score(score) and _text(reason)
+    return _texts([example, "" if output is None else output, reason]) and _scores([score])
 
 
-def _cases(value: Any) -> bool:
-    return type(value) is list and all(map(_case, value))
+def _origin(value: dict[str, Any]) -> bool:
+    return _lists([value.get("parents", [])])
 
 
-def _origin(value: Any) -> bool:
-    return type(value) is dict and _texts(value.get("parents", []))
+def _origins(value: list[Any]) -> bool:
+    return len(value) == 2 and all(type(one) is dict and _origin(one) for one in value)
 
 
-def _origins(value: Any) -> bool:
-    return type(value) is list and len(value) == 2 and all(map(_origin, value))
-
-
-def _record(value: Any, fields: Mapping[str, Callable[[Any], bool]], required: frozenset[str]) -> bool:
-    """Whether a table has these fields and no other."""
-    return (
-        type(value) is dict
-        and required <= value.keys() <= fields.keys()
-        and all(fields[key](one) for key, one in value.items())
-    )
-
-
-def _coverage(value: Any) -> bool:
-    fields = {"examples": _count, "scored": _count, "failed": _count, "reasons": _counts}
-    return value is None or _record(value, fields, frozenset({"examples", "scored"}))
-
-
-def _verdict(value: Any) -> bool:
-    means = dict.fromkeys(("start", "best", "difference", "low", "high"), _score)
-    coverages = dict.fromkeys(("start_coverage", "best_coverage"), _coverage)
-    fields = {**means, "examples": _count, "unscored": _count, **coverages}
-    return _record(value, fields, frozenset({*means, "examples"}))
-
-
-def _belief(value: Any) -> bool:
-    fields = {"confidence": _number, "questions": lambda one: one is None or _count(one)}
-    return _record(value, fields, frozenset({"confidence"}))
+def _tables(value: dict[str, Any]) -> bool:
+    return all(type(one) is dict for one in value.values())
 
 
 # ── Events ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-TEXT: Check = ("a text", _text)
-COUNT: Check = ("a whole number of at least 0", _count)
-NUMBER: Check = ("a number", _number)
-SCORE: Check = ("a number or null", _score)
-TABLE: Check = ("a table", _table)
+TEXT: Check = ("a text", (str,), None)
+TEXTS: Check = ("a list of texts", (list,), _texts)
+FLAG: Check = ("true or false", (bool,), None)
+COUNT: Check = ("a whole number of at least 0", (int,), _least_0)
+SCORE: Check = ("a number or null", (int, float, NoneType), _finite)
+SCORES: Check = ("a list of numbers and nulls", (list,), _scores)
+TABLE: Check = ("a table", (dict,), None)
+COUNTS: Check = ("a table of counts", (dict,), _counts)
+NUMBER: Check = ("a number", (int, float), _finite)
 
-EVERY: dict[str, Check] = {
-    "t": ("seconds", lambda value: _number(value) and value >= 0),
-    "counts": ("a table of counts", _counts),
-}
-ANSWER: dict[str, Check] = {"stage": TEXT, "n": COUNT, "again": ("true or false", _flag)}
+
+def _table(what: str, required: str, checks: Mapping[str, Check], *, null: bool = False) -> Check:
+    """A table that has the required fields and none but those listed."""
+    needed = frozenset(required.split())
+
+    def holds(value: dict[str, Any] | None) -> bool:
+        if value is None:
+            return True
+        return needed <= value.keys() <= checks.keys() and all(
+            type(one) in checks[key][1] and ((more := checks[key][2]) is None or more(one))
+            for key, one in value.items()
+        )
+
+    return what, (dict, NoneType) if null else (dict,), holds
+
+
+COVERAGE = _table(
+    "a coverage",
+    "examples scored",
+    {**dict.fromkeys(("examples", "scored", "failed"), COUNT), "reasons": COUNTS},
+    null=True,
+)
+EVERY: dict[str, Check] = {"t": ("seconds", (int, float), _least_0), "counts": COUNTS}
+ANSWER: dict[str, Check] = {"stage": TEXT, "n": COUNT, "again": FLAG}
 RATE: dict[str, Check] = {
     **ANSWER,
     "prompt": TEXT,
-    "origin": ("a table with a list of parents", _origin),
-    "on": ("a list of texts", _texts),
-    "tell_cases": ("true or false", _flag),
+    "origin": ("a table with a list of parents", (dict,), _origin),
+    "on": TEXTS,
+    "tell_cases": FLAG,
     "value": SCORE,
     "tiebreak": SCORE,
-    "per_example": ("a list of numbers and nulls", _scores),
+    "per_example": SCORES,
     "feedback": TEXT,
-    "coverage": ("a coverage", _coverage),
-    "cases": ("a list of examples with output, value and reason", _cases),
-    "winner": ("left out", lambda value: False),
+    "coverage": COVERAGE,
+    "cases": ("a list of examples with output, value and reason", (list,), lambda value: _lists(value, _case)),
+    "winner": ("left out", (), None),
 }
 DUEL: dict[str, Check] = {
     **ANSWER,
-    "stage": ("search", lambda value: value == "search"),
+    "stage": ("search", (str,), lambda value: value == "search"),
     "a": TEXT,
     "b": TEXT,
-    "origin": ("a list of two tables", _origins),
-    "winner": ("a, b, tie or unknown", lambda value: value in ("a", "b", "tie", "unknown")),
+    "origin": ("a list of two tables", (list,), _origins),
+    "winner": ("a, b, tie or unknown", (str,), lambda value: value in ("a", "b", "tie", "unknown")),
     "details": TABLE,
 }
 CALL: dict[str, Check] = {
     **dict.fromkeys(("part", "role", "model", "key"), TEXT),
-    "replies": ("a list of replies", _replies),
-    "log_probabilities": ("a list of numbers and nulls", _scores),
-    "usage": ("four numbers of at least 0", _usage),
+    "replies": ("a list of replies", (list,), _replies),
+    "log_probabilities": SCORES,
+    "usage": ("four numbers of at least 0", (list,), _usage),
 }
 START: dict[str, Check] = {
-    "seed": ("a whole number", lambda value: type(value) is int),
-    "start": ("a list of texts", lambda value: _texts(value) and len(value) > 0),
+    "seed": ("a whole number", (int,), None),
+    "start": ("a list of texts", (list,), lambda value: bool(value) and _texts(value)),
     "recipe": TABLE,
-    "examples": ("lists of ids", lambda value: _table(value) and all(map(_texts, value.values()))),
-    "targets": ("a table of tables", lambda value: _table(value) and all(map(_table, value.values()))),
+    "examples": ("lists of ids", (dict,), _lists),
+    "targets": ("a table of tables", (dict,), _tables),
 }
-STOP: dict[str, Check] = {"reason": TEXT, "best": TEXT, "belief": ("a belief", _belief)}
-VERDICT: dict[str, Check] = {
-    **dict.fromkeys(("stage", "start_prompt", "best_prompt"), TEXT),
-    "verdict": ("a verdict", _verdict),
-}
+COMPARED = _table(
+    "a verdict",
+    "start best difference low high examples",
+    {
+        **dict.fromkeys(("start", "best", "difference", "low", "high"), SCORE),
+        **dict.fromkeys(("examples", "unscored"), COUNT),
+        **dict.fromkeys(("start_coverage", "best_coverage"), COVERAGE),
+    },
+)
+VERDICT: dict[str, Check] = {**dict.fromkeys(("stage", "start_prompt", "best_prompt"), TEXT), "verdict": COMPARED}
+COUNT_OR_NULL: Check = ("a count or null", (int, NoneType), lambda value: value is None or _least_0(value))
+BELIEF = _table("a belief", "confidence", {"confidence": NUMBER, "questions": COUNT_OR_NULL})
+STOP: dict[str, Check] = {"reason": TEXT, "best": TEXT, "belief": BELIEF}
 
 FIELDS: dict[str, tuple[frozenset[str], dict[str, Check]]] = {  # by event, and answers by what was asked
     kind: (frozenset(required.split()), {**EVERY, **checks})
