@@ -62,7 +62,7 @@ def attach(parts: list[str], folder: Path | None) -> str:
     """The text that :func:`detach` took apart.
 
     Raises:
-        UserError: the file is not there.
+        UserError: the file is not there, or was changed.
     """
     if len(parts) == 1:
         return parts[0]
@@ -71,6 +71,8 @@ def attach(parts: list[str], folder: Path | None) -> str:
         data = ((folder or Path()) / name).read_bytes()
     except OSError:
         raise UserError(f"{name} is missing in {folder}: a reply of this run is in it. Restore it.") from None
+    if Path(name).stem != _hash(data):
+        raise UserError(f"{name} in {folder} is not what it was: a reply of this run is in it. Restore it.")
     inside = base64.b64encode(data).decode() if name.startswith(PICTURES) else data.decode("utf-8", "surrogatepass")
     return before + inside + after
 

@@ -1,4 +1,4 @@
-"""The command line ``promptopt``: demo, run, duel, resume, sweep, show, report, compare, list, schema, cache."""
+"""The command line ``promptopt``: runs (run, duel, resume, show, repair), sweeps, reports and what there is to name."""
 
 from __future__ import annotations
 
@@ -152,6 +152,14 @@ def resume(folder: Folder, overrides: Overrides = None, json: Json = False, trac
 
     recipe = Story.read(folder).manifest["recipe"]
     _watched(recipe, lambda watch: take_up(folder, overrides or (), watch=watch), json=json, track=track)
+
+
+@app.command()
+def repair(folder: Folder) -> None:
+    """Keep what stands before the damage in a run's record, say what is dropped, and keep a copy of all of it."""
+    from .record.repair import repair as cut_off
+
+    typer.echo(cut_off(folder))
 
 
 app.command("sweep")(sweep)

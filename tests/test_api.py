@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import run_parts
-from run_parts import CLIMB, START, Counting, Right, ToyTarget, Words, Writer, lines, quality, toy_data
+from run_parts import CLIMB, START, Counting, Right, ToyTarget, Words, Writer, lines, quality, rewrite, toy_data
 
 import promptopt
 from promptopt import Budget, Prompt, Rating, Result, UserError
@@ -27,6 +27,7 @@ from promptopt.core import ChatModel, Dataset, Example, Message, Rate, Request, 
 from promptopt.errors import LockedRun, NothingUsable, UnknownName
 from promptopt.optimizers import HillClimb, LexicalProposer, RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
+from promptopt.record.freeze import OBJECT
 from promptopt.record.ledger import Ledger, read
 from promptopt.scorers import FunctionScorer, MetricScorer
 from promptopt.testing import ScriptedModel
@@ -219,9 +220,10 @@ def test_an_object_is_the_same_where_its_module_has_moved(tmp_path: Path) -> Non
 
     first = promptopt.optimize(**toy(tmp_path, optimizer=optimizer()))
     ledger = tmp_path / "ledger.jsonl"
-    moved = ledger.read_text().replace('"promptopt.optimizers.hill_climb:HillClimb"', '"promptopt.climbing:HillClimb"')
-    assert "promptopt.climbing" in moved
-    ledger.write_text(moved)
+    events = read(ledger)
+    assert events[0]["recipe"]["optimizer"] == {OBJECT: "promptopt.optimizers.hill_climb:HillClimb"}
+    events[0]["recipe"]["optimizer"] = {OBJECT: "promptopt.climbing:HillClimb"}
+    rewrite(ledger, events)
     assert outcome(promptopt.optimize(**toy(tmp_path, optimizer=optimizer()))) == outcome(first)
     with pytest.raises(UserError, match="holds a run with other optimizer"):
         promptopt.optimize(**toy(tmp_path, optimizer=RandomSearch(pool=["a {}"])))
@@ -590,7 +592,7 @@ def test_a_verdict_from_nothing_of_an_older_ledger_is_kept(tmp_path: Path) -> No
             numbers = dict.fromkeys(("start", "best", "difference", "low", "high"))
             event["verdict"] = {**numbers, "examples": 0, "unscored": 40}
     events[0].pop("failed")
-    ledger.write_text("".join(json.dumps(event) + "\n" for event in events))
+    rewrite(ledger, events)
     again = promptopt.resume(tmp_path, metric=Right())
     assert again.best == first.best
     assert again.verdict is not None

@@ -70,7 +70,7 @@ def decode_answer(event: Event) -> Answer:
     return Rating(
         _float(event["value"]),
         _float(event["tiebreak"]),
-        None if values is None else np.array([_float(v) for v in values]),
+        None if values is None else np.array(values, dtype=np.float64),  # null becomes NaN
         event.get("feedback", ""),
         Coverage(**coverage) if coverage else None,
         tuple(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import UserError
-from .ledger import Ledger, read
+from ..errors import PromptoptError, UserError
+from .ledger import NAME, Ledger, read
 
 
 @contextmanager
@@ -19,12 +20,16 @@ def opened(folder: Path | None) -> Iterator[Ledger]:
     Raises:
         LockedRun: another process has the folder open.
         UserError: the folder cannot be made, or its ledger cannot be read.
+        PromptoptError: the last events may not be on the disk.
     """
     ledger = Ledger(folder)
     try:
         yield ledger
-    finally:
-        ledger.close()
+    except BaseException:
+        with suppress(PromptoptError):  # what ended the run is told
+            ledger.close()
+        raise
+    ledger.close()
 
 
 def new_folder(name: str) -> Path:
@@ -49,7 +54,26 @@ def new_folder(name: str) -> Path:
     raise UserError("runs/ holds a thousand runs of this second; give a folder with run.")
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file all or nothing: one that is there is what it was until the new one is on the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
 def discard(folder: Path) -> None:
     """Remove the folder of a run that could not begin: nothing was asked, answered or bought."""
-    if folder.exists() and {event["event"] for event in read(folder / "ledger.jsonl")} <= {"start", "failed"}:
+    if folder.exists() and {event["event"] for event in read(folder / NAME)} <= {"start", "failed"}:
         shutil.rmtree(folder)

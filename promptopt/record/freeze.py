@@ -28,7 +28,7 @@ def thaw(frozen: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any
     """The recipe that a manifest holds, with the objects that it can only name put in.
 
     Raises:
-        UserError: an object is missing.
+        UserError: an object is missing, or a number is none.
     """
     for key, value in frozen.items():
         if key not in objects and (name := _object(value)):
@@ -68,7 +68,11 @@ def _thaw(value: Any) -> Any:
         return [_thaw(one) for one in value]
     if not isinstance(value, dict):
         return value
-    return float(value[NUMBER]) if [*value] == [NUMBER] else {key: _thaw(one) for key, one in value.items()}
+    if [*value] != [NUMBER]:
+        return {key: _thaw(one) for key, one in value.items()}
+    if value[NUMBER] not in ("inf", "-inf", "nan"):
+        raise UserError(f"the recipe of this run holds {value[NUMBER]!r} where a number was: its ledger was changed.")
+    return float(value[NUMBER])
 
 
 def _object(value: Any) -> str | None:

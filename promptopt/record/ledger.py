@@ -15,26 +15,28 @@ stop       why the search ended
 failed     the error that ended it
 ========== ==========================================================================================
 
-JSON has no NaN: a value that could not be scored is null here and NaN in memory. Every line is with the operating
+JSON has no NaN: a value that could not be scored is null here and NaN in memory. Each line ends in a checksum, see
+:mod:`promptopt.record.lines`. Every line is with the operating
 system before the run goes on, and on the disk within a second: a killed process loses nothing, a lost machine at most
 that second.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from ..errors import LockedRun, PromptoptError, UserError
 from .codec import Event
+from .lines import Scan, scan, sealed
 
-FORMAT = 1
+NAME = "ledger.jsonl"
 SYNC_SECONDS = 1.0
 
 
@@ -49,7 +51,7 @@ class Ledger:
 
     Raises:
         LockedRun: another process has the folder open.
-        UserError: a line other than the last cannot be read.
+        UserError: the folder cannot be written, or a line other than the last is damaged.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -57,42 +59,53 @@ class Ledger:
         self.past: list[dict[str, Any]] = []
         self._guard = threading.Lock()
         self._file: int | None = None  # open
+        self._checksum = 0  # of all lines so far
         self._synced = time.monotonic()
         if folder is None:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._lock = locked(folder)
+            self._open(folder / NAME)
         except OSError as error:
-            raise UserError(f"cannot record a run in {folder}: {error.strerror}. Give another folder.") from None
-        self._lock = FileLock(folder / ".lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise LockedRun(
-                f"{folder} is in use by another process. Wait for it to end, or start a run in another folder."
+            raise UserError(
+                f"cannot record a run in {folder}: {error.strerror}. Give another folder, or make this one writable."
             ) from None
+
+    def _open(self, file: Path) -> None:
         try:
-            self.past = read(folder / "ledger.jsonl", repair=True)
+            found, size = _scanned(file)
+            self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            if size > found.size:  # a last line that was never finished
+                os.ftruncate(self._file, found.size)
         except BaseException:
-            self._lock.release()
+            self._let_go()
             raise
-        self._file = os.open(folder / "ledger.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self.past, self._checksum = found.events, found.checksum
 
     def append(self, *events: Event) -> None:
         """Write events in one go.
 
         Raises:
-            PromptoptError: the ledger is closed, and so the run over.
+            PromptoptError: they cannot be written, for example on a full disk, or the ledger is closed, and so the run
+                over.
         """
         if self.folder is None:
             return
-        data = b"".join(_line(event) for event in events)
         with self._guard:
             if self._file is None:
                 raise PromptoptError(f"the run in {self.folder} is closed: nothing more is written down")
-            self._write(self._file, data)
-            if time.monotonic() - self._synced > SYNC_SECONDS:
-                self._sync(self._file)
+            lines, checksum = [], self._checksum
+            for event in events:
+                text, checksum = sealed(event, checksum)
+                lines.append(text)
+            try:
+                self._write(self._file, b"".join(lines))
+                self._checksum = checksum
+                if time.monotonic() - self._synced > SYNC_SECONDS:
+                    self._sync(self._file)
+            except OSError as error:
+                raise self._unwritten(error) from None
 
     def _write(self, file: int, data: bytes) -> None:
         whole = os.fstat(file).st_size
@@ -108,53 +121,79 @@ class Ledger:
         self._synced = time.monotonic()
 
     def close(self) -> None:
-        """Put everything on the disk and let go of the folder."""
+        """Put everything on the disk and let go of the folder.
+
+        Raises:
+            PromptoptError: the last events may not be on the disk.
+        """
         with self._guard:
             if self._file is None:
                 return
-            file, self._file = self._file, None  # its number may soon stand for another file
-            self._sync(file)
+            try:
+                self._sync(self._file)
+            except OSError as error:
+                raise self._unwritten(error) from None
+            finally:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        file, self._file = self._file, None  # its number may soon stand for another file
+        if file is not None:
             os.close(file)
-            self._lock.release()
+        self._lock.release()
+
+    def _unwritten(self, error: OSError) -> PromptoptError:
+        folder = self.folder or Path()
+        return PromptoptError(
+            f"{folder / NAME} cannot be written: {error.strerror}. What was answered before is kept; when that is "
+            f"mended, go on with: promptopt resume {quote(str(folder))}"
+        )
 
 
-def read(path: Path, *, repair: bool = False) -> list[dict[str, Any]]:
+def locked(folder: Path) -> FileLock:
+    """The lock of a run's folder, taken.
+
+    Raises:
+        LockedRun: another process has it.
+        OSError: it cannot be made.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LockedRun(
+            f"{folder} is in use by another process. Wait for it to end, or start a run in another folder."
+        ) from None
+    return lock
+
+
+def read(path: Path) -> list[dict[str, Any]]:
     """The events of a ledger file. A torn last line, left by a killed process, is passed over.
 
     Args:
         path: the file; a missing one has no events.
-        repair: cut a torn last line off the file.
 
     Raises:
-        UserError: a line other than the last cannot be read.
+        UserError: the file cannot be read, or a line other than the last is damaged.
     """
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    whole, _, torn = data.rpartition(b"\n")
-    if torn and repair:
-        os.truncate(path, len(data) - len(torn))
-    events = []
-    for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
-        try:
-            event = json.loads(line)
-            event["event"]
-            events.append(event)
-        except (ValueError, TypeError, KeyError):
-            raise UserError(
-                f"{path}, line {number} is not an event of a run: the file was changed after it was written. "
-                "Restore it, or start a new run."
-            ) from None
-    return events
+    try:
+        return _scanned(path)[0].events
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from None
+
+
+def _scanned(path: Path) -> tuple[Scan, int]:
+    """What a ledger file holds, and its size in bytes."""
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        data = b""
+    found = scan(data)
+    if found.damage:
+        raise found.damage.error(path)
+    return found, len(data)
 
 
 def now() -> str:
     """The time as events tell it, with the time zone."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def _line(event: Event) -> bytes:
-    try:
-        return json.dumps(event, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except UnicodeEncodeError:  # half a surrogate pair, as some replies hold
-        return json.dumps(event, allow_nan=False).encode() + b"\n"

@@ -59,7 +59,8 @@ class Replay:
         self._past = past
         self.counts: Counter[str] = Counter()
         for event in past:
-            self.counts.update(event.get("counts", {}))
+            if "counts" in event:
+                self.counts.update(event["counts"])
         self.verdicts = [event for event in past if event["event"] == "verdict"]
         self._search: deque[tuple[int, dict[str, Any]]] = deque()
         self._later: dict[tuple[str, str], dict[str, Any]] = {}

@@ -10,6 +10,7 @@ from ..core import Belief
 from ..errors import UserError
 from .answers import Contest, Lead, Rated, contests, counted, leads, rated
 from .ledger import read
+from .lines import FORMAT
 from .stages import TEST, TRANSFER
 from .verdict import Verdict
 
@@ -49,11 +50,13 @@ class Story:
         """Read a run folder.
 
         Raises:
-            UserError: there is no run in it.
+            UserError: there is no run in it, or none of this version's format, or its ledger is damaged.
         """
         events = read(folder / "ledger.jsonl")
         if not events or events[0]["event"] != "start":
             raise UserError(f"there is no run in {str(folder)!r}: it has no ledger.jsonl, or one without a beginning.")
+        if events[0].get("format") != FORMAT:
+            raise UserError(f"{folder} holds no run that this version can read.")
         last = next(event for event in reversed(events) if event["event"] in ("start", "resume", "stop", "failed"))
         found, duels = rated(events), contests(events)
         led = leads(duels)

@@ -9,11 +9,11 @@ from functools import partial
 from shlex import quote
 
 from ..core import Prompt, Rate, Rating, Setup
-from ..errors import UserError
+from ..errors import PromptoptError, UserError
 from ..models.wrappers import wrap
 from ..record.ledger import Ledger, now
 from ..record.stages import TRANSFER
-from .finish import final_choice, measure, result_of
+from .finish import final_choice, measure, result_of, write_result
 from .loop import Run
 from .manifest import check_targets, manifest
 from .plan import Plan
@@ -95,7 +95,7 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
             except KeyboardInterrupt:
                 reason = "interrupted"
     except BaseException as error:
-        with suppress(OSError):  # a full disk holds no more lines
+        with suppress(PromptoptError):  # a full disk holds no more lines
             ledger.append({"event": "failed", "error": f"{type(error).__name__}: {error}", "time": now()})
         paid = bool(run.steps or run.meter.usage.calls)
         if ledger.folder and (paid or not isinstance(error, UserError)):  # of a mistake made before, nothing is kept
@@ -107,6 +107,5 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
     belief = {"belief": asdict(result.belief)} if result.belief else {}
     ledger.append({"event": "stop", "reason": reason, "best": result.best, **belief, "time": now()})
     if ledger.folder:
-        for name, text in {"best.txt": result.best, "result.json": result.to_json()}.items():
-            (ledger.folder / name).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        write_result(result, ledger.folder)
     return result

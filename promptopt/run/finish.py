@@ -8,7 +8,8 @@ from shlex import quote
 from typing import Any
 
 from ..core import HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
-from ..errors import BudgetExhausted, NothingUsable
+from ..errors import BudgetExhausted, NothingUsable, PromptoptError
+from ..record.folder import write_whole
 from ..record.stages import DEV, FINAL, SHORTEN, TEST
 from ..record.verdict import Verdict, compare
 from .leaks import leaks
@@ -150,3 +151,19 @@ def result_of(
         run=folder,
         steps=tuple(run.steps),
     )
+
+
+def write_result(result: Result, folder: Path) -> None:
+    """Put the best prompt and the summary into the run's folder, each all or nothing.
+
+    Raises:
+        PromptoptError: one cannot be written. The ledger says how the run ended all the same.
+    """
+    for name, text in {"best.txt": result.best, "result.json": result.to_json()}.items():
+        try:
+            write_whole(folder / name, f"{text}\n".encode(errors="backslashreplace"))
+        except OSError as error:
+            raise PromptoptError(
+                f"{folder / name} cannot be written: {error.strerror}. The run has ended and its record is whole; when "
+                f"that is mended, have it written with: promptopt resume {quote(str(folder))}"
+            ) from None

@@ -11,7 +11,8 @@ from typing import Any
 from ..core import HasRecord, HasTarget
 from ..errors import UserError
 from ..record.freeze import freeze
-from ..record.ledger import FORMAT, now
+from ..record.ledger import now
+from ..record.lines import FORMAT
 from .plan import Plan
 
 PACKAGES = ("promptopt-toolkit", "numpy", "scipy", "torch", "open_clip_torch", "transformers", "openai", "anthropic")

@@ -130,6 +130,7 @@ class Recorder:
             raise UserError("there is no prompt to start from. Give a starting prompt.")
         self.optimizer = optimizer
         self.scorer = scorer
+        self._weighs = scorer if isinstance(scorer, Weighs) else None  # seen once: it takes longer than a line to read
         self.start = tuple(start)
         self.seed = seed
         self.patience = patience
@@ -267,8 +268,8 @@ class Recorder:
 
         A rating on 5 of 20 training examples is 0.25, a duel is 2 unless its scorer says otherwise.
         """
-        if stage == SEARCH and isinstance(self.scorer, Weighs):
-            return self.scorer.weight(question, answer)
+        if stage == SEARCH and self._weighs:
+            return self._weighs.weight(question, answer)
         if isinstance(question, Duel):
             return 2.0
         return len(question.on) / self._examples if question.on and self._examples else 1.0

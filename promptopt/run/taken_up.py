@@ -8,7 +8,8 @@ from typing import Any
 from ..core import HasPresentation
 from ..errors import UserError
 from ..record.freeze import OBJECT, freeze, recipe_in_force
-from ..record.ledger import FORMAT, Ledger, now
+from ..record.ledger import Ledger, now
+from ..record.lines import FORMAT
 from .plan import Plan
 
 OLD_RULE = "This run was begun by a version that left failed outputs out of the mean; it goes on that way."

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from run_parts import CLIMB
+from run_parts import CLIMB, rewrite
 
 import promptopt
 from promptopt.record.answers import counted, leads, rated
+from promptopt.record.ledger import read
 from promptopt.record.story import Story
 from promptopt.report.run import run_page
 from promptopt.report.show import plot, show
@@ -24,9 +24,10 @@ RACING = {"name": "racing", "optimizer": CLIMB, "minibatch": 4}
 
 def ledger(folder: Path, events: list[dict[str, Any]]) -> Path:
     """A run's folder with these events after a beginning."""
-    start = {"event": "start", "start": ["start"], "examples": {"train": ["x", "y"]}, "recipe": {}, "seed": 0}
+    ids = {"train": ["x", "y"]}
+    start = {"event": "start", "format": 1, "start": ["start"], "examples": ids, "recipe": {}, "seed": 0}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "ledger.jsonl").write_text("".join(json.dumps(one) + "\n" for one in [start, *events]))
+    rewrite(folder / "ledger.jsonl", [start, *events])
     return folder
 
 
@@ -65,10 +66,10 @@ def test_a_race_has_its_ranking_its_curve_and_its_picture(tmp_path: Path) -> Non
 def test_a_race_that_has_rated_parts_only_has_a_curve_on_every_way(tmp_path: Path) -> None:
     promptopt.optimize(**RACE, optimizer=RACING, budget=20, run=tmp_path)
     file = tmp_path / "ledger.jsonl"
-    begun = file.read_text().splitlines()[0]
-    one, other, *_ = json.loads(begun)["examples"]["train"]
+    begun = read(file)[0]
+    one, other, *_ = begun["examples"]["train"]
     parts = [rate(0, "start", [one], 0.2), rate(1, "b", [other], 0.9)]
-    file.write_text("\n".join([begun, *map(json.dumps, parts), ""]))
+    rewrite(file, [begun, *parts])
     assert "after 2 ratings" in shown(tmp_path)
     [curve] = [section for section in run_page(tmp_path).sections if section.id == "curve"]
     assert "2 prompts were rated on parts of the training examples" in getattr(curve.blocks[0], "caption", "")

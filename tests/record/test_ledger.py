@@ -256,21 +256,21 @@ def test_a_broken_line_is_named(tmp_path: Path, line: bytes, number: int) -> Non
     rows = [json.dumps(_answer(i)).encode() for i in range(3)]
     rows[number - 1] = line
     (tmp_path / "ledger.jsonl").write_bytes(b"".join(row + b"\n" for row in rows))
-    with pytest.raises(UserError, match=rf"ledger\.jsonl, line {number} is not an event"):
+    with pytest.raises(UserError, match=rf"ledger\.jsonl, line {number} is damaged: it is not .*: promptopt repair"):
         Ledger(tmp_path)
     Path(tmp_path / "ledger.jsonl").write_bytes(rows[number % 3] + b"\n")
     Ledger(tmp_path).close()  # the lock was let go
 
 
 def _fill(folder: Path) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_100))
     ledger = Ledger(folder)
     for i in range(1000):
         try:
             ledger.append(_answer(i))
-        except OSError:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
-            ledger.append({"event": "f"})  # short enough to fit
+        except PromptoptError:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (5_100, 5_100))
+            ledger.append({"event": "f"})  # there is room again
             os._exit(0)
     os._exit(1)
 

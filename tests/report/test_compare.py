@@ -20,7 +20,7 @@ def run(folder: Path, values: list[float | None] | None, ids: list[str] | None =
     """The ledger of a run whose best prompt is called like its folder."""
     ids = ids if ids is not None else [f"test-{i}" for i in range(len(values or []))]
     best = f"prompt {folder.name}"
-    start: dict[str, Any] = {"event": "start", "start": ["start"], "recipe": {}, "seed": 0, "time": "2026"}
+    start: dict[str, Any] = {"event": "start", "format": 1, "start": ["start"], "recipe": {}, "seed": 0, "time": "2026"}
     start["examples"] = {"train": [], "test": ids}
     rating = {"event": "answer", "ask": "rate", "prompt": best, "origin": {}, "tiebreak": 0, "n": 0, "t": 0}
     events: list[dict[str, Any]] = [start, {**rating, "stage": "search", "value": 0.5}]

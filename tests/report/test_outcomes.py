@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from run_parts import CLIMB, toy_data
+from run_parts import CLIMB, rewrite, toy_data
 
 import promptopt
 from promptopt.core import Example
 from promptopt.record.freeze import recipe_in_force
+from promptopt.record.ledger import read
 from promptopt.record.story import Story
 from promptopt.report.outcomes import HeldOutOutcome, changed_first, examples_of, is_image, outcomes, thumbnail
 
@@ -64,10 +64,9 @@ def test_data_given_as_an_object_cannot_be_made_again(tmp_path: Path) -> None:
 def test_data_that_is_not_there_any_more(tmp_path: Path, spec: dict[str, Any], reason: str) -> None:
     toy(tmp_path)
     file = tmp_path / "ledger.jsonl"
-    first, *rest = file.read_text(encoding="utf-8").splitlines()
-    manifest = json.loads(first)
-    manifest["recipe"]["data"] = spec
-    file.write_text("\n".join([json.dumps(manifest), *rest, ""]), encoding="utf-8")
+    events = read(file)
+    events[0]["recipe"]["data"] = spec
+    rewrite(file, events)
     story = Story.read(tmp_path)
     data, why = examples_of(story, recipe_in_force(story.events))
     assert data is None

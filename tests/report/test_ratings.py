@@ -22,7 +22,8 @@ from promptopt.text import changes
 def written(folder: Path, events: list[dict[str, Any]], **manifest: Any) -> Story:
     """A ledger with these answers, as a story."""
     ledger = Ledger(folder)
-    start = {"event": "start", "start": ["start"], "examples": {"train": ["x", "y", "z"]}, "recipe": {}, "seed": 0}
+    ids = {"train": ["x", "y", "z"]}
+    start = {"event": "start", "format": 1, "start": ["start"], "examples": ids, "recipe": {}, "seed": 0}
     ledger.append({**start, **manifest}, *events)
     ledger.close()
     return Story.read(folder)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from chromium import browser, console
-from run_parts import CLIMB
+from run_parts import CLIMB, rewrite
 
 import promptopt
 from promptopt.core import Coverage
+from promptopt.record.ledger import read
 from promptopt.record.story import Story
 from promptopt.record.verdict import Verdict
 from promptopt.report import report
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe: dict[str, Any] = {"start": "answer {}", "target": "run_parts:ToyTarget", "data": "run_parts:toy_data"}
     promptopt.optimize(**recipe, optimizer=CLIMB, budget=40, run=place)
     file = place / "ledger.jsonl"
-    events = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    events = read(file)
     ids = events[0]["examples"]["test"]
     for event in events:
         if event["event"] == "answer" and event["stage"] == "test":
@@ -54,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             event["feedback"] = "the prompt is too short for this"
         elif event["event"] == "verdict":
             event["verdict"] |= {"examples": 39, "unscored": 1}
-    file.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    rewrite(file, events)
     return place
 
 
@@ -103,9 +104,7 @@ def test_without_cases_there_are_no_replies(tmp_path: Path) -> None:
     recipe: dict[str, Any] = {"start": "answer {}", "target": "run_parts:ToyTarget", "data": "run_parts:toy_data"}
     promptopt.optimize(**recipe, optimizer=CLIMB, budget=40, run=tmp_path)
     file = tmp_path / "ledger.jsonl"
-    events = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    bare = [{key: value for key, value in event.items() if key != "cases"} for event in events]
-    file.write_text("".join(json.dumps(event) + "\n" for event in bare), encoding="utf-8")
+    rewrite(file, [{key: value for key, value in event.items() if key != "cases"} for event in read(file)])
     page = run_page(tmp_path)
     assert not [block for block in blocks(page, "examples") if isinstance(block, Replies)]
     [table] = [table for table in page.tables if table.name == "examples"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from run_parts import CLIMB
+from run_parts import CLIMB, rewrite
 
 import promptopt
 from promptopt.core import Coverage, Rating
@@ -317,8 +317,9 @@ def test_coverage_and_reasons_are_among_what_is_shown(tmp_path: Path) -> None:
 def test_what_targets_tell_is_shown(tmp_path: Path) -> None:
     recorded(tmp_path)
     file = tmp_path / "ledger.jsonl"
-    targets = '"targets": {"target": {"model": "ViT-B-32", "pretrained": "openai", "activation": "quick_gelu"}}, '
-    file.write_text(file.read_text().replace('"seed"', targets + '"seed"'))
+    start, *rest = read(file)
+    told = {"model": "ViT-B-32", "pretrained": "openai", "activation": "quick_gelu"}
+    rewrite(file, [{**start, "targets": {"target": told}}, *rest])
     assert "target: model ViT-B-32, pretrained openai, activation quick_gelu" in output(tmp_path)
 
 

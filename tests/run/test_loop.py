@@ -480,6 +480,7 @@ def test_a_ledger_is_plain_to_read(tmp_path: Path) -> None:
     run(Words(), ledger=ledger, budget=Budget(questions=1)).search()
     ledger.close()
     event = json.loads((tmp_path / "ledger.jsonl").read_text())
+    assert re.fullmatch("[0-9a-f]{8}", event.pop("crc"))
     assert event.pop("t") >= 0
     value = quality("prompt 0")
     assert event == {"event": "answer", "stage": "search", "n": 0, "ask": "rate", "prompt": "prompt 0"} | {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 pytest.importorskip("open_clip")
 
 from PIL import Image
+from run_parts import rewrite
 
 from promptopt.api import optimize, prepare, resume
 from promptopt.core import Example, Prompt
@@ -115,10 +115,9 @@ def test_a_run_that_was_begun_before_there_were_views_goes_on_without(tmp_path: 
     recipe = {**RECIPE, "data": one_shot(), "optimizer": search, "run": tmp_path, "verdict": False}
     optimize(**recipe, budget=3, views=1)  # type: ignore[arg-type]
     ledger = tmp_path / "ledger.jsonl"
-    first, *rest = ledger.read_text(encoding="utf-8").splitlines()
-    start = json.loads(first)
-    del start["views"], start["recipe"]["views"]
-    ledger.write_text("\n".join([json.dumps(start), *rest]) + "\n", encoding="utf-8")
+    events = read(ledger)
+    del events[0]["views"], events[0]["recipe"]["views"]
+    rewrite(ledger, events)
     resume(tmp_path, ["budget=6"])
     assert len(values(tmp_path)) == 6
     assert all(value in (0, 1) for row in values(tmp_path) for value in row)
