@@ -542,6 +542,17 @@ class HasWorst(Protocol):
 
 
 @runtime_checkable
+class HasTimeLimit(Protocol):
+    """A metric that says how many seconds it may take for one output; infinity if it keeps to a limit of its own.
+
+    Without it that is a minute. What takes longer has failed.
+    """
+
+    @property
+    def time_limit(self) -> float: ...
+
+
+@runtime_checkable
 class ReadsCut(Protocol):
     """A metric that says whether it can find its answer in an output that was cut off.
 

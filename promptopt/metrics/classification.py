@@ -11,7 +11,7 @@ so do failed outputs.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,16 +53,46 @@ class _Classification:
             )
         return np.array(places, dtype=np.int64)
 
-    def _rows(self, outputs: Sequence[Any]) -> NDArray[np.float64]:
-        """Log-probabilities ``(n_examples, n_classes)``, NaN where there are none."""
-        n_classes = len(self.classes)
+    def _rows(self, outputs: Sequence[Any]) -> tuple[NDArray[np.float64], Mapping[int, Mark]]:
+        """Log-probabilities ``(n_examples, n_classes)``, NaN where there are none; and which outputs are no row.
+
+        Raises:
+            UserError: none is a row, or all together are an array of another shape.
+        """
         if not len(outputs):
-            return np.empty((0, n_classes))
-        unknown = np.full(n_classes, np.nan)
+            return np.empty((0, len(self.classes))), {}
+        unknown = np.full(len(self.classes), np.nan)
         rows = outputs if isinstance(outputs, np.ndarray) else [unknown if one is None else one for one in outputs]
         try:
-            scores = np.asarray(rows, dtype=np.float64).reshape(len(outputs), -1)
-        except (TypeError, ValueError):
+            return self._scores(rows), {}
+        except UserError:
+            if isinstance(outputs, np.ndarray):
+                raise
+        single = [self._row(one) for one in rows]
+        bad = {i: rows[i] for i, row in enumerate(single) if row is None}
+        if len(bad) == sum(one is not None for one in outputs):
+            return self._scores(rows), {}  # which says what is wrong
+        no_row = f"no row of {len(self.classes)} numbers"
+        marks = {i: Mark(None, f"{no_row}: {shown(str(one))}", failed=True) for i, one in bad.items()}
+        return np.stack([unknown if row is None else row for row in single]), marks
+
+    def _row(self, row: Any) -> NDArray[np.float64] | None:
+        try:
+            scores = self._scores([row])
+        except UserError:
+            return None
+        return scores.reshape(-1)
+
+    def _scores(self, rows: Any) -> NDArray[np.float64]:
+        """Rows as an array.
+
+        Raises:
+            UserError: they are none, or have another length.
+        """
+        n_classes = len(self.classes)
+        try:
+            scores = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
+        except (TypeError, ValueError, OverflowError):
             raise UserError(
                 f"{type(self).__name__} needs a row of {n_classes} log-probabilities per example. "
                 "A target that answers in text can be measured with accuracy."
@@ -83,16 +113,16 @@ class Accuracy(_Classification):
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
         true = self._true(examples)
-        if not isinstance(outputs, np.ndarray) and any(isinstance(output, str) for output in outputs):
+        if not isinstance(outputs, np.ndarray) and any(isinstance(output, str | dict) for output in outputs):
             known = {_plain(name) for name in self.classes}
             return [
                 None if output is None else _compared(output, example.label, known)
                 for output, example in zip(outputs, examples, strict=True)
             ]
-        rows = self._rows(outputs)
+        rows, bad = self._rows(outputs)
         hit = (rows.argmax(axis=1) == true).astype(np.float64)
         hit[np.isnan(rows).any(axis=1)] = np.nan
-        return _numbers(hit)
+        return _numbers(hit, bad)
 
 
 class LogProbability(_Classification):
@@ -101,8 +131,8 @@ class LogProbability(_Classification):
     worst = FLOOR
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
-        true, rows = self._true(examples), self._rows(outputs)
-        return _numbers(np.maximum(rows[np.arange(len(rows)), true], FLOOR))
+        true, (rows, bad) = self._true(examples), self._rows(outputs)
+        return _numbers(np.maximum(rows[np.arange(len(rows)), true], FLOOR), bad)
 
 
 class Margin(_Classification):
@@ -118,26 +148,27 @@ class Margin(_Classification):
         check_argument("classes", self.classes, allowed="a list of two or more different names", holds=holds)
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
-        true, rows = self._true(examples), self._rows(outputs)
+        true, (rows, bad) = self._true(examples), self._rows(outputs)
         each = np.arange(len(rows))
         others = rows.copy()
         others[each, true] = -np.inf
         others[np.isnan(rows).any(axis=1)] = np.nan
         with np.errstate(invalid="ignore"):
-            return _numbers(np.clip(rows[each, true] - others.max(axis=1), FLOOR, -FLOOR))
+            return _numbers(np.clip(rows[each, true] - others.max(axis=1), FLOOR, -FLOOR), bad)
 
 
 def _compared(output: Any, label: Any, known: set[Any]) -> float | Mark:
     """1 or 0; of a text that is no class, that it failed."""
     said = _plain(output)
-    if said == _plain(label):
+    if isinstance(output, Hashable) and said == _plain(label):
         return 1.0
-    return 0.0 if said in known else Mark(0.0, f"no class: {shown(str(output))}", failed=True)
+    is_class = isinstance(output, Hashable) and said in known
+    return 0.0 if is_class else Mark(0.0, f"no class: {shown(str(output))}", failed=True)
 
 
 def _plain(text: Any) -> Any:
     return text.strip().casefold() if isinstance(text, str) else text
 
 
-def _numbers(values: NDArray[np.float64]) -> list[float | Mark | None]:
-    return [None if math.isnan(value) else value for value in values.tolist()]
+def _numbers(values: NDArray[np.float64], failed: Mapping[int, Mark]) -> list[float | Mark | None]:
+    return [failed.get(i, None if math.isnan(value) else value) for i, value in enumerate(values.tolist())]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any
 
-from ..checks import check_argument
+from ..checks import above_zero, check_argument
 from ..core import Example, HasWorst, Mark
 from ..errors import UserError
 from ..registry import load_function
@@ -20,17 +20,24 @@ class FunctionMetric:
     Args:
         function: a callable ``(output, example) -> number, Mark or None``, or ``package.module:Name`` of one. It is not
             called where the output is None. NaN counts as None: unscored for outside reasons; where the output itself
-            is to blame, return ``Mark(None, reason, failed=True)``.
+            is to blame, return ``Mark(None, reason, failed=True)``. An output on which it raises has failed, too.
         worst: its worst value, which failed outputs count as; by default the function's own attribute ``worst``, or
             else 0. A function that gives less has to name one.
+        seconds: an output for which it takes longer has failed; see :func:`promptopt.scorers.marks.marks_of`.
 
     Raises:
         UserError: the name cannot be imported, or stands for something that cannot be called.
     """
 
     def __init__(
-        self, *, function: str | Callable[[Any, Example], float | Mark | None], worst: float | None = None
+        self,
+        *,
+        function: str | Callable[[Any, Example], float | Mark | None],
+        worst: float | None = None,
+        seconds: float = 60.0,
     ) -> None:
+        above_zero(seconds=seconds)
+        self.time_limit = seconds
         found = load_function(function)
         self.function: Callable[[Any, Example], Any] = found
         own = found.worst if isinstance(found, HasWorst) else None
@@ -56,5 +63,5 @@ class FunctionMetric:
                 f"the metric's function returned {value!r} for example {example.id!r}; "
                 "it must return a number, a Mark or None."
             )
-        number = None if value is None or math.isnan(value) else float(value)
+        number = None if value is None or math.isnan(float(value)) else float(value)
         return replace(mark, value=number) if isinstance(mark, Mark) else number

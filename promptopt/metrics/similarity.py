@@ -13,7 +13,7 @@ from ..core import Example, Mark
 from ..embedders.rows import as_rows
 from ..embedders.sentence import load_sentence_transformer
 from ..registry import load
-from .text import references, shown, text_of
+from .text import no_text, references, shown, text_of
 
 
 class Similarity:
@@ -43,11 +43,14 @@ class Similarity:
             UserError: an output or label is not text, or the encoder does not return an array ``(n, d)``.
         """
         pairs = [
-            None if output is None else (text_of(output), references(example))
+            None if output is None or no_text(output) else (text_of(output), references(example))
             for output, example in zip(outputs, examples, strict=True)
         ]
         units = self._units(list(dict.fromkeys(text for pair in pairs if pair for text in (pair[0], *pair[1]))))
-        return [pair and _mark(pair[0], units[pair[0]], [units[one] for one in pair[1]]) for pair in pairs]
+        return [
+            _mark(pair[0], units[pair[0]], [units[one] for one in pair[1]]) if pair else no_text(output)
+            for output, pair in zip(outputs, pairs, strict=True)
+        ]
 
     def _units(self, texts: list[str]) -> dict[str, NDArray[np.float64]]:
         """Embeddings of length 1, each ``(d,)``; NaN where the encoder's is zero or not finite."""

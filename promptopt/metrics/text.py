@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from numbers import Number
 from typing import Any, Literal, TypeAlias
 
+from ..checks import above_zero
 from ..core import Example, Mark
 from ..errors import UnknownName, UserError, require
 
@@ -40,19 +41,26 @@ class TextMetric(ABC):
     """Marks outputs one by one; a subclass says how in ``mark``."""
 
     def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float | Mark | None]:
-        """One mark per output; None where the output is None.
+        """One mark per output; None where the output is None. A list or object has failed.
 
         Raises:
-            UserError: an output is not text, or a label is no reference answer.
+            UserError: an output is no text or JSON at all, or a label is no reference answer.
         """
         return [
-            None if output is None else self.mark(text_of(output), example)
+            None if output is None else no_text(output) or self.mark(text_of(output), example)
             for output, example in zip(outputs, examples, strict=True)
         ]
 
     @abstractmethod
     def mark(self, output: str, example: Example) -> float | Mark | None:
         """The number for one text."""
+
+
+def no_text(output: Any) -> Mark | None:
+    """That an output has failed: a list or an object, where others of an endpoint's answers hold a text there."""
+    if isinstance(output, list | dict):
+        return Mark(None, f"no text: {'a list' if isinstance(output, list) else 'an object'} in JSON", failed=True)
+    return None
 
 
 def text_of(output: Any) -> str:
@@ -239,7 +247,7 @@ class Regex(TextMetric):
         pattern: in the syntax of the ``regex`` package, a superset of Python's ``re``; ``(?i)`` in front ignores case.
         group: a group's number or name. What it holds is then the answer, surrounding white space aside, and an
             output in which the pattern is not found has no answer and has failed.
-        seconds: a search that takes longer is given up; the output stays unscored.
+        seconds: a search that takes longer is given up, and the output has failed.
 
     Raises:
         UserError: the pattern is not valid or lacks the group.
@@ -256,13 +264,14 @@ class Regex(TextMetric):
             raise UserError(
                 f"{pattern!r} has no group {group!r}; write ( ) or (?P<name> ) around what is to be compared."
             )
+        above_zero(seconds=seconds)
         self.pattern, self.group, self.seconds = pattern, group, seconds
 
     def mark(self, output: str, example: Example) -> float | Mark | None:
         try:
             found = self._pattern.search(output, timeout=self.seconds)
         except TimeoutError:
-            return Mark(None, f"the search for {shown(self.pattern)} took longer than {self.seconds:g} s")
+            return Mark(None, f"too slow: {shown(self.pattern)} was sought for over {self.seconds:g} s", failed=True)
         if self.group is None:
             return 1.0 if found else Mark(0.0, f"{shown(self.pattern)} is not found in {shown(output)}")
         if not found or (answer := found.group(self.group)) is None:

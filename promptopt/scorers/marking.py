@@ -18,6 +18,7 @@ import numpy as np
 from ..core import Coverage, Example, Failed, FailedRule, HasWorst, Mark, Metric, Missing, ReadsCut
 from ..errors import UserError
 from ..stats import mean
+from .marks import marks_of
 
 if TYPE_CHECKING:
     from ..core import Array
@@ -64,7 +65,7 @@ class Marking:
                 _readable(broken[i], metric) if i in broken else None if i in missing else one
                 for i, one in enumerate(outputs)
             ]
-        marks = metric(shown, examples)
+        marks = marks_of(metric, shown, examples, failed=failed)
         values, worst = _numbers(marks), worst_of(metric) or 0.0
         if failed == "worst":
             _check(values, worst, metric, examples)

@@ -115,3 +115,22 @@ def test_a_margin_needs_another_class() -> None:
 def test_a_recipe_names_them(name: str) -> None:
     measure = build("metrics", name, where="metric", offered={"classes": CLASSES})
     assert len(measure(ROWS, examples())) == 4
+
+
+@pytest.mark.parametrize("bad", ["dog", {}, [0.0], ["x", "y", "z"], [[0], [0, 1]], 5, [10**400, 0, 0]])
+@pytest.mark.parametrize("metric", [LogProbability, Margin])
+def test_an_output_that_is_no_row_among_others_has_failed(metric: Any, bad: Any) -> None:
+    marks = metric(classes=CLASSES)([ROWS[0].tolist(), bad, None], examples(CLASSES[:1] * 3))
+    assert marks[0] == metric(classes=CLASSES)(ROWS[:1], examples(CLASSES[:1]))[0]
+    assert isinstance(marks[1], Mark)
+    assert marks[1].failed
+    assert marks[1].feedback.startswith("no row of 3 numbers: ")
+    assert marks[2] is None
+
+
+@pytest.mark.parametrize("bad", [{"label": "dog"}, ["dog"], [0.0, -1.0, -2.0]])
+def test_other_json_than_text_is_no_class(bad: Any) -> None:
+    good, mark = Accuracy(classes=CLASSES)([CLASSES[0], bad], examples(CLASSES[:1] * 2))
+    assert good == 1
+    assert mark.failed
+    assert mark.feedback.startswith("no class: ")

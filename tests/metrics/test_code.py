@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
+import venv
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +57,16 @@ def errors(code: str, *tests: str, seconds: float = 20, megabytes: int = 512) ->
 
 
 @pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the sandbox makes its folders, which are the homes of its processes."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
+    yield tmp_path
+    subprocess.run(["rm", "-rf", "--", *map(str, tmp_path.iterdir())])  # pytest cannot delete what is too deep
 
 
-def survivors(folder: Path) -> list[int]:
-    """Processes in whose environment a folder is named, once those that were killed had 3 s to go."""
-    deadline = time.monotonic() + 3
+def survivors(folder: Path, patience: float = 3) -> list[int]:
+    """Processes in whose environment a folder is named, once those that were killed had some seconds to go."""
+    deadline = time.monotonic() + patience
     while (found := [int(place.name) for place in Path("/proc").glob("[0-9]*") if _names(place, folder)]) and (
         time.monotonic() < deadline
     ):
@@ -83,8 +88,44 @@ def test_the_value_is_the_share_of_tests_passed() -> None:
     assert mark(DOUBLE) == 1.0
     assert mark("def double(x): return 2") == Mark(0.5, "1 of 2 tests failed; 'assert double(5) == 10': AssertionError")
     assert mark("def double(x):\n    return x / 0") == Mark(
-        0.0, "2 of 2 tests failed; 'assert double(1) == 2': line 2: ZeroDivisionError: division by zero"
+        0.0, "2 of 2 tests failed; 'assert double(1) == 2': line 2: ZeroDivisionError"
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("def double(x):\n    raise ValueError(open('/usr/bin/env', 'rb').read(3))", "line 2: ValueError"),
+        ("def double(x):\n    raise type('secret', (Exception,), {})", "line 2: an error of another kind"),
+        ("def double(x):\n    raise type('ValueError: secret', (Exception,), {})", "line 2: an error of another"),
+        ("exec(compile('\\n' * 98764 + 'raise KeyError(1)', '<code>', 'exec'))", "KeyError"),
+        ("def double(x):\n    import os; os._exit(0)", "the process ended early"),
+    ],
+)
+def test_what_code_says_does_not_get_into_the_feedback(code: str, told: str) -> None:
+    found = mark(code).feedback
+    assert found.startswith(f"2 of 2 tests failed; 'assert double(1) == 2': {told}")
+    assert "secret" not in found
+    assert "ELF" not in found
+    assert "9876" not in found
+
+
+def test_what_code_says_is_quoted_where_the_user_says_so() -> None:
+    quoted = mark("def double(x):\n    raise ValueError(open('/usr/bin/env', 'rb').read(4))", messages=True)
+    assert quoted.feedback.endswith("line 2: ValueError: b'\\x7fELF'")
+    assert mark("def double(x:", messages=True).feedback.startswith("no Python: line 1: SyntaxError: '(' was")
+
+
+def test_no_process_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    assert mark(DOUBLE) == Mark(None, "the sandbox did not start: No space left on device")
+
+
+def test_an_object_in_json_is_no_code() -> None:
+    assert mark({}) == Mark(None, "no text: an object in JSON", failed=True)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +133,11 @@ def test_the_value_is_the_share_of_tests_passed() -> None:
     [
         ("def double(x:", "line 1: SyntaxError"),
         ("I cannot do that.", "line 1: SyntaxError"),
-        ("", "NameError: name 'double' is not defined"),
+        ("", "NameError"),
         ("import no_such_module", "line 1: ModuleNotFoundError"),
-        ("raise ValueError('long ' * 1000)", "line 1: ValueError: long long"),
+        ("raise ValueError('long ' * 1000)", "line 1: ValueError"),
         ("def double(x): return double(x)", "line 1: RecursionError"),
-        ("\x00", "null bytes"),
+        ("\x00", "SyntaxError"),
     ],
 )
 def test_what_fails_is_told_in_200_characters(output: str, reason: str) -> None:
@@ -297,9 +338,177 @@ raise Exception(sum(os.readlink(path) != "/dev/null" for path in paths if os.pat
         assert errors("import numpy\n" + DOUBLE, megabytes=2048) == [None, None]
 
 
+# ── The table of docs/metrics.md ──────────────────────────────────────────────────────────────────────────────────
+
+DEEDS = {  # by how a row of the table begins; each raises where it cannot be done
+    "read your files": "open(VICTIM).read()",
+    "change your files": """
+for deed in (
+    lambda: open(VICTIM, "a").write("x"),
+    lambda: os.chmod(VICTIM, 0o640),
+    lambda: os.utime(VICTIM, (1, 1)),
+    lambda: os.setxattr(VICTIM, "user.planted", b"x"),
+):
+    try:
+        deed()
+    except OSError:
+        continue
+    break
+else:
+    raise OSError
+""",
+    "connect to sockets in the file system": "socket.socket(socket.AF_UNIX).connect(SOCKET)",
+    "write more than 80 MiB": """
+written = 0
+for number in range(12):
+    folder = "." if number < 6 else "/dev/shm"
+    with open(f"{folder}/promptopt-{number}", "wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, 15 * 2**20)
+        except OSError:
+            continue
+    written += 15
+    if written > 80:
+        break
+else:
+    raise OSError
+""",
+    "write more than 16 MiB into a file": "os.posix_fallocate(os.open('big', os.O_CREAT | os.O_RDWR), 0, 17 * 2**20)",
+    "reach the network": "socket.create_connection(('127.0.0.1', PORT), 5)",
+    "see which other processes": "assert os.path.exists(f'/proc/{PID}')",
+    "signal other processes": "os.kill(PID, 0)",
+    "look into other processes": "open(f'/proc/{PID}/environ', 'rb').read(1)",
+    "inherit promptopt's environment, or files": """
+for number in range(256):
+    try:
+        opened = os.fstat(number)
+    except OSError:
+        continue
+    if (opened.st_dev, opened.st_ino) == OPENED:
+        break
+else:
+    assert "PLANTED_KEY" in os.environ
+""",
+    "start processes": """
+if (child := os.fork()) == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+""",
+    "leave a process behind": """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(60)
+    os._exit(0)
+time.sleep(0.1)
+""",
+    "leave files in its folder": """
+for number in range(1500):
+    os.mkdir("a")
+    os.chdir("a")
+os.chmod(".", 0)
+""",
+}
+BREAKING_OUT = """
+import os, socket, time
+done = ""
+for deed in DEEDS:
+    try:
+        exec(deed, globals())
+        done += "1"
+    except (OSError, AssertionError):
+        done += "0"
+raise Exception(done)
+"""
+
+
+def table() -> dict[str, dict[str, bool]]:
+    """What docs/metrics.md says of each deed: by its row and by level, whether it can be done."""
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    lines = [line.strip("| ").split(" | ") for line in text.partition("| what the code can do ")[2].splitlines()]
+    rows = {deed: next(line[1:] for line in lines if line[0].startswith(deed)) for deed in DEEDS}
+    end = next(number for number, line in enumerate(lines) if line == [""])
+    assert len(rows) == end - 2, "a row that no deed checks"
+    root = os.getuid() == 0
+    return {
+        deed: {
+            level: cell != "no" and (root or "as root" not in cell) for level, cell in zip(LEVELS, cells, strict=True)
+        }
+        for deed, cells in rows.items()
+    }
+
+
+@at(*LEVELS)
+def test_the_table_of_what_code_can_do_is_true(
+    level: str, folders: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path_factory.mktemp("mine")
+    (victim := mine / "file").write_text("mine")
+    monkeypatch.setenv("PLANTED_KEY", "sk-planted")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as local,
+        victim.open() as opened,
+    ):
+        local.bind(str(mine / "socket"))
+        local.listen()
+        os.set_inheritable(opened.fileno(), True)
+        status = os.fstat(opened.fileno())
+        known = {
+            "VICTIM": str(victim),
+            "SOCKET": str(mine / "socket"),
+            "PORT": server.getsockname()[1],
+            "PID": os.getpid(),
+            "OPENED": (status.st_dev, status.st_ino),
+            "DEEDS": list(DEEDS.values()),
+        }
+        given = "".join(f"{name} = {value!r}\n" for name, value in known.items())
+        error = errors(given + BREAKING_OUT, "pass")[0]
+    left = survivors(folders, patience=0 if level == "neither" else 3)
+    for process in left:
+        os.kill(process, signal.SIGKILL)
+    assert error is not None
+    done = dict(zip(DEEDS, (digit == "1" for digit in error.rpartition(" ")[2]), strict=True))
+    done["leave a process behind"] = bool(left)
+    done["leave files in its folder"] = bool(list(folders.iterdir()))
+    assert done == {deed: cells[level] for deed, cells in table().items()}
+
+
+def test_without_bubblewrap_what_is_required_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: "")
+    with pytest.raises(UserError, match=r'sandbox = "required" needs bubblewrap, .* or say sandbox = "auto"'):
+        call(Code, {"sandbox": "required"}, where="metric")
+    with pytest.raises(UserError, match="sandbox"):
+        call(Code, {"sandbox": "none"}, where="metric")
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: "/usr/bin/bwrap")
+    assert call(Code, {"sandbox": "required"}, where="metric")
+
+
+def test_lines_that_are_no_reports_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox.json, "loads", lambda line: pytest.fail("read"))
+    assert sandbox._reports(b"[null, 0, null]\n\n" * 1000, "0" * 32) == {}
+
+
 @at("bubblewrap")
 @pytest.mark.usefixtures("level")
 class TestBubblewrap:
+    def test_a_folder_of_pythons_may_be_that_of_a_project(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / ".env").write_text("KEY=sk-planted")
+        venv.create(tmp_path, symlinks=True)
+        monkeypatch.setattr(sys, "prefix", str(tmp_path))
+        monkeypatch.setattr(sandbox, "PYTHON", (str(tmp_path / "bin" / "python"), *sandbox.PYTHON[1:]))
+        error = errors(f"import os\nraise Exception(sorted(os.listdir({str(tmp_path)!r})))")[0]
+        assert error is not None
+        assert "'lib'" in error
+        assert ".env" not in error
+
+    def test_the_settings_of_the_kernel_cannot_be_changed(self) -> None:
+        error = errors("open('/proc/sys/kernel/core_pattern', 'r+')")[0]
+        assert error is not None
+        assert "Permission denied" in error or "Read-only file system" in error
+
     @pytest.mark.parametrize(
         "deed", ["open({!r})", "open({!r}, 'w')", "open({!r} + '2', 'w')", "import os; os.chmod({!r}, 0)"]
     )

@@ -99,3 +99,88 @@ def test_references_inside_are_followed_and_outside_never_fetched() -> None:
     assert isinstance(mark('"1"', inside), Mark)
     with pytest.raises(UserError, match=r"refers to 'https://example\.com/s\.json', which is not in it"):
         mark("1", {"$ref": "https://example.com/s.json"})
+
+
+# ── Hostile JSON ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+SLOW = "a" * 60 + "!"
+OLDER = "https://json-schema.org/draft/2019-09/schema"
+NAMED = {"^n_": True}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"items": {"pattern": "^(a|aa)+$"}}, [SLOW]),
+        ({"patternProperties": {"^(a|aa)+$": True}}, {SLOW: 1}),
+        ({"patternProperties": {"^(a|aa)+$": True}, "additionalProperties": False}, {SLOW: 1}),
+        ({"patternProperties": {"^(a|aa)+$": True}, "unevaluatedProperties": False}, {SLOW: 1}),
+        (
+            {"$schema": "https://json-schema.org/draft/2019-09/schema", "pattern": "^(a|aa)+$", "items": {"$ref": "#"}},
+            [SLOW],
+        ),
+        (
+            {"$defs": {"x": {"oneOf": [{"items": {"$ref": "#/$defs/x"}}] * 2}}, "$ref": "#/$defs/x"},
+            json.loads("[" * 60 + "]" * 60),
+        ),
+    ],
+)
+def test_what_cannot_be_checked_in_time_has_failed(schema: Any, value: Any) -> None:
+    (mark,) = JsonSchema(schema=schema, seconds=0.2)([json.dumps(value)], [Example("e", None, None)])
+    assert mark == Mark(0.0, "too slow: the JSON was not checked within 0.2 s", failed=True)
+
+
+@pytest.mark.parametrize(
+    ("schema", "output", "error"),
+    [
+        ({"multipleOf": 0.1}, "1e400", "OverflowError"),
+        ({"multipleOf": 0.1}, "9" * 4000, "OverflowError"),
+        ({"items": {"$ref": "#"}}, "[" * 400 + "]" * 400, "RecursionError"),
+        ({"items": {"multipleOf": 0.1}}, [float("nan")], "ValueError"),
+    ],
+)
+def test_what_cannot_be_checked_has_failed(schema: Any, output: Any, error: str) -> None:
+    found = mark(output, schema)
+    assert found.failed
+    assert found.value == 0
+    assert found.feedback.startswith(f"no JSON that can be checked: {error}: ")
+    assert len(found.feedback) <= 200
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"pattern": "^a+$"}, "aaa", "ab"),
+        ({"pattern": "^a+$"}, 5, "b"),
+        ({"patternProperties": {"^n_": {"type": "integer"}}}, {"n_a": 1, "b": "x"}, {"n_a": "x"}),
+        ({"patternProperties": NAMED, "additionalProperties": False}, {"n_a": 1}, {"n_a": 1, "b": 2}),
+        (
+            {"patternProperties": NAMED, "additionalProperties": {"type": "string"}},
+            {"n_a": 1, "b": "x"},
+            {"b": 1},
+        ),
+        ({"patternProperties": NAMED, "unevaluatedProperties": False}, {"n_a": 1}, {"n_a": 1, "b": 2}),
+        ({"uniqueItems": True}, [1, True, "1", [1], [True], {"a": 1}, {"a": True}], [{"a": [1]}, 2, {"a": [1.0]}]),
+        ({"uniqueItems": False}, [1, 1], None),
+    ],
+)
+def test_keywords_mean_what_they_mean_to_jsonschema(schema: Any, good: Any, bad: Any) -> None:
+    import jsonschema
+
+    plain = jsonschema.Draft202012Validator(schema)
+    assert plain.is_valid(good)
+    assert mark(json.dumps(good), schema) == 1
+    if bad is not None:
+        error = min(plain.iter_errors(bad), key=lambda one: one.json_path)
+        assert mark(json.dumps(bad), schema).feedback.startswith(f"{error.json_path}: ")
+
+
+def test_many_items_are_compared_in_time() -> None:
+    items = [[number] if number % 2 else number for number in range(20_000)]
+    assert mark(json.dumps(items), {"uniqueItems": True}) == 1
+
+
+@pytest.mark.parametrize("schema", [{"pattern": "("}, {"patternProperties": {"(": True}}])
+def test_a_pattern_that_is_none_is_an_error(schema: Any) -> None:
+    with pytest.raises(UserError, match=r"this is not a JSON schema: '\(' is not a 'regex'"):
+        JsonSchema(schema=schema)

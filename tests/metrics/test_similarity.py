@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from promptopt.core import Example
+from promptopt.core import Example, Mark
 from promptopt.errors import MissingExtra, UserError
 from promptopt.metrics.similarity import Similarity
 from promptopt.recipe.build import call
@@ -91,3 +91,10 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(MissingExtra, match=r"promptopt-toolkit\[similarity\]"):
         Similarity(encoder="all-mpnet-base-v2")
+
+
+def test_other_json_than_text_has_failed_and_is_not_encoded() -> None:
+    encoder = Compass()
+    found = similar([["north"], "north"], ["north"] * 2, encoder)
+    assert found == [Mark(None, "no text: a list in JSON", failed=True), 1]
+    assert encoder.asked == [["north"]]

@@ -146,9 +146,15 @@ def test_a_label_that_is_no_reference_is_an_error(label: Any) -> None:
         value(Match(), "x", label)
 
 
-def test_an_output_that_is_no_text_is_an_error() -> None:
-    with pytest.raises(UserError, match="measures text, but the target gave list"):
-        value(Match(), ["x"], "x")
+def test_an_output_that_no_target_of_texts_gives_is_an_error() -> None:
+    with pytest.raises(UserError, match="measures text, but the target gave bytes"):
+        value(Match(), b"x", "x")
+
+
+@pytest.mark.parametrize(("output", "what"), [(["x"], "a list"), ({"x": 1}, "an object")])
+def test_other_json_than_text_has_failed(output: Any, what: str) -> None:
+    (mark,) = Match()([output], [Example("e", None, "x")])
+    assert mark == Mark(None, f"no text: {what} in JSON", failed=True)
 
 
 # ── Instruction induction ─────────────────────────────────────────────────────────────────────────────────────────
@@ -204,12 +210,13 @@ def test_a_group_is_compared_with_the_label_and_without_it_there_is_no_answer(gr
     assert "no answer" in feedback(metric, "nine", "9")
 
 
-def test_an_endless_search_is_given_up_and_unscored() -> None:
+def test_an_endless_search_is_given_up_and_has_failed() -> None:
     pytest.importorskip("regex")
     started = time.monotonic()
     metric = Regex(pattern=r"^(a|aa)+$", seconds=0.2)
     assert value(metric, "a" * 60 + "!", "") is None
-    assert "took longer than 0.2 s" in feedback(metric, "a" * 60 + "!", "")
+    (mark,) = metric(["a" * 60 + "!"], [Example("e", None, "")])
+    assert mark == Mark(None, "too slow: '^(a|aa)+$' was sought for over 0.2 s", failed=True)
     assert time.monotonic() - started < 5
 
 

@@ -13,6 +13,8 @@ __all__ = ["Said", "read", "schema"]
 NEGATED = re.compile(r"\b(?:not|no|never|neither|nor|hardly|barely|cannot)\b|n['’]t\b", re.IGNORECASE)
 AROUND = " \t\r\n*_`\"'“”‘’.,;:!()[]"
 DECODER = json.JSONDecoder()
+OPENING = re.compile(r"\{(?=\s*[\"}])")  # what may begin a JSON object
+STARTS = 200  # so many of these are tried, the last
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,18 @@ def read(reply: str, *, key: str, words: Sequence[str]) -> Said | None:
 
 def _ending_object(text: str) -> Mapping[str, Any] | None:
     """The JSON object that reaches to the end of a text; the outermost, if one stands in another."""
-    at = text.find("{") if text.endswith("}") else -1
-    while at >= 0:
+    if not text.endswith("}"):
+        return None
+    end = 0
+    for at in [found.start() for found in OPENING.finditer(text)][-STARTS:]:
+        if at < end:
+            continue
         try:
             value, end = DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
-            end = at + 1
-        else:
-            if end == len(text):
-                return value if isinstance(value, dict) else None
-        at = text.find("{", end)
+            continue
+        if end == len(text):
+            return value if isinstance(value, dict) else None
     return None
 
 
