@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 from .sentences import closed
 
@@ -29,6 +30,7 @@ def gap(unit: str) -> str:
     return unit[: len(unit) - len(unit.lstrip())]
 
 
+@lru_cache(maxsize=10_000)
 def bare(unit: str) -> str:
     """A unit without white space around it and the mark of a list before it."""
     unit = unit.strip()
