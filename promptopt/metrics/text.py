@@ -247,7 +247,7 @@ class Regex(TextMetric):
         pattern: in the syntax of the ``regex`` package, a superset of Python's ``re``; ``(?i)`` in front ignores case.
         group: a group's number or name. What it holds is then the answer, surrounding white space aside, and an
             output in which the pattern is not found has no answer and has failed.
-        seconds: a search that takes longer is given up, and the output has failed.
+        seconds: a search that takes longer, in processor time, is given up, and the output has failed.
 
     Raises:
         UserError: the pattern is not valid or lacks the group.
