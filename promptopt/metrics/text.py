@@ -99,9 +99,12 @@ def missed(value: float, wanted: Sequence[str], got: str) -> float | Mark:
 
 
 def shown(text: str, *, limit: int = 80) -> str:
-    """The text in quotes, on one line, cut to ``limit`` characters."""
+    """The text in quotes, on one line, cut to ``limit`` characters as they are written, some as an escape."""
     line = " ".join(text.split())
-    return repr(line if len(line) <= limit else line[: limit - 3] + "...")
+    quoted = repr(line[: limit + 1])
+    if len(quoted) <= limit + 2:
+        return quoted
+    return f"{quoted[: limit - 2]}...{quoted[-1]}"
 
 
 # ── Normal forms ──────────────────────────────────────────────────────────────────────────────────────────────────
