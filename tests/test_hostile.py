@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
 from promptopt.core import Example, Mark
@@ -134,6 +134,7 @@ def assert_marked(metric: Any, outputs: list[Any], label: Any) -> None:
 
 
 @given(st.one_of(texts(), in_json()))
+@example("\ud800" * 999)  # written in six characters each
 @settings(derandomize=True, database=None)
 def test_every_metric_marks_every_output(output: Any) -> None:
     for name, (metric, label) in METRICS.items():

@@ -33,7 +33,7 @@ class JsonSchema:
     Args:
         schema: the schema, or the path of a file that holds it. ``$schema`` names the draft, by default 2020-12. A
             reference to another document is never fetched. Patterns are searched with the ``regex`` package.
-        seconds: an output that takes longer to check has failed.
+        seconds: an output that takes longer to check, in processor time, has failed.
 
     Raises:
         UserError: the file cannot be read, or does not hold a schema.
@@ -76,7 +76,7 @@ class JsonSchema:
         return Mark(0.0, _cut("; ".join(errors[:ERRORS]))) if errors else 1.0
 
     def _errors(self, value: Any) -> list[Any]:
-        _DEADLINE.set(time.monotonic() + self.seconds)
+        _DEADLINE.set(time.process_time() + self.seconds)
         try:
             return sorted(islice(self._validator.iter_errors(value), SORTED), key=lambda error: error.json_path)
         except self._unresolvable as error:
@@ -119,7 +119,7 @@ def _time_left() -> float:
     Raises:
         TimeoutError: there are none.
     """
-    if (left := _DEADLINE.get() - time.monotonic()) <= 0:
+    if (left := _DEADLINE.get() - time.process_time()) <= 0:
         raise TimeoutError
     return left
 

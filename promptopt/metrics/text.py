@@ -99,9 +99,12 @@ def missed(value: float, wanted: Sequence[str], got: str) -> float | Mark:
 
 
 def shown(text: str, *, limit: int = 80) -> str:
-    """The text in quotes, on one line, cut to ``limit`` characters."""
+    """The text in quotes, on one line, cut to ``limit`` characters as they are written, some as an escape."""
     line = " ".join(text.split())
-    return repr(line if len(line) <= limit else line[: limit - 3] + "...")
+    quoted = repr(line[: limit + 1])
+    if len(quoted) <= limit + 2:
+        return quoted
+    return f"{quoted[: limit - 2]}...{quoted[-1]}"
 
 
 # ── Normal forms ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -247,7 +250,7 @@ class Regex(TextMetric):
         pattern: in the syntax of the ``regex`` package, a superset of Python's ``re``; ``(?i)`` in front ignores case.
         group: a group's number or name. What it holds is then the answer, surrounding white space aside, and an
             output in which the pattern is not found has no answer and has failed.
-        seconds: a search that takes longer is given up, and the output has failed.
+        seconds: a search that takes longer, in processor time, is given up, and the output has failed.
 
     Raises:
         UserError: the pattern is not valid or lacks the group.
