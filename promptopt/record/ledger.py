@@ -68,7 +68,8 @@ class Ledger:
             self._open(folder / NAME)
         except OSError as error:
             raise UserError(
-                f"cannot record a run in {folder}: {error.strerror or error}. Give another folder, or make this one writable."
+                f"cannot record a run in {folder}: {error.strerror or error}. Give another folder, or make this one "
+                "writable."
             ) from None
 
     def _open(self, file: Path) -> None:
