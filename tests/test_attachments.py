@@ -59,5 +59,15 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
         attach(parts, tmp_path)
 
 
+def test_a_file_that_was_changed_or_is_another_is_named(tmp_path: Path) -> None:
+    parts = detach("x" * 60_000, tmp_path)
+    (tmp_path / parts[1]).write_text("y" * 60_000)
+    with pytest.raises(UserError, match=r"replies/\w+\.txt in .* is not what it was"):
+        attach(parts, tmp_path)
+    (tmp_path / "secret.txt").write_text("none of the record's")
+    with pytest.raises(UserError, match="is not what it was"):
+        attach(["", "replies/../secret.txt", ""], tmp_path)
+
+
 def test_what_is_no_picture() -> None:
     assert picture_of(b"<svg/>") is None

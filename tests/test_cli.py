@@ -276,7 +276,8 @@ def test_a_full_disk_is_one_sentence(folder: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "promptopt: No space left on device. Make room, and go on.\n"
+        "promptopt: out/ledger.jsonl cannot be written: No space left on device. "
+        "Make room, or mend what else is wrong there.\n"
         "What was paid for is kept; go on with: promptopt resume out\n"
     )
     assert json.loads(invoke("resume", "out", "--json")[1])["questions"] == 30
@@ -469,7 +470,7 @@ def test_a_broken_ledger_is_named_with_its_line(
         with pytest.raises(SystemExit) as end:
             cli.main()
         assert end.value.code == 2
-        assert "line 5 is not an event of a run" in capsys.readouterr().err
+        assert "out/ledger.jsonl, line 5 is damaged: it has no checksum" in capsys.readouterr().err
 
 
 def test_the_same_seed_in_another_process_with_another_hash_seed(folder: Path) -> None:

@@ -76,4 +76,4 @@ def write_whole(path: Path, data: bytes) -> None:
 def discard(folder: Path) -> None:
     """Remove the folder of a run that could not begin: nothing was asked, answered or bought."""
     if folder.exists() and {event["event"] for event in read(folder / NAME)} <= {"start", "failed"}:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # what could not be written may not be removable either

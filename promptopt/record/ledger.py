@@ -27,7 +27,6 @@ import os
 import threading
 import time
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -69,7 +68,8 @@ class Ledger:
             self._open(folder / NAME)
         except OSError as error:
             raise UserError(
-                f"cannot record a run in {folder}: {error.strerror}. Give another folder, or make this one writable."
+                f"cannot record a run in {folder}: {error.strerror or error}. Give another folder, or make this one "
+                "writable."
             ) from None
 
     def _open(self, file: Path) -> None:
@@ -143,10 +143,9 @@ class Ledger:
         self._lock.release()
 
     def _unwritten(self, error: OSError) -> PromptoptError:
-        folder = self.folder or Path()
+        file = (self.folder or Path()) / NAME
         return PromptoptError(
-            f"{folder / NAME} cannot be written: {error.strerror}. What was answered before is kept; when that is "
-            f"mended, go on with: promptopt resume {quote(str(folder))}"
+            f"{file} cannot be written: {error.strerror or error}. Make room, or mend what else is wrong there."
         )
 
 
