@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .backbone import Backbone
     from .documents import Head, Pages, Tail
     from .generate import CompletedDocument, DocumentWriter, Job
     from .gradient import Page, Terms, TokenStep
-    from .kv_cache import Backbone
     from .memory import Memory
 
 __all__ = ["LocalLM", "Reasoned"]
@@ -475,9 +475,9 @@ class LocalLM:
             pages = self._pages
             weights = self._reader.load_weights(dtype=self._dtype, device=self._device, device_map=self._device_map)
             from .generate import DocumentWriter, Settings
-            from .kv_cache import Backbone
+            from .trial import fitted
 
-            body = Backbone(weights)
+            body = fitted(weights)
             settings = Settings(
                 max_tokens=self._max_tokens,
                 answer_tokens=self._answer_tokens,

@@ -19,9 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .backbone import Backbone
 from .documents import Ids
-from .kv_cache import Backbone, KVCache, padded
+from .kv_cache import padded
 from .loss import Read
+from .rows import empty
 
 __all__ = ["Page", "Terms", "TokenStep", "steps"]
 
@@ -121,7 +123,7 @@ def steps(
     if one_pass:
         return losses, logits, slopes
     with torch.no_grad():
-        states = KVCache.empty(backbone, len(pages)).feed([page.ids[: page.place] for page in pages])
+        states = empty(backbone, len(pages)).feed([page.ids[: page.place] for page in pages])
         hidden = Read(states, [0] * len(pages)).at([(i, page.place - 1) for i, page in enumerate(pages)])
         return losses, backbone.logits(hidden).cpu(), slopes
 
@@ -131,7 +133,7 @@ def _pass(
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = len(pages)
     cuts = [page.place - 1 if reuse_prefix else 0 for page in pages]  # the token before is read again: it proposes
-    rows = KVCache.empty(backbone, n)
+    rows = empty(backbone, n)
     with torch.no_grad():
         if max(cuts):
             rows.feed([page.ids[:cut] for page, cut in zip(pages, cuts, strict=True)])
