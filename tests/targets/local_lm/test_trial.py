@@ -14,13 +14,18 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM
 
+from promptopt.api import prepare
+from promptopt.core import Prompt
 from promptopt.errors import UserError
+from promptopt.loading import without_downloads
+from promptopt.targets.local_lm import LocalLM
 from promptopt.targets.local_lm.gradient import Page, Terms, steps
 from promptopt.targets.local_lm.kv_cache import KVCache
 from promptopt.targets.local_lm.rows import Rereading, Rows, empty
 from promptopt.targets.local_lm.trial import fitted
+from promptopt.testing import FakeSetup
 
-from ..tiny_lms import CONFIGS, FAMILIES, REFUSED, REREAD, SCALED
+from ..tiny_lms import CONFIGS, EXAMPLES, FAMILIES, REFUSED, REREAD, SCALED, SPEEDUPS, saved, slowed
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fast path.*")
 SIZE = 50
@@ -151,3 +156,57 @@ def test_what_cannot_be_a_causal_lm_is_refused(spoil: Callable[[Any], None], rea
     spoil(whole)
     with pytest.raises(UserError, match=reason):
         fitted(whole)
+
+
+# ── As a target ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["mamba", "rwkv"])
+def test_two_prompts_have_the_losses_that_the_model_itself_gives_them(kind: str) -> None:
+    prompts = [Prompt("Think step by step."), Prompt("Use proper logic and give the correct answer.")]
+    lm = LocalLM(model=saved(kind, "byte-level"), max_tokens=4, answer_tokens=3, extractor="\nThe answer is ")
+    lm.begin(setup := FakeSetup())
+    found = list(lm.run_batch(prompts, EXAMPLES[:2]))
+    whole = lm._weights[0].model
+    for prompt, outputs in zip(prompts, found, strict=True):
+        for example, output in zip(EXAMPLES, outputs, strict=False):
+            (head,) = lm._pages.heads([(prompt.text, example)])
+            written = lm._memory.of(prompt.text, example.id, head.ids)
+            assert written is not None
+            tail = lm._pages.tail(example.label)
+            ids = [*head.ids, *written.tokens, *tail.ids]
+            logits = own(whole, ids)
+            first = len(ids) - len(tail.ids) + tail.first
+            assert output.loss == pytest.approx(
+                F.cross_entropy(logits[first - 1 : -1], torch.tensor(ids[first:])).item(), abs=1e-3
+            )
+            assert logits[len(head.ids) - 1].argmax() == written.ids[0]
+    assert not np.allclose(*([one.loss for one in outputs] for outputs in found), atol=1e-2)
+    assert "read again as a whole" in "".join(setup.notes)
+    slow = slowed(LocalLM(model=saved(kind, "byte-level"), max_tokens=4, answer_tokens=3), *SPEEDUPS)
+    fast = LocalLM(model=saved(kind, "byte-level"), max_tokens=4, answer_tokens=3)
+    assert [list(one) for one in slow.run_batch(prompts, EXAMPLES)] == [
+        list(one) for one in fast.run_batch(prompts, EXAMPLES)
+    ]
+
+
+def test_a_check_tries_the_model_out() -> None:
+    def recipe(kind: str) -> dict[str, Any]:
+        return {
+            "start": "Think.",
+            "data": [vars(one) for one in EXAMPLES[:2]],
+            "optimizer": {"name": "random-search", "pool": {"name": "list", "prompts": ["Think.", "Go."]}},
+            "target": {"name": "local-lm", "model": str(saved(kind, "byte-level"))},
+            "budget": 2,
+        }
+
+    with without_downloads():
+        prepare(recipe("rwkv"))
+        with pytest.raises(UserError, match="Gemma3nForCausalLM is not built like"):
+            prepare(recipe("gemma3n"))
+
+
+def test_a_check_names_weights_that_are_not_here() -> None:
+    with without_downloads() as missing:
+        LocalLM(model="nobody/no-such-model")
+    assert list(missing) == ["the weights nobody/no-such-model from the Hugging Face hub"]
