@@ -167,12 +167,14 @@ class LocalLM:
     # ── As a target ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def problem_with(self, prompt: Prompt, /) -> str | None:
-        """Why this prompt cannot be run: it is empty, or holds a special token of the model. Free."""
+        """Why this prompt cannot be run: it is empty, or holds a token that is special or unknown to the model."""
         if not prompt.text.strip():
             return "the prompt is empty; write an instruction."
         with self._lock:
-            special = self._pages.special_in(prompt.text)
-        return special and f"it contains {special!r}, which this model reads as a special token."
+            if special := self._pages.special_in(prompt.text):
+                return f"it contains {special!r}, which this model reads as a special token."
+            unknown = self._pages.unknown_in(prompt.text)
+        return unknown and f"it contains {unknown!r}, which the tokenizer knows and the model does not."
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Reasoned]:
         """An answer for each example, in order.

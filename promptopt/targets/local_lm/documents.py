@@ -351,6 +351,14 @@ class Pages:
         """The first special token, such as ``</s>``, whose text occurs in a text; None if none does."""
         return next((one for one in self._special_texts if one and one in text), None)
 
+    def unknown_in(self, text: str) -> str | None:
+        """The first token of a text that the tokenizer knows and the model does not; None if there is none."""
+        size = self._reader.size
+        if size is None or len(self.tokenizer) <= size:
+            return None
+        unknown = next((one for one in self._plain(text)[0] if one >= size), None)
+        return None if unknown is None else str(self.tokenizer.convert_ids_to_tokens(unknown))
+
 
 def _head(ids: Ids, offsets: Sequence[Span], prompt: Span) -> Head | None:
     """A document's head; None if no token covers any of the prompt's characters."""

@@ -210,6 +210,10 @@ def test_a_tokenizer_may_know_more_tokens_than_the_model(tmp_path: Path) -> None
     np.testing.assert_array_equal(step.gradient(), np.pad(known, ((0, 0), (0, 2)), constant_values=np.nan))
     assert np.isnan(step.log_probabilities([1, size + 1])).tolist() == [[False, True]] * 2
     assert step.top(3).max() < size
+    assert lm.problem_with(Prompt(PROMPT)) is None
+    assert (
+        lm.problem_with(Prompt("Think zzq.")) == "it contains 'zzq', which the tokenizer knows and the model does not."
+    )
 
 
 def test_an_example_in_which_the_token_is_merged_is_left_out() -> None:
