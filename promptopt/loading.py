@@ -43,6 +43,11 @@ def without_downloads() -> Iterator[dict[str, None]]:
         _missing.pop()
 
 
+def rehearsed() -> bool:
+    """Whether parts are only built to see whether they can be: within :func:`without_downloads`."""
+    return bool(_missing)
+
+
 def postponed(files: Sequence[str]) -> bool:
     """Whether files that have to be downloaded are to be listed and not fetched. Without any it is False."""
     if not (files and _missing):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -127,6 +128,86 @@ CONFIGS: dict[str, Callable[..., Any]] = {
     "phi": lambda **more: PhiConfig(**{**SIZES, "num_key_value_heads": 4}, **more),
     "gemma3": lambda **more: Gemma3TextConfig(**SIZES, **more, sliding_window=8, query_pre_attn_scalar=8),
 }
+STATES: dict[str, Any] = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_chunk_size": 8}
+LINEAR: dict[str, Any] = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+    "layer_types": ["linear_attention", "full_attention"],
+}
+EXPERTS: dict[str, Any] = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16}
+PLAIN = {name: value for name, value in SIZES.items() if name != "head_dim"}
+REREAD: dict[str, Callable[..., Any]] = {
+    "mamba": lambda **more: transformers.MambaConfig(hidden_size=32, state_size=8, num_hidden_layers=2, **more),
+    "mamba2": lambda **more: transformers.Mamba2Config(
+        hidden_size=32, state_size=8, num_hidden_layers=2, num_heads=8, head_dim=8, n_groups=1, chunk_size=8, **more
+    ),
+    "rwkv": lambda **more: transformers.RwkvConfig(hidden_size=32, num_hidden_layers=2, context_length=CONTEXT, **more),
+    "qwen3.5": lambda **more: transformers.Qwen3_5TextConfig(**SIZES, **LINEAR, **more),
+    "qwen3-next": lambda **more: transformers.Qwen3NextConfig(
+        **SIZES, **LINEAR, **EXPERTS, shared_expert_intermediate_size=16, **more
+    ),
+    "lfm2": lambda **more: transformers.Lfm2Config(
+        **PLAIN, layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False, **more
+    ),
+    "jamba": lambda **more: transformers.JambaConfig(
+        **PLAIN, num_experts=2, attn_layer_period=2, attn_layer_offset=1, mamba_d_state=8, **more
+    ),
+    "falcon-h1": lambda **more: transformers.FalconH1Config(
+        **SIZES,
+        **{**STATES, "mamba_n_heads": 4},
+        mamba_d_ssm=32,
+        embedding_multiplier=5.6,
+        lm_head_multiplier=0.5,
+        **more,
+    ),
+    "recurrent-gemma": lambda **more: transformers.RecurrentGemmaConfig(
+        **{**SIZES, "num_key_value_heads": 1},
+        lru_width=32,
+        attention_window_size=8,
+        block_types=["recurrent", "attention"],
+        **more,
+    ),
+    "bamba": lambda **more: transformers.BambaConfig(**PLAIN, **STATES, attn_layer_indices=[1], **more),
+    "granite-hybrid": lambda **more: transformers.GraniteMoeHybridConfig(
+        **PLAIN,
+        **STATES,
+        layer_types=["mamba", "attention"],
+        num_local_experts=0,
+        shared_intermediate_size=48,
+        logits_scaling=3.0,
+        **more,
+    ),
+}
+"""Models that remember by a state, or have a cache that cannot be cut: they are read again as a whole."""
+SCALED: dict[str, Callable[..., Any]] = {
+    "cohere": lambda **more: transformers.CohereConfig(**PLAIN, **more),
+    "cohere2": lambda **more: transformers.Cohere2Config(
+        **SIZES, sliding_window=8, layer_types=["sliding_attention", "full_attention"], **more
+    ),
+    "granite": lambda **more: transformers.GraniteConfig(
+        **PLAIN, logits_scaling=3.0, embedding_multiplier=2.0, residual_multiplier=0.5, **more
+    ),
+}
+"""Models that scale their logits."""
+REFUSED: dict[str, Callable[..., Any]] = {
+    "gemma3n": lambda **more: transformers.Gemma3nTextConfig(
+        **{**SIZES, "intermediate_size": 48},
+        vocab_size_per_layer_input=more["vocab_size"],
+        hidden_size_per_layer_input=8,
+        laurel_rank=4,
+        num_kv_shared_layers=0,
+        activation_sparsity_pattern=[0.0] * 2,
+        sliding_window=8,
+        layer_types=["sliding_attention", "full_attention"],
+        **more,
+    ),
+    "llama4": lambda **more: transformers.Llama4TextConfig(
+        **SIZES, num_local_experts=2, intermediate_size_mlp=48, **more
+    ),
+}
+FAMILIES = {**CONFIGS, **REREAD, **SCALED, **REFUSED}
 FIVE = ("llama", "gemma2", "qwen3", "mistral", "gpt2")
 TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "byte-level": byte_level,
@@ -158,7 +239,7 @@ def save(
     Every 17th token ends a text, so that some texts are short.
     """
     ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
-    config = CONFIGS[kind](vocab_size=len(words), **ends, **more)
+    config = FAMILIES[kind](vocab_size=len(words), **ends, **more)
     model = AutoModelForCausalLM.from_config(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -180,7 +180,7 @@ class Local:
                 from .batches import Batches, BatchWriter
 
                 writer = BatchWriter(weights, tokenizer=reader.tokenizer, pad=reader.pad)
-                self._loaded_batches = Batches(writer, size=self._batch_size)
+                self._loaded_batches = Batches(writer, size=self._batch_size, equal_lengths=writer.reads_padding())
             return self._loaded_batches
 
     @property

@@ -22,6 +22,9 @@ __all__ = ["BatchWriter", "Batches", "RequestedReply", "stream"]
 GATHER = 0.004
 """Seconds to wait for the callers of the last batch, where it had several, so that they come into the next together."""
 
+EXACT, ROUNDED = 0.01, 0.25
+"""What may come of padding, in fp32 and in half precision, as a share of what comes of another conversation."""
+
 
 def stream(seed: int | None, index: int) -> int:
     """The seed of one reply's random stream; without a seed for all, another one each time."""
@@ -73,11 +76,13 @@ class Batches:
     Args:
         writer: writes a batch.
         size: rows a batch at most; halved when the memory of a GPU does not suffice.
+        equal_lengths: whether only conversations of one length may be in a batch.
     """
 
-    def __init__(self, writer: BatchWriter, *, size: int) -> None:
+    def __init__(self, writer: BatchWriter, *, size: int, equal_lengths: bool = False) -> None:
         self.writer = writer
         self.size = size
+        self._equal_lengths = equal_lengths
         self._changed = threading.Condition()
         self._waiting: list[RequestedReply] = []
         self._writing = False  # by one of the callers
@@ -130,10 +135,13 @@ class Batches:
         if len(self._waiting) < self._last:
             time.sleep(GATHER)
         with self._changed:
-            batch = [row for row in self._waiting if row.kind == self._waiting[0].kind][: self.size]
+            batch = [row for row in self._waiting if self._kind(row) == self._kind(self._waiting[0])][: self.size]
             self._waiting = [row for row in self._waiting if row not in batch]
         self._last = len(batch)
         return batch
+
+    def _kind(self, row: RequestedReply) -> Hashable:
+        return row.kind, row.inputs["input_ids"].shape[1] if self._equal_lengths else None
 
     def _shrink(self, batch: list[RequestedReply], error: Exception) -> None:
         if len(batch) == 1:
@@ -161,6 +169,33 @@ class BatchWriter:
         self._ends = frozenset([end] if isinstance(end, int) else end or ())
         self._cuts: list[Any] = [TopKLogitsWarper(settings.top_k)] if settings.top_k else []
         self._cuts += [TopPLogitsWarper(settings.top_p)] if (settings.top_p or 1.0) < 1.0 else []
+
+    def reads_padding(self) -> bool:
+        """Whether what the model says depends on padding before the conversation, masked though it is.
+
+        Tried out, since models that remember by a state may overlook the mask: RWKV does, and RecurrentGemma. True
+        where it cannot be tried out.
+        """
+        size = self._model.get_input_embeddings().weight.shape[0]
+        short, other = ([size // n, size // 2] for n in (3, 5))
+        allowed = EXACT if self._model.dtype in (torch.float32, torch.float64) else ROUNDED
+        try:
+            with self._sampling.turn, torch.inference_mode():
+                alone, padded, apart = (self._logits(*given) for given in ((short, 0), (short, 5), (other, 0)))
+        except Exception:  # whatever a model raises that takes no text alone
+            return True
+        return not bool((padded - alone).norm() <= allowed * (apart - alone).norm())
+
+    def _logits(self, ids: Sequence[int], padding: int) -> Tensor:
+        """The logits of the first token behind a conversation, ``(n_vocabulary,)``, fp32."""
+        given = torch.tensor([[self._pad] * padding + list(ids)], device=self._model.device)
+        mask = torch.tensor([[0] * padding + [1] * len(ids)], device=self._model.device)
+        settings = {"max_new_tokens": 1, "do_sample": False, "num_beams": 1, "pad_token_id": self._pad}
+        out = self._model.generate(
+            input_ids=given, attention_mask=mask, **settings, output_logits=True, return_dict_in_generate=True
+        )
+        logits: Tensor = out.logits[0][0].float()
+        return logits
 
     def ended(self, ids: Sequence[int]) -> bool:
         """Whether the model ended a reply by itself."""

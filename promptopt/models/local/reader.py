@@ -53,6 +53,7 @@ class Reader:
         templated: whether messages are put in the chat template.
         pad: the id that fills up a batch; it is masked.
         context: the most tokens that the model can hold, if it says.
+        size: how many tokens the model knows, if it says; a tokenizer may have more.
 
     Raises:
         UserError: there is no such model, or it has no chat template.
@@ -74,6 +75,7 @@ class Reader:
         ids = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
         self.pad: int = next((one for one in ids if one is not None), 0)
         self.context: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+        self.size: int | None = getattr(config.get_text_config(), "vocab_size", None)
         has_one = getattr(self._put, "chat_template", None) is not None
         self.templated = has_one if chat_template is None else chat_template
         if self.templated and not has_one:

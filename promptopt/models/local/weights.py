@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-__all__ = ["Sampling", "files_of", "once", "sampling"]
+from ...errors import require
+
+__all__ = ["Sampling", "files_of", "missing_weights", "once", "sampling"]
 
 _loaded: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 _sampling: WeakKeyDictionary[Any, Sampling] = WeakKeyDictionary()
@@ -44,6 +46,18 @@ def files_of(model: str) -> tuple[str, tuple[tuple[str, int, int], ...]]:
         return model, ()
     files = sorted(folder.iterdir())
     return str(folder.resolve()), tuple((one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in files)
+
+
+def missing_weights(model: str) -> list[str]:
+    """What would have to be downloaded before a model can be loaded, in words; empty for a folder. Asks no server."""
+    if Path(model).is_dir():
+        return []
+    find = require("huggingface_hub", extra="local").try_to_load_from_cache
+    try:
+        here = any(isinstance(find(model, name), str) for name in ("model.safetensors", "model.safetensors.index.json"))
+    except ValueError:  # no name that a hub could have; who loads the model says so
+        here = True
+    return [] if here else [f"the weights {model} from the Hugging Face hub"]
 
 
 @dataclass(frozen=True)

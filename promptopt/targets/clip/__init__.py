@@ -49,7 +49,7 @@ class Clip:
             which is the same untrained model every time. A tag also says which activation the weights were trained
             with and how images are prepared, and the model is built so.
         like: for a file of weights, and only there: the tag that it was trained like, if the architecture's tags
-            differ in that.
+            differ in that, or it has none; ``ViT-B-16-SigLIP/webli`` is a tag of another architecture.
         device: ``auto`` (CUDA if there is one), or what torch calls it.
         batch_size: class texts a batch, and images up to 64; halved when memory runs out.
         cache: folder for image features; True is the user's cache folder, False or None keeps them in memory only.

@@ -57,7 +57,8 @@ class Source:
         model: the user's name for it.
         name: open_clip's: an architecture, or one with the schema ``hf-hub:`` or ``local-dir:``.
         weights: for an architecture: a tag, a file, or ``random``.
-        like: for a file: the tag that says how its weights were trained.
+        like: for a file: the tag, of this architecture or with another's name before it, that says how its weights were
+            trained.
         files: what it is loaded from, as far as that may have to be downloaded.
     """
 
@@ -205,10 +206,20 @@ def _tags(source: Source) -> list[Mapping[str, Any]]:
         return [tag for tag in every if of_tag(tag).place == repository]
     if source.weights is None or source.weights == "random":
         return []
-    named = source.like or source.weights
+    if source.like is not None:
+        return [open_clip.get_pretrained_cfg(*_pair(source.name, source.like))]
     tags = open_clip.list_pretrained_tags_by_model(source.name)
-    names = [named] if open_clip.is_pretrained_cfg(source.name, named) else tags
+    names = [source.weights] if open_clip.is_pretrained_cfg(source.name, source.weights) else tags
     return [open_clip.get_pretrained_cfg(source.name, name) for name in names]
+
+
+def _pair(name: str, like: str) -> tuple[str, str]:
+    """Architecture and tag that ``like`` names, for a file of weights of an architecture: ``openai`` is a tag of that.
+
+    ``ViT-B-16-SigLIP/webli`` is another's.
+    """
+    other, _, tag = like.rpartition("/")
+    return other.replace("/", "-") or name, tag
 
 
 def _preprocessing(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +241,13 @@ def _notes(source: Source, model: Any, trained_with: Training, *, forced: bool) 
             f"prepared with {json.dumps(prepared)}. Name the right tag with like = ..."
         )
         return
-    said = {key: value for tag in _tags(source) for key, value in _preprocessing(tag).items()}
+    if not (tags := _tags(source)) and source.weights not in (None, "random"):
+        yield (
+            f"open_clip's table has no weights of {source.name}, so nothing says how those in {source.weights} were "
+            f"trained: {activation(model)} is taken, and images are prepared with {json.dumps(prepared)}. Name "
+            'architecture and tag of weights that were trained alike, as in like = "ViT-B-32/openai".'
+        )
+    said = {key: value for tag in tags for key, value in _preprocessing(tag).items()}
     if differs := [key for key, value in said.items() if value != prepared[key]]:
         yield f"{_called(source)} prepares images otherwise than open_clip's table says, in {', '.join(differs)}."
 
@@ -282,8 +299,9 @@ def _architecture(model: str, name: str, pretrained: str | None, like: str | Non
         raise UserError(
             f"like = {like!r} says how a file of weights was trained, and {pretrained!r} is none; leave it out."
         )
-    if like is not None and not open_clip.is_pretrained_cfg(name, like):
-        raise UnknownName(f"pretrained tag of {name}", like, tags, where="like")
+    if like is not None and not open_clip.is_pretrained_cfg(*(other := _pair(name, like))):
+        known = open_clip.list_pretrained_tags_by_model(other[0])
+        raise UnknownName(f"pretrained tag of {other[0]}", other[1], known, where="like")
     weights = [of_tag(open_clip.get_pretrained_cfg(name, pretrained))] if is_tag else []
     return Source(model, name, pretrained, like, (*weights, *of_text_tower(open_clip.get_model_config(name))))
 

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...checks import at_least
 from ...core import Example, Prompt, Setup
 from ...errors import UserError
+from ...loading import postponed, rehearsed
 from ...models.local.reader import EMBEDDED, Reader, located
+from ...models.local.weights import missing_weights
 from ..oom_backoff import in_batches
 from ..placeholders import names
 from .speedups import Speedups
@@ -30,10 +32,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .backbone import Backbone
     from .documents import Head, Pages, Tail
     from .generate import CompletedDocument, DocumentWriter, Job
     from .gradient import Page, Terms, TokenStep
-    from .kv_cache import Backbone
     from .memory import Memory
 
 __all__ = ["LocalLM", "Reasoned"]
@@ -71,7 +73,11 @@ class LocalLM:
     """A causal LM of transformers that reasons and answers, and says how the tokens of the prompt should change.
 
     Weights are read from safetensors alone, frozen, and never changed, nor is the tokenizer; no code is run that comes
-    with a model. Nothing is loaded before it is needed. Several threads may use one object; they wait for each other.
+    with a model. Nothing is loaded before it is needed, except that ``--check`` loads what is on this machine. Several
+    threads may use one object; they wait for each other.
+
+    A model is tried out when it is loaded (:mod:`~promptopt.targets.local_lm.trial`). One that remembers by a state, as
+    Mamba does, is read again as a whole for every token that it writes: exact, and slow.
 
     An output is a :class:`Reasoned`: the first line that the model writes behind the extractor. Reasoning ends with one
     of the model's end tokens, at ``max_tokens``, or where the model writes the extractor itself; an extractor in the
@@ -150,20 +156,25 @@ class LocalLM:
         self._loaded_memory: Memory | None = None
         self._loaded: tuple[Backbone, DocumentWriter] | None = None
         self._setup: Setup | None = None
+        if rehearsed() and not postponed(missing_weights(self._model)):
+            _ = self._weights  # what cannot work is to come out before anything is spent
 
     def begin(self, setup: Setup, /) -> None:
-        """Take the run's counters."""
+        """Take the run's counters, and say in the run's output where the model is read slowly."""
         self._setup = setup
+        self._note_rereading()
 
     # ── As a target ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def problem_with(self, prompt: Prompt, /) -> str | None:
-        """Why this prompt cannot be run: it is empty, or holds a special token of the model. Free."""
+        """Why this prompt cannot be run: it is empty, or holds a token that is special or unknown to the model."""
         if not prompt.text.strip():
             return "the prompt is empty; write an instruction."
         with self._lock:
-            special = self._pages.special_in(prompt.text)
-        return special and f"it contains {special!r}, which this model reads as a special token."
+            if special := self._pages.special_in(prompt.text):
+                return f"it contains {special!r}, which this model reads as a special token."
+            unknown = self._pages.unknown_in(prompt.text)
+        return unknown and f"it contains {unknown!r}, which the tokenizer knows and the model does not."
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Reasoned]:
         """An answer for each example, in order.
@@ -296,7 +307,7 @@ class LocalLM:
     def vocabulary(self) -> Sequence[str]:
         """``(n_vocabulary,)``: the text that each token adds in mid-sentence, for example " step" with its space.
 
-        Empty for special tokens and for tokens that are a part of a character.
+        Empty for special tokens, for tokens that are a part of a character, and for those that the model does not know.
         """
         with self._lock:
             return self._pages.vocabulary
@@ -379,7 +390,7 @@ class LocalLM:
         for i, (head, tail, place) in enumerate(zip(heads, tails, places, strict=True)):
             if place is not None:
                 front = (*head.ids, *reasoning[i])
-                size = head.stop - head.first
+                size = head.stop - max(head.first, 1)  # nothing predicts a document's first token
                 pages[i] = Page((*front, *tail.ids), place, head.stop, size, len(front) + tail.first)
         return pages
 
@@ -475,9 +486,9 @@ class LocalLM:
             pages = self._pages
             weights = self._reader.load_weights(dtype=self._dtype, device=self._device, device_map=self._device_map)
             from .generate import DocumentWriter, Settings
-            from .kv_cache import Backbone
+            from .trial import fitted
 
-            body = Backbone(weights)
+            body = fitted(weights)
             settings = Settings(
                 max_tokens=self._max_tokens,
                 answer_tokens=self._answer_tokens,
@@ -485,7 +496,15 @@ class LocalLM:
                 speedups=self._speedups,
             )
             self._loaded = body, DocumentWriter(body, pages, ends=_ends(weights, pages.tokenizer), settings=settings)
+            self._note_rereading()
         return self._loaded
+
+    def _note_rereading(self) -> None:
+        if self._setup and self._loaded and self._loaded[0].rereads:
+            self._setup.note(
+                f"{self.name} has no cache of keys and values that could be cut at a token: documents are read again "
+                "as a whole for every token that it writes, which is exact, and slow."
+            )
 
 
 def _suited(model: str, examples: Sequence[Example]) -> str:

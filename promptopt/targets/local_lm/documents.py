@@ -71,7 +71,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Tail:
-    """Extractor and answer. ``ids[first:]`` are the answer's tokens; ``asks`` are the tokens of the extractor alone."""
+    """Extractor and answer. ``ids[first:]`` are the answer's tokens; behind ``asks`` the model writes its own.
+
+    ``asks`` are the tokens before the answer's where these hold all of the extractor but white space. So behind "is: ",
+    where the answer's first token is " no" with its space, ``asks`` end in ":", behind which the model knows how to go
+    on; a lone space is what it has hardly ever read. Else they are the tokens of the extractor alone.
+    """
 
     ids: Ids
     first: int
@@ -223,7 +228,9 @@ class Pages:
         first = next((i for i, (a, b) in enumerate(offsets) if b > max(a, start)), None)
         if first is None:
             raise UserError(f"the answer {answer!r} has no tokens in this model's vocabulary.")
-        return Tail(ids, first, self._behind(self.extractor)[0])
+        held = max((b for _, b in offsets[:first]), default=0)  # characters of the extractor before the answer's tokens
+        asks = self._behind(self.extractor)[0] if self.extractor[held:].strip() else ids[:first]
+        return Tail(ids, first, asks)
 
     def _behind(self, text: str) -> tuple[Ids, tuple[Span, ...]]:
         """The tokens of a text that follows another text, and the characters of the text that each of them covers.
@@ -270,11 +277,12 @@ class Pages:
     def vocabulary(self) -> tuple[str, ...]:
         """``(n_vocabulary,)``: the text that each token adds in mid-sentence, for example " step" with its space.
 
-        Empty for special tokens and for tokens that are a part of a character.
+        Empty for special tokens, for tokens that are a part of a character, and for those that the model does not know.
         """
         anchor = list(self._behind(" a")[0][-1:])
         pieces = self._added(anchor, range(len(self.tokenizer)))
-        return tuple("" if i in self.special else piece or "" for i, piece in enumerate(pieces))
+        known = len(pieces) if self._reader.size is None else self._reader.size
+        return tuple("" if i in self.special or i >= known else piece or "" for i, piece in enumerate(pieces))
 
     def having(self, character: str) -> frozenset[int]:
         """Ids of the tokens whose text may hold a character; all ids where it is not ASCII, and may come in parts."""
@@ -342,6 +350,14 @@ class Pages:
     def special_in(self, text: str) -> str | None:
         """The first special token, such as ``</s>``, whose text occurs in a text; None if none does."""
         return next((one for one in self._special_texts if one and one in text), None)
+
+    def unknown_in(self, text: str) -> str | None:
+        """The first token of a text that the tokenizer knows and the model does not; None if there is none."""
+        size = self._reader.size
+        if size is None or len(self.tokenizer) <= size:
+            return None
+        unknown = next((one for one in self._plain(text)[0] if one >= size), None)
+        return None if unknown is None else str(self.tokenizer.convert_ids_to_tokens(unknown))
 
 
 def _head(ids: Ids, offsets: Sequence[Span], prompt: Span) -> Head | None:

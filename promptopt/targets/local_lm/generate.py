@@ -17,9 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .backbone import Backbone
 from .documents import Head, Ids, Pages, Tail
-from .kv_cache import Backbone, KVCache, common
+from .kv_cache import common
 from .loss import Read, agreeing, means
+from .rows import Rows, empty
 from .speedups import Speedups
 from .stop import GeneratedText, Stop
 
@@ -102,7 +104,7 @@ class DocumentWriter:
 
     # ── Reasoning ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _reason(self, jobs: Sequence[Job]) -> tuple[KVCache, list[float], list[GeneratedText]]:
+    def _reason(self, jobs: Sequence[Job]) -> tuple[Rows, list[float], list[GeneratedText]]:
         """The rows with heads and reasoning, each prompt's NLL, and what was written."""
         greedy = not self._settings.temperature
         usable = self._settings.speedups.use_drafts and greedy
@@ -118,7 +120,7 @@ class DocumentWriter:
         rows, written = self._write(rows, hidden, starts, texts, self._reasoning, seeds=seeds)
         return rows, nll, written
 
-    def _read(self, jobs: Sequence[Job], drafts: Sequence[Ids]) -> tuple[KVCache, Read]:
+    def _read(self, jobs: Sequence[Job], drafts: Sequence[Ids]) -> tuple[Rows, Read]:
         """Read heads and drafts, and the tokens that the heads of a group begin with alike only once.
 
         A group whose heads are ``a|b|c`` and ``a|b|d`` has ``a|b`` read in one row, which is then copied for ``c`` and
@@ -128,7 +130,7 @@ class DocumentWriter:
         for i, job in enumerate(jobs):
             groups.setdefault(job.group, []).append(i)
         if not self._settings.speedups.reuse_prefix or len(groups) == len(jobs):
-            rows = KVCache.empty(self._backbone, len(jobs))
+            rows = empty(self._backbone, len(jobs))
             states = rows.feed([job.head.ids + draft for job, draft in zip(jobs, drafts, strict=True)])
             return rows, Read(states, [0] * len(jobs))
         heads = [[jobs[i].head.ids for i in members] for members in groups.values()]
@@ -137,7 +139,7 @@ class DocumentWriter:
         for g, members in enumerate(groups.values()):
             for i in members:
                 group[i] = g
-        beginnings = KVCache.empty(self._backbone, len(groups))
+        beginnings = empty(self._backbone, len(groups))
         before = None
         if max(shared):
             before = beginnings.feed([ids[0][:n] for ids, n in zip(heads, shared, strict=True)])
@@ -149,7 +151,7 @@ class DocumentWriter:
     # ── Answers ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _answer(
-        self, rows: KVCache, heads: Sequence[Ids], tails: Sequence[Tail]
+        self, rows: Rows, heads: Sequence[Ids], tails: Sequence[Tail]
     ) -> tuple[list[float], list[bool], list[Ids]]:
         """The losses of the true answers, whether all their tokens are the likeliest, and the model's own answers.
 
@@ -175,7 +177,7 @@ class DocumentWriter:
         return losses, right, [answers[i] for i in range(len(heads))]
 
     def _checked(
-        self, rows: KVCache, read: Read, checked: Sequence[int], firsts: Sequence[int], tails: Sequence[Tail]
+        self, rows: Rows, read: Read, checked: Sequence[int], firsts: Sequence[int], tails: Sequence[Tail]
     ) -> list[Ids]:
         """The model's answers in the rows ``checked``, with the true answers, which are read already, as drafts.
 
@@ -190,7 +192,7 @@ class DocumentWriter:
         _, written = self._write(rows.select(checked), hidden, starts, texts, self._answers)
         return [one.tokens for one in written]
 
-    def _asked(self, rows: KVCache, asked: Sequence[tuple[Ids, Tail]]) -> list[Ids]:
+    def _asked(self, rows: Rows, asked: Sequence[tuple[Ids, Tail]]) -> list[Ids]:
         """The model's answers behind (head with reasoning, tail), after reading the extractor but no answer.
 
         This is for all documents where drafts are off, and else for those whose extractor shares a token with the
@@ -207,14 +209,14 @@ class DocumentWriter:
 
     def _write(
         self,
-        rows: KVCache,
+        rows: Rows,
         hidden: Tensor,
         starts: Sequence[int],
         texts: list[list[int]],
         stop: Stop,
         *,
         seeds: Sequence[int] | None = None,
-    ) -> tuple[KVCache, list[GeneratedText]]:
+    ) -> tuple[Rows, list[GeneratedText]]:
         """Go on writing the text of each document until it ends.
 
         Row i of the batch is the document's first ``starts[i]`` tokens, then the text. What the model has read behind
@@ -237,7 +239,7 @@ class DocumentWriter:
         rows.truncate([start + len(text) for start, text in zip(starts, texts, strict=True)])
         written = [stop.within(text) for text in texts]
         draws = None if seeds is None else [torch.Generator().manual_seed(seed) for seed in seeds]
-        done: list[tuple[list[int], KVCache]] = []
+        done: list[tuple[list[int], Rows]] = []
         # Finished rows leave the batch when it is worth copying the rest: ``here[p]`` is the number of the document in
         # row p of what is left, and ``done`` holds the rows that left, with their documents' numbers.
         here = list(range(len(texts)))
@@ -259,7 +261,7 @@ class DocumentWriter:
             if any(written[i] is None for i in here):
                 hidden = rows.feed([[token] for token in tokens])[:, 0]
         order = [i for members, _ in done for i in members]
-        whole = KVCache.together([part for _, part in done]).select(np.argsort(order))
+        whole = rows.together([part for _, part in done]).select(np.argsort(order))
         return whole, [one for one in written if one is not None]
 
     def _next(self, hidden: Tensor, here: Sequence[int], draws: Sequence[torch.Generator] | None) -> list[int]:
@@ -278,7 +280,7 @@ class DocumentWriter:
 
 def prompt_losses(backbone: Backbone, heads: Sequence[Head]) -> list[float]:
     """Mean NLL of each prompt's tokens in its document."""
-    states = KVCache.empty(backbone, len(heads)).feed([head.ids[: head.stop] for head in heads])
+    states = empty(backbone, len(heads)).feed([head.ids[: head.stop] for head in heads])
     return _prompt_losses(backbone, Read(states, [0] * len(heads)), heads)
 
 
@@ -294,7 +296,7 @@ def _prompt_losses(backbone: Backbone, read: Read, heads: Sequence[Head]) -> lis
     return losses
 
 
-def _catch_up(rows: KVCache, ids: Sequence[Ids], kept: Sequence[int]) -> Read:
+def _catch_up(rows: Rows, ids: Sequence[Ids], kept: Sequence[int]) -> Read:
     """Read the rest of each document.
 
     Args:

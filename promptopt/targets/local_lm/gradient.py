@@ -19,9 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .backbone import Backbone
 from .documents import Ids
-from .kv_cache import Backbone, KVCache, padded
+from .kv_cache import padded
 from .loss import Read
+from .rows import empty
 
 __all__ = ["Page", "Terms", "TokenStep", "steps"]
 
@@ -39,7 +41,7 @@ class Page:
         ids: ``(n_tokens,)``.
         place: of the prompt's token that is to be replaced.
         stop: of the first token behind the prompt.
-        size: how many tokens the prompt has.
+        size: how many of the prompt's tokens have one before them that predicts them.
         first: of the answer's first token; the answer goes on to the end of the document.
     """
 
@@ -76,19 +78,32 @@ class TokenStep:
         return np.where(np.isnan(self.loss)[:, None], -1, np.take_along_axis(ids, order, axis=-1))
 
     def log_probabilities(self, tokens: Sequence[int]) -> NDArray[np.float64]:
-        """``(n_examples, n_tokens)`` of tokens at the position, given what stands before, in nats."""
-        wanted = torch.tensor(list(tokens), dtype=torch.long)
+        """``(n_examples, n_tokens)`` of tokens at the position, given what stands before, in nats.
+
+        NaN for a token of the tokenizer that the model does not know.
+        """
+        wanted, unknown = self._known(tokens, self._logits.shape[1])
         rows = self._logits.log_softmax(dim=-1)[:, wanted].double().numpy()
-        return np.where(np.isnan(self.loss)[:, None], np.nan, rows)
+        return np.where(np.isnan(self.loss)[:, None] | unknown, np.nan, rows)
 
     def gradient(self, tokens: Sequence[int] | None = None) -> NDArray[np.float64]:
-        """``(n_examples, n_tokens)`` d loss / d weight of a token, each example's own; all tokens by default."""
-        wanted = torch.tensor(list(range(self._size) if tokens is None else tokens), dtype=torch.long)
+        """``(n_examples, n_tokens)`` d loss / d weight of a token, each example's own; all tokens by default.
+
+        NaN for a token of the tokenizer that the model does not know.
+        """
+        wanted, unknown = self._known(range(self._size) if tokens is None else tokens, self._backbone.size)
         slopes = self._slopes.to(self._backbone.device)
         with torch.no_grad():
             parts = [(slopes @ self._backbone.embed(part).float().T).cpu() for part in torch.split(wanted, EMBEDDED)]
         rows = torch.cat(parts, dim=1).double().numpy()
-        return np.where(np.isnan(self.loss)[:, None], np.nan, rows)
+        return np.where(np.isnan(self.loss)[:, None] | unknown, np.nan, rows)
+
+    @staticmethod
+    def _known(tokens: Sequence[int], size: int) -> tuple[Tensor, NDArray[np.bool_]]:
+        """Tokens ``(n_tokens,)``, 0 in the place of those that the model does not know; and which these are."""
+        given = np.array(list(tokens), dtype=np.int64)
+        unknown = given >= size
+        return torch.from_numpy(np.where(unknown, 0, given)), unknown
 
 
 @dataclass(frozen=True)
@@ -121,7 +136,7 @@ def steps(
     if one_pass:
         return losses, logits, slopes
     with torch.no_grad():
-        states = KVCache.empty(backbone, len(pages)).feed([page.ids[: page.place] for page in pages])
+        states = empty(backbone, len(pages)).feed([page.ids[: page.place] for page in pages])
         hidden = Read(states, [0] * len(pages)).at([(i, page.place - 1) for i, page in enumerate(pages)])
         return losses, backbone.logits(hidden).cpu(), slopes
 
@@ -131,7 +146,7 @@ def _pass(
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = len(pages)
     cuts = [page.place - 1 if reuse_prefix else 0 for page in pages]  # the token before is read again: it proposes
-    rows = KVCache.empty(backbone, n)
+    rows = empty(backbone, n)
     with torch.no_grad():
         if max(cuts):
             rows.feed([page.ids[:cut] for page, cut in zip(pages, cuts, strict=True)])

@@ -1,4 +1,4 @@
-"""A causal LM taken apart, and rows of tokens with their keys and values.
+"""Rows of tokens with their keys and values.
 
 The cache holds keys and values ``(n_rows, heads, n_slots, width)`` per layer, one slot a token. Tokens that are fed are
 padded on the right; before the next tokens come, those that are kept move to the right end (``KVCache._settle``). For
@@ -14,11 +14,8 @@ sliding windows need it. Positions count tokens, not slots, and are given explic
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -27,123 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
-from ...errors import UserError
+from .backbone import Backbone
 
-__all__ = ["Backbone", "KVCache", "common", "padded"]
+__all__ = ["KVCache", "common", "padded"]
 
 Indices: TypeAlias = NDArray[np.int64]
-
-LOGITS = 1 << 26
-"""So many logits are computed at a time: 256 MB in fp32."""
-
-
-class Backbone:
-    """A causal LM of transformers in two parts: the backbone gives hidden states, and the head makes logits of them.
-
-    So logits are computed only where they are needed. The weights are frozen.
-
-    Args:
-        model: a causal LM in eval mode.
-
-    Attributes:
-        context: the most tokens that the model can hold.
-        work: what was done: ``forwards`` (calls of the backbone), ``tokens`` (fed, padding included), ``backwards``.
-
-    Raises:
-        UserError: the model's logits are not made of its hidden states as it is assumed here.
-    """
-
-    def __init__(self, model: Any) -> None:
-        self.model = model.requires_grad_(False)
-        self.work: Counter[str] = Counter()
-        self._backbone = model.base_model
-        takes = inspect.signature(self._backbone.forward).parameters
-        self._cache = "cache" if "cache" in takes else "past_key_values"  # as it was called before transformers 5.24
-        self._head = model.get_output_embeddings()
-        self._embeddings = model.get_input_embeddings()
-        config = model.config.get_text_config()
-        self.context: int = getattr(config, "max_position_embeddings", None) or sys.maxsize
-        self._cap: float | None = getattr(config, "final_logit_softcapping", None)
-        self.device: torch.device = self._embeddings.weight.device
-        self._check()
-
-    def _check(self) -> None:
-        ids = torch.arange(3, device=self.device)[None]
-        try:
-            with torch.no_grad():
-                wanted = self.model(input_ids=ids, use_cache=False).logits[0]
-                got = self.logits(self._backbone(input_ids=ids, use_cache=False).last_hidden_state[0])
-            same = wanted.shape == got.shape and torch.allclose(got, wanted.float(), rtol=1e-3, atol=1e-3)
-        except (TypeError, AttributeError):
-            same = False
-        if not same:
-            raise UserError(
-                f"{type(self.model).__name__} is not built like the causal LMs that this target takes (Llama, Gemma, "
-                "Qwen, Mistral, Phi, GPT-2 and their like): a body whose last hidden state an output layer turns into "
-                "logits."
-            )
-
-    def hidden(self, *, embeds: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
-        """The last hidden states ``(n_rows, n, width)`` of new tokens; their keys and values go into the cache.
-
-        Args:
-            embeds: ``(n_rows, n, width)`` embeddings of the tokens.
-            mask: ``(n_rows, n_cached + n)`` what may be attended to.
-            positions: ``(n_rows, n)``.
-        """
-        self.work["forwards"] += 1
-        self.work["tokens"] += embeds.shape[0] * embeds.shape[1]
-        given = {"inputs_embeds": embeds, "attention_mask": mask, "position_ids": positions, self._cache: cache}
-        out = self._backbone(**given, use_cache=True)
-        states: Tensor = out.last_hidden_state
-        return states
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """The embeddings of tokens: ``ids.shape + (width,)``."""
-        embedded: Tensor = self._embeddings(ids.to(self.device))
-        return embedded
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """``(n, n_vocabulary)`` fp32, of hidden states ``(n, width)``."""
-        logits: Tensor = self._head(hidden).float()
-        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
-
-    def losses(self, hidden: Tensor, targets: Sequence[int], *, temperatures: Sequence[float] = ()) -> Tensor:
-        """Negative log-likelihood of the token that follows each hidden state, nats: ``(n,)``, fp32.
-
-        Args:
-            temperatures: ``(n,)`` what each state's logits are divided by; 1 by default.
-        """
-        return torch.cat([loss for loss, _ in self._scored(hidden, targets, temperatures)])
-
-    def scored(self, hidden: Tensor, targets: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """:meth:`losses`, and whether each token is the likeliest one: ``(n,)`` both."""
-        losses, logits = zip(
-            *[(loss, logits.argmax(dim=-1)) for loss, logits in self._scored(hidden, targets, ())], strict=True
-        )
-        likeliest = torch.cat(logits)
-        return torch.cat(losses), likeliest == torch.tensor(targets, device=likeliest.device)
-
-    def _scored(
-        self, hidden: Tensor, targets: Sequence[int], temperatures: Sequence[float]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Losses and logits, part by part."""
-        parts = self._in_parts(hidden)
-        sizes = [len(part) for part in parts]
-        wanted = torch.split(torch.tensor(targets, dtype=torch.long), sizes)
-        divisors = torch.split(torch.tensor(temperatures or [1.0] * len(targets)), sizes)
-        for part, target, divisor in zip(parts, wanted, divisors, strict=True):
-            logits = self.logits(part)
-            if temperatures:
-                logits = logits / divisor.to(logits.device)[:, None]
-            yield F.cross_entropy(logits, target.to(logits.device), reduction="none"), logits
-
-    def likeliest(self, hidden: Tensor) -> list[int]:
-        """The likeliest next token behind each hidden state: ``(n,)``."""
-        return [token for part in self._in_parts(hidden) for token in self.logits(part).argmax(dim=-1).tolist()]
-
-    def _in_parts(self, hidden: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(hidden, max(1, LOGITS // self._head.weight.shape[0]))
 
 
 class KVCache:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .backbone import Backbone
 from .documents import Ids
-from .kv_cache import Backbone
 
 __all__ = ["Read", "agreeing", "means"]
 

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import pytest
 pytest.importorskip("transformers")
 
 import torch
+import transformers
 from PIL import Image
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
@@ -153,6 +155,27 @@ def test_callers_share_batches_and_get_what_they_would_get_alone(folder: Path, m
     assert together == alone * 3
     assert sum(sizes) == 1 + 3 * len(TEXTS)
     assert 1 < max(sizes) <= 5
+
+
+@pytest.mark.parametrize(("architecture", "reads"), [("RwkvConfig", True), ("MambaConfig", False)])
+def test_conversations_of_unequal_length_are_padded_only_where_padding_is_not_read(
+    folder: Path, tmp_path: Path, architecture: str, reads: bool
+) -> None:
+    shutil.copytree(folder, tmp_path / "other")
+    (tmp_path / "other" / "model.safetensors").unlink()
+    config = getattr(transformers, architecture)(vocab_size=200, hidden_size=32, num_hidden_layers=2, eos_token_id=2)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        whole = AutoModelForCausalLM.from_config(config)
+        for parameter in whole.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+        whole.save_pretrained(tmp_path / "other")
+    model = Local(model=tmp_path / "other", max_tokens=4)
+    assert model._batches.writer.reads_padding() is reads
+    inputs = [model._reader.encode(user(text)) for text in ("Hello", "Name three colours.")]
+    rows = [RequestedReply(one, 0.0, None, 4) for one in inputs]
+    alone = [model._batches.writer.write([one])[0] for one in rows]
+    assert model._batches.write(rows) == alone
 
 
 # ── Drawn ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -139,9 +139,29 @@ def test_a_file_of_weights_whose_architectures_tags_differ_says_so_or_is_told(tm
     assert (plain.record["activation"], plain.notes) == ("gelu", ())
 
 
+@pytest.mark.usefixtures("table")
+def test_a_file_of_weights_of_an_architecture_without_tags_says_so_or_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"")
+    [note] = on_no_device("ViT-S-32", str(file)).notes
+    assert "open_clip's table has no weights of ViT-S-32" in note
+    assert '"mean": [0.48145466' in note
+    assert 'like = "ViT-B-32/openai"' in note
+    told = on_no_device("ViT-S-32", str(file), like="ViT-B/16-SigLIP/webli")
+    assert told.notes == ()
+    assert told.model.visual.preprocess_cfg["mean"] == (0.5, 0.5, 0.5)
+    assert told.model.visual.preprocess_cfg["resize_mode"] == "squash"
+    assert told.record["like"] == "ViT-B/16-SigLIP/webli"
+    quick = on_no_device("ViT-S-32", str(file), like="ViT-B-32/openai")
+    assert (quick.record["activation"], len(quick.notes)) == ("quick_gelu", 1)
+    assert on_no_device("ViT-S-32", "random").notes == ()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
+        ({"model": "ViT-S-32", "pretrained": __file__, "like": "ViT-B-32/opnai"}, UnknownName, "Did you mean 'openai'"),
+        ({"model": "ViT-S-32", "pretrained": __file__, "like": "ViT-B-3/openai"}, UnknownName, "tag of ViT-B-3 "),
         ({"model": "ViT-B-32", "pretrained": "openai", "like": "openai"}, UserError, "'openai' is none; leave it out"),
         ({"model": "embedded", "like": "openai"}, UserError, "brings its own weights; leave out like = 'openai'"),
         ({"model": "ViT-B-32", "pretrained": __file__, "like": "opnai"}, UnknownName, "Did you mean 'openai'"),

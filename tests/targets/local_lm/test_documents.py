@@ -16,9 +16,9 @@ PROMPT = "Let us think."
 SPANS = ((0, 3), (4, 6), (7, 12), (12, 13))
 
 
-def pages(template: str = "{input}\n{prompt}") -> Pages:
+def pages(template: str = "{input}\n{prompt}", extractor: str = "\nTherefore, the final answer is $") -> Pages:
     reader = Reader(str(saved("llama", "byte-level", chat=False)), chat_template=False, template_options={})
-    return Pages(reader, template=template, extractor="\nTherefore, the final answer is $")
+    return Pages(reader, template=template, extractor=extractor)
 
 
 def pieces(of: Pages, ids: tuple[int, ...]) -> str:
@@ -37,6 +37,28 @@ def test_the_tail_is_extractor_and_answer() -> None:
     tail = page.tail("12")
     assert pieces(page, tail.ids) == "\n|Therefore|,| the| final| answer| is| $|1|2"
     assert tail.first == 8
+
+
+def test_behind_an_extractor_that_ends_in_a_space_the_answer_is_written_where_the_loss_stands() -> None:
+    page = pages(extractor="\nThe answer is: ")
+    tail = page.tail("no")
+    assert pieces(page, tail.ids[tail.first :]) == " no"
+    assert tail.asks == tail.ids[: tail.first]
+    assert tail.clean
+    assert pieces(page, tail.asks).endswith(" is|:")
+    assert pieces(page, page.tail("Z").asks).endswith(" is|:| ")  # where the space is a token of its own
+    seam = pages(extractor="What is the kn").tail("ow")
+    assert pieces(page, seam.ids) == "What| is| the| |k|no|w"
+    assert pieces(page, seam.asks) == "What| is| the| |k|n"  # what the tokens of the answer would give away
+
+
+def test_tokens_that_the_model_does_not_know_add_nothing() -> None:
+    page = pages()
+    known = page.vocabulary.index("tion") + 1
+    page = pages()
+    page._reader.size = known
+    assert page.vocabulary[known - 1] == "tion"
+    assert not any(page.vocabulary[known:])
 
 
 def test_the_document_that_positions_count_in() -> None:

@@ -97,10 +97,11 @@ class Plain:
         head = self.words(text, add_special_tokens=not self.chat)["input_ids"]
         _, reasoning = self.write(head, limit=self.max_tokens, line=False)
         asked = [*head, *reasoning, *self.behind(self.extractor)]
-        _, answer = self.write(asked, limit=16, line=True)
         full = [*head, *reasoning, *self.behind(self.extractor + example.label)]
         n = next(i for i in range(len(asked) + 1) if full[:i] != asked[:i] or i == len(asked))
         first = n if full[:n] == asked[:n] else n - 1  # a token that reaches over the seam is the answer's
+        # a space at the end of the extractor is the answer's to write, where it is in the true answer's first token
+        _, answer = self.write(full[:first] if self.extractor.endswith(" ") else asked, limit=16, line=True)
         logits, right = self.logits(full)[first - 1 : -1], torch.tensor(full[first:])
         mistaken = bool((logits.argmax(dim=-1) != right).any())
         lines = self.text(answer).strip().splitlines()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -175,6 +177,43 @@ def test_a_position_that_is_not_there() -> None:
     with pytest.raises(UserError, match="nothing proposes it"):
         first.step(PROMPT, 0, EXAMPLES)
     assert first.step(PROMPT, 1, EXAMPLES).top(3).shape == (len(EXAMPLES), 3)
+
+
+def test_the_mean_over_the_prompt_leaves_out_a_first_token_that_nothing_predicts() -> None:
+    """The prompt begins the document, and there is no token that begins documents: of 5 tokens 4 have an NLL."""
+    lm = LocalLM(model=saved("llama", "byte-level"), max_tokens=0, template="{prompt}\n{input}")
+    both, alone = (lm.step(PROMPT, 1, EXAMPLES[:1], perplexity_weight=weight) for weight in (1.0, 0.0))
+    (head,) = lm._pages.heads([(PROMPT, EXAMPLES[0])])
+    assert (head.first, head.stop) == (0, 5)
+    body, _ = lm._weights
+    embeds = body.embed(torch.tensor([head.ids])).requires_grad_()
+    logits = body.model(inputs_embeds=embeds, use_cache=False).logits[0]
+    nll = F.cross_entropy(logits[: head.stop - 1], torch.tensor(head.ids[1 : head.stop]))
+    assert nll.item() == pytest.approx(lm.nll(PROMPT, EXAMPLES[:1])[0], rel=1e-4)
+    (slope,) = torch.autograd.grad(nll, embeds)
+    wanted = body.embed(torch.arange(50)) @ slope[0, 1]
+    np.testing.assert_allclose((both.gradient(range(50)) - alone.gradient(range(50)))[0], wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_a_tokenizer_may_know_more_tokens_than_the_model(tmp_path: Path) -> None:
+    shutil.copytree(saved("llama", "byte-level"), tmp_path / "longer")
+    words = TOKENIZERS["byte-level"]()
+    size = len(words)
+    words.add_tokens(["zzq", "qzz"])
+    words.save_pretrained(tmp_path / "longer")
+    lm = LocalLM(model=tmp_path / "longer", max_tokens=0)
+    step = lm.step(PROMPT, 1, EXAMPLES[:2])
+    assert len(lm.vocabulary) == size + 2
+    assert lm.vocabulary[size:] == ("", "")
+    known = step.gradient(range(size))
+    assert np.isfinite(known).all()
+    np.testing.assert_array_equal(step.gradient(), np.pad(known, ((0, 0), (0, 2)), constant_values=np.nan))
+    assert np.isnan(step.log_probabilities([1, size + 1])).tolist() == [[False, True]] * 2
+    assert step.top(3).max() < size
+    assert lm.problem_with(Prompt(PROMPT)) is None
+    assert (
+        lm.problem_with(Prompt("Think zzq.")) == "it contains 'zzq', which the tokenizer knows and the model does not."
+    )
 
 
 def test_an_example_in_which_the_token_is_merged_is_left_out() -> None:

@@ -16,13 +16,12 @@ from transformers import (
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     GPTNeoXConfig,
-    GraniteConfig,
     Phi3Config,
     Qwen2Config,
 )
 
-from promptopt.errors import UserError
-from promptopt.targets.local_lm.kv_cache import Backbone, KVCache, common
+from promptopt.targets.local_lm.backbone import Backbone
+from promptopt.targets.local_lm.kv_cache import KVCache, common
 
 from ..tiny_lms import CONFIGS, SIZES
 
@@ -93,11 +92,6 @@ def test_work_is_counted() -> None:
     rows.feed([[3, 4, 5], [6]])
     rows.feed([[7], [8]])
     assert backbone.work == {"forwards": 2, "tokens": 8}
-
-
-def test_logits_that_are_scaled_otherwise_are_refused() -> None:
-    with pytest.raises(UserError, match="GraniteForCausalLM is not built like"):
-        Backbone(AutoModelForCausalLM.from_config(GraniteConfig(**PLAIN, logits_scaling=3.0)).eval())
 
 
 def test_what_rows_begin_with_alike() -> None:
