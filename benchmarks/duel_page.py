@@ -50,7 +50,10 @@ promptopt.optimize(start=json.loads(pool), optimizer=optimizer, scorer=human, bu
 STRANGERS = """
 import itertools, select, socket, sys
 port, number = map(int, sys.argv[1:])
-sends = itertools.cycle([b"", b"GET / HTT", b"POST /answer HTTP/1.1\\r\\nContent-Length: 99\\r\\n\\r\\n{", b"\\0\\r\\n\\r\\n"])
+sends = itertools.cycle([
+    b"", b"GET / HTT", b"\\0\\r\\n\\r\\n",
+    b"POST /answer HTTP/1.1\\r\\nContent-Length: 99\\r\\n\\r\\n{",
+])
 waiting, opened = select.poll(), {}
 while True:
     while len(opened) < number:
