@@ -1,11 +1,13 @@
 """100 people answering duels at once on one machine: is an answer lost or counted twice, and how long till the next?
 
-    python benchmarks/duel_page.py [--annotators 100] [--seconds 20]
+    python benchmarks/duel_page.py [--annotators 100] [--seconds 20] [--strangers 0]
 
 A run with a real optimizer serves the page in a process of its own; the annotators are HTTP clients in another one, on
 the same machine. First they think between answers (0.5 to 2 s, drawn), then not at all. The time is what passes between
 sending an answer and holding the next duel, looking again included where none was ready. Every answer that a client was
-told is kept must be in the ledger once, and nothing else. Prints a table, and last one JSON line.
+told is kept must be in the ledger once, and nothing else. With ``--strangers`` so many others, in a process of their
+own, each hold a connection open that says nothing, half a request or half a body, and open another as soon as it is
+closed. Prints a table, and last one JSON line.
 """
 
 from __future__ import annotations
@@ -44,6 +46,27 @@ port, token, folder, pool, optimizer = sys.argv[1:]
 human = {"name": "promptopt.scorers.human:Human", "where": "browser", "port": int(port), "token": token}
 budget = {"seconds": 3600.0}
 promptopt.optimize(start=json.loads(pool), optimizer=optimizer, scorer=human, budget=budget, run=folder)
+"""
+STRANGERS = """
+import itertools, select, socket, sys
+port, number = map(int, sys.argv[1:])
+sends = itertools.cycle([
+    b"", b"GET / HTT", b"\\0\\r\\n\\r\\n",
+    b"POST /answer HTTP/1.1\\r\\nContent-Length: 99\\r\\n\\r\\n{",
+])
+waiting, opened = select.poll(), {}
+while True:
+    while len(opened) < number:
+        try:
+            one = socket.create_connection(("127.0.0.1", port), timeout=5)
+            one.sendall(next(sends))
+        except OSError:
+            continue
+        opened[one.fileno()] = one
+        waiting.register(one, select.POLLIN)
+    for file, _ in waiting.poll(1000):
+        waiting.unregister(file)
+        opened.pop(file).close()
 """
 
 
@@ -108,7 +131,9 @@ def recorded(folder: Path) -> list[tuple[str, int, int]]:
     return found
 
 
-def measure(annotators: int, thought: tuple[float, float], seconds: float, optimizer: str) -> dict[str, object]:
+def measure(
+    annotators: int, thought: tuple[float, float], *, seconds: float, optimizer: str, strangers: int
+) -> dict[str, object]:
     """One run."""
     with tempfile.TemporaryDirectory() as name, socket.socket() as free:
         folder = Path(name) / "run"
@@ -116,6 +141,7 @@ def measure(annotators: int, thought: tuple[float, float], seconds: float, optim
         port = free.getsockname()[1]
         free.close()
         command = [sys.executable, "-c", SERVER, str(port), TOKEN, str(folder), json.dumps(POOL), optimizer]
+        crowd: subprocess.Popen[bytes] | None = None
         server = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
         try:
             for _ in range(600):
@@ -124,6 +150,8 @@ def measure(annotators: int, thought: tuple[float, float], seconds: float, optim
                     break
                 except OSError:
                     time.sleep(0.1)
+            others = [sys.executable, "-c", STRANGERS, str(port), str(strangers)]
+            crowd = subprocess.Popen(others) if strangers else None
             until = time.monotonic() + seconds
             people = [Annotator(port, f"n{i}", thought, until) for i in range(annotators)]
             for one in people:
@@ -131,6 +159,9 @@ def measure(annotators: int, thought: tuple[float, float], seconds: float, optim
             for one in people:
                 one.join(seconds + 90)
         finally:
+            if crowd:
+                crowd.kill()
+                crowd.wait()
             server.kill()
             server.wait()
         kept = sorted(answer for one in people for answer in one.kept)
@@ -138,6 +169,7 @@ def measure(annotators: int, thought: tuple[float, float], seconds: float, optim
     times = np.array([value for one in people for value in one.milliseconds])
     return {
         "annotators": annotators,
+        "strangers": strangers,
         "thought_s": thought,
         "answers": len(kept),
         "per_second": round(len(kept) / seconds, 1),
@@ -154,8 +186,10 @@ def main() -> None:
     parser.add_argument("--annotators", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--optimizer", default="promptopt.optimizers.apohf:Apohf")
+    parser.add_argument("--strangers", type=int, default=0)
     given = parser.parse_args()
-    rows = [measure(given.annotators, thought, given.seconds, given.optimizer) for thought in ((0.5, 2.0), (0.0, 0.0))]
+    options = {"seconds": given.seconds, "optimizer": given.optimizer, "strangers": given.strangers}
+    rows = [measure(given.annotators, thought, **options) for thought in ((0.5, 2.0), (0.0, 0.0))]
     for row in rows:
         print("  ".join(f"{key} {value}" for key, value in row.items()))
     print(json.dumps({"benchmark": "duel_page", "optimizer": given.optimizer, "runs": rows}))

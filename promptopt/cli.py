@@ -127,6 +127,9 @@ def duel(
     host: Annotated[str | None, typer.Option(help="Where to serve the page; 127.0.0.1 by default.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Its port; any free one by default.")] = None,
     public: Annotated[bool, typer.Option("--public", help="Allow an address that other machines can reach.")] = False,
+    invite: Annotated[
+        str | None, typer.Option(help="Names, with commas between them; each gets a link of its own, and nobody else.")
+    ] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Ask here, and not in the browser.")] = False,
 ) -> None:
     """Have people answer a recipe's duels, in the browser."""
@@ -135,7 +138,8 @@ def duel(
     arguments = _read(recipe, overrides)
     scorer = arguments.get("scorer")
     table = scorer if isinstance(scorer, dict) and scorer.get("name") == "human" else {"name": "human"}
-    given = {"host": host, "port": port, "public": public or None}
+    names = None if invite is None else [name.strip() for name in invite.split(",")]
+    given = {"host": host, "port": port, "public": public or None, "invite": names}
     arguments["scorer"] = {
         **table,
         "where": "terminal" if terminal else "browser",

@@ -145,12 +145,13 @@ class Client:
     Args:
         run: which run.
         name: the annotator's.
+        token: what the link ends with.
     """
 
-    def __init__(self, run: Served, name: str) -> None:
+    def __init__(self, run: Served, name: str, *, token: str = TOKEN) -> None:
         self._port, self._name = run.port, name
         self._connection = http.client.HTTPConnection("127.0.0.1", run.port, timeout=30)
-        status, headers, _ = self.request("GET", f"/?token={TOKEN}")
+        status, headers, _ = self.request("GET", f"/?token={token}")
         assert (status, headers["location"]) == (303, "/")
         self.cookie = headers["set-cookie"].partition(";")[0]
 
@@ -179,7 +180,7 @@ class Client:
 
     def answer(self, state: dict[str, Any], choice: str) -> dict[str, Any]:
         duel = state["duel"]
-        return self.post("/answer", duel=duel["key"], again=duel["again"], choice=choice)
+        return self.post("/answer", duel=duel["key"], again=duel["again"], ticket=duel["ticket"], choice=choice)
 
 
 def start(run: Served) -> subprocess.Popen[str]:

@@ -498,6 +498,19 @@ def test_people_answer_a_recipe_over_two_sittings(folder: Path) -> None:
     assert {"tie", "unknown"} <= set(winners)
 
 
+def test_invited_people_are_named_on_the_command_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "people.toml").write_text('start = ["be brief", "be kind"]\noptimizer = "apohf"\nbudget = 5\n')
+    given: list[Any] = []
+
+    def execute(arguments: Any) -> None:
+        given.append(arguments["scorer"])
+        raise UserError("enough")
+
+    monkeypatch.setattr("promptopt.api.execute", execute)
+    CliRunner().invoke(cli.app, ["duel", str(folder / "people.toml"), "--invite", "ada, bob"])
+    assert given == [{"name": "human", "where": "browser", "invite": ["ada", "bob"]}]
+
+
 def test_a_run_becomes_a_report_and_a_comparison(folder: Path) -> None:
     for seed in (0, 1):
         invoke("run", "recipe.toml", f"run=r{seed}", f"seed={seed}")

@@ -30,9 +30,10 @@ class Anthropic(HostedModel):
         max_tokens: limit on the output of one reply, in tokens; a model's thoughts count.
         stream: receive replies piece by piece, so that ``timeout`` counts from one piece to the next. The reply is
             handed on when it is complete; a stream that breaks off is asked for again.
-        timeout: seconds to wait for the server in one attempt.
-        retries: further attempts after a transient error (408, 409, 429, 5xx, a lost connection, a time-out). The waits
-            are the SDK's: ``retry-after`` where the server gives it, else exponential.
+        timeout: seconds for one attempt, to the last byte. With ``stream`` they are from one piece to the next, and the
+            attempt has ten times as many. All attempts of a call together have five times one's, five minutes at least.
+        retries: further attempts after a transient error (408, 409, 429, 5xx, a lost connection, a time-out). The wait
+            is what ``retry-after`` says, up to 120 s, or else 0.5 s, doubled each time up to 8 s.
         prices: ``input`` and ``output``, in US dollars per million tokens. Without them those of the user's price file
             (:mod:`promptopt.models.hosted.prices`); without either, dollars are not counted.
         extra: further fields of the request's body, for example ``thinking`` or ``top_k``.
@@ -117,11 +118,15 @@ class Messages:
             body["output_config"] = {"format": {"type": "json_schema", "schema": dict(ask.request.schema)}}
         return body
 
+    def method(self, client: Any) -> Any:
+        """``messages.create`` of the SDK's client, which imports a good deal."""
+        return client.messages.create
+
     def call(self, client: Any, body: dict[str, Any], *, stream: bool) -> Any:
         """The SDK's ``Message``, whose fields it does not validate, or a stream of events."""
         named = {field: body[field] for field in ("model", "messages", "max_tokens")}
         rest = {field: value for field, value in body.items() if field not in named}
-        return client.messages.create(**named, extra_body=rest, **({"stream": True} if stream else {}))
+        return self.method(client)(**named, extra_body=rest, **({"stream": True} if stream else {}))
 
     def read(self, response: Any) -> Answer:
         """The one reply of a message: its text blocks, without its thoughts."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import threading
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ..checks import check_argument
 from ..core import Completion, Reply, Request, Usage
 from ..errors import ModelError, Rejected, Unanswered, UserError, require
-from ..retries import Retries
+from ..retries import Late, Retries
 from .hosted.prices import price_for
 from .hosted.sdk_errors import BLAMES_REQUEST, THROTTLED
 from .hosted.wire import PICTURE_TOKENS, Ask, again, clean, cut, most_read
@@ -22,6 +24,7 @@ from .wrappers.limit import throttled
 __all__ = ["DSPy"]
 
 MAX_TOKENS = 1024
+TIMEOUT = 600.0  # seconds for an attempt, where the LM has no timeout of its own
 SECRET = re.compile(r"(API_KEY|_TOKEN|SECRET\w*)$")
 
 NOT_SENT = (
@@ -158,14 +161,27 @@ class DSPy:
                 lm = dspy.LM(self._given, **self._options) if isinstance(self._given, str) else self._given
                 self._retries = lm.num_retries
                 self._lm = lm.copy(cache=False, num_retries=0)
+                self._import_engine()
             return self._lm
+
+    def _import_engine(self) -> None:
+        """Import what DSPy would import within the first attempt, where it would count as waiting."""
+        lm15, backends = require("dspy.lm15", extra="dspy"), require("dspy.clients.backend_selection", extra="dspy")
+        with suppress(ImportError, lm15.LM15Error, TypeError, ValueError):  # the first call says what is wrong
+            if not backends.select_backend(self._lm).native:
+                _ = importlib.import_module("litellm").completion
 
     def _answer(self, ask: Ask) -> tuple[Reply, Usage]:
         """One answered request, tried again after transient errors."""
         exceptions = require("dspy.utils.exceptions", extra="dspy")
-        retries = Retries(self._retries, on=exceptions.is_retryable_lm_error)
+        set_to = self._lm.kwargs.get("timeout")
+        timeout = float(set_to) if isinstance(set_to, int | float) and set_to > 0 else TIMEOUT
+        on = exceptions.is_retryable_lm_error
+        retries = Retries(self._retries, on=on, name=self.name, timeout=timeout, refused=_hear)
         try:
             return retries(lambda: self._attempt(ask))
+        except Late as error:
+            raise Unanswered(f"{self.name}: {error} ({retries})") from None
         except exceptions.LMError as error:
             raise self._failed(error, retries) from None
 
@@ -177,8 +193,6 @@ class DSPy:
             try:
                 return self._exchange(body)
             except exceptions.LMError as error:
-                if error.status in THROTTLED:
-                    throttled(error.retry_after)
                 if not self._does_without(error, body):
                     raise
 
@@ -237,6 +251,12 @@ class DSPy:
         for key in keys:
             message = message.replace(key, "[key]")
         return message
+
+
+def _hear(error: BaseException) -> None:
+    """Tell the rate limiter that the server was asked too much, if that is why."""
+    if getattr(error, "status", None) in THROTTLED:
+        throttled(getattr(error, "retry_after", None))
 
 
 def _reply(response: Any) -> Reply:

@@ -43,9 +43,10 @@ class OpenAI(HostedModel):
             give them several thousand.
         stream: receive replies piece by piece, so that ``timeout`` counts from one piece to the next. The reply is
             handed on when it is complete; a stream that breaks off is asked for again.
-        timeout: seconds to wait for the server in one attempt.
-        retries: further attempts after a transient error (408, 409, 429, 5xx, a lost connection, a time-out). The waits
-            are the SDK's: ``retry-after`` where the server gives it, else exponential.
+        timeout: seconds for one attempt, to the last byte. With ``stream`` they are from one piece to the next, and the
+            attempt has ten times as many. All attempts of a call together have five times one's, five minutes at least.
+        retries: further attempts after a transient error (408, 409, 429, 5xx, a lost connection, a time-out). The wait
+            is what ``retry-after`` says, up to 120 s, or else 0.5 s, doubled each time up to 8 s.
         prices: ``input`` and ``output``, in US dollars per million tokens. Without them those of the user's price file
             (:mod:`promptopt.models.hosted.prices`); without either, dollars are not counted.
         extra: further fields of the request's body, for example ``reasoning_effort`` or ``top_p``.
@@ -139,11 +140,15 @@ class ChatCompletions:
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
+    def method(self, client: Any) -> Any:
+        """``chat.completions.create`` of the SDK's client, which imports a good deal."""
+        return client.chat.completions.create
+
     def call(self, client: Any, body: dict[str, Any], *, stream: bool) -> Any:
         """The SDK's ``ChatCompletion``, whose fields it does not validate, or a stream of chunks, usage last."""
         rest = {field: value for field, value in body.items() if field not in ("model", "messages")}
         mode = {"stream": True} if stream else {}
-        return client.chat.completions.create(model=body["model"], messages=body["messages"], extra_body=rest, **mode)
+        return self.method(client)(model=body["model"], messages=body["messages"], extra_body=rest, **mode)
 
     def read(self, response: Any) -> Answer:
         """One reply a choice; servers send web pages and error objects with status 200, which are none."""

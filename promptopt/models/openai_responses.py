@@ -40,11 +40,15 @@ class Responses:
             body["text"] = {"format": schema}
         return body
 
+    def method(self, client: Any) -> Any:
+        """``responses.create`` of the SDK's client, which imports a good deal."""
+        return client.responses.create
+
     def call(self, client: Any, body: dict[str, Any], *, stream: bool) -> Any:
         """The SDK's ``Response``, whose fields it does not validate, or a stream of events."""
         rest = {field: value for field, value in body.items() if field not in ("model", "input")}
         mode = {"stream": True} if stream else {}
-        return client.responses.create(model=body["model"], input=body["input"], extra_body=rest, **mode)
+        return self.method(client)(model=body["model"], input=body["input"], extra_body=rest, **mode)
 
     def read(self, response: Any) -> Answer:
         """The one reply of a response; a failed one has none."""

@@ -22,6 +22,7 @@ from ..core import Usage
 from ..errors import BudgetExhausted
 from ..fanout import Turn, turn
 
+PATIENCE = 60.0  # seconds that each call after the search has at least
 ROUNDING = 1e-9  # ten calls at $0.1 fit a budget of $1
 _MINE: ContextVar[frozenset[object]] = ContextVar("held", default=frozenset())
 """The calls under way that this thread works for."""
@@ -92,11 +93,22 @@ class Meter:
         self._waiting: list[frozenset[object]] = []  # for each thread that waits: the calls under way that it works for
         self._changed = threading.Condition()
         self._started = time.monotonic()
+        self._patience = math.inf
 
     @property
     def seconds(self) -> float:
         """Seconds spent, those before a resumption included."""
         return time.monotonic() - self._started
+
+    @property
+    def ends(self) -> float:
+        """When a call that begins now has to be over, by :func:`time.monotonic`; infinite where time is not limited.
+
+        After the search, that is as many seconds from now as the search had, and :data:`PATIENCE` at least.
+        """
+        if self.budget.seconds is not None:
+            return self._started + self.budget.seconds
+        return time.monotonic() + self._patience
 
     def resume_at(self, seconds: float) -> None:
         """Set the clock to what the ledger says has been spent."""
@@ -109,8 +121,10 @@ class Meter:
         return Costs(self.questions, usage.calls, usage.input_tokens, usage.output_tokens, usage.dollars, self.seconds)
 
     def end_search(self) -> None:
-        """Give free what was kept back. From here on time is not limited: the verdict is worth waiting for."""
+        """Give free what was kept back. From here on time is limited for each call alone: the verdict is worth it."""
         self.reserved, self.kept = 0, Usage()
+        if self.budget.seconds is not None:
+            self._patience = max(self.budget.seconds, PATIENCE)
         self.budget = replace(self.budget, seconds=None)
 
     def room(self) -> int | None:

@@ -159,6 +159,7 @@ class Recorder:
         self.notes: list[str] = []
         self.counts.update(self.replay.counts)
         self.heard = set(self.replay.heard)  # the roles and names of the models that have answered
+        self.waited_for_in_vain: set[tuple[str, str]] = set()  # until the time was up, and never heard
         self.guard = threading.Lock()  # scorers may count from several threads
         self._uncounted: Counter[str] = Counter()  # what scorers have counted that is not in the ledger yet
         self._known: dict[Rate, Rating] = {}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from ..core import ChatModel, Choice, Chooses, Completion, HasNotes, Message, Prompt, Request, Usage
-from ..errors import ModelError, Rejected, Unanswered
+from ..errors import BudgetExhausted, ModelError, Rejected, Unanswered
 from ..models.keys import call_key, choice_key
 from ..record.codec import encode_choice, encode_completion
 from ..record.replay import counts_as_scorers
+from ..retries import until
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -99,7 +101,7 @@ class BilledModel:
         completion = cache.recall(request) if cache else None
         if completion is None:
             self._run.meter.check_seconds()
-            with self._run.meter.hold(self._model.at_most(request)) as bill:
+            with self._run.meter.hold(self._model.at_most(request)) as bill, self._in_time():
                 completion = self._answered(lambda: self._model.complete(request))
                 bill(completion.usage)
         self._write(key, encode_completion(completion, self._run.ledger.folder), completion.usage)
@@ -120,7 +122,8 @@ class BilledModel:
         if recorded is not None:
             return recorded
         self._run.meter.check_seconds()
-        with self._run.meter.hold(model.at_most_to_choose(messages, options)) as bill:
+        most = model.at_most_to_choose(messages, options)
+        with self._run.meter.hold(most) as bill, self._in_time():
             choice = self._answered(lambda: model.choose(messages, options))
             bill(choice.usage)
         self._write(key, encode_choice(choice), choice.usage)
@@ -129,6 +132,24 @@ class BilledModel:
     def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
         assert isinstance(self._model, Chooses)
         return self._model.at_most_to_choose(messages, options)
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Calls made while it lasts end with the budget of seconds.
+
+        Raises:
+            BudgetExhausted: they do, or the time was up before without any answer of this model: the final choice and
+                the verdict do not wait for it again.
+        """
+        if self._name in self._run.waited_for_in_vain:
+            raise BudgetExhausted("seconds")
+        try:
+            with until(self._run.meter.ends):
+                yield
+        except BudgetExhausted as error:
+            if error.limit == "seconds" and self._name not in self._run.heard:
+                self._run.waited_for_in_vain.add(self._name)
+            raise
 
     def _answered(self, ask: Callable[[], T]) -> T:
         """The model's answer to one call.

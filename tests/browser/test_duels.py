@@ -271,3 +271,17 @@ def test_a_narrow_screen_stacks_the_outputs_and_scrolls_one_way(tmp_path: Path) 
         assert other["y"] > one["y"]
         width = tab.driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
         assert width <= 0
+
+
+def test_a_name_that_somebody_else_has_is_asked_for_again(tmp_path: Path) -> None:
+    with opened(tmp_path, second_opinions=0) as (tab, run), browser(tmp_path / "other") as other:
+        tab.shown()
+        eve = Tab(other, run.link, "ada")
+        eve.until(lambda: "ada is somebody else's name" in eve.text("status"))
+        assert eve.focus[0] == "name"
+        other.switch_to.active_element.send_keys("eve", ENTER)
+        eve.shown()
+        assert eve.text("who").startswith("eve,")
+        tab.press("1")
+        tab.until(lambda: len(run.answers) == 1)
+        assert list(run.answers[0]["details"]["by"]) == ["ada"]

@@ -25,6 +25,8 @@ class Answer:
 
 RESET = Answer(fault="reset")
 HANG = Answer(fault="hang")
+TRICKLE = Answer(fault="trickle")  # a head that never ends
+ENDLESS = Answer(fault="endless")  # a body that never ends
 SOON = {"retry-after-ms": "10"}
 
 
@@ -112,6 +114,8 @@ class Handler(BaseHTTPRequestHandler):
         elif answer.fault == "hang":
             self.server.closing.wait(30)
             self.close_connection = True
+        elif answer.fault in ("trickle", "endless"):
+            send_on(self, answer.fault, self.server.closing)
         else:
             self._send(answer)
 
@@ -127,6 +131,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
+
+
+def send_on(handler: BaseHTTPRequestHandler, fault: str, closing: threading.Event) -> None:
+    """Send an endless head or body, until nobody takes it any more."""
+    handler.close_connection = True
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + b"\r\n" * (fault == "endless"))
+    try:
+        while not closing.wait(0.02 if fault == "trickle" else 0):
+            handler.wfile.write(b"x: y\r\n" if fault == "trickle" else b" " * 65_536)
+    except OSError:
+        return
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from promptopt.core import Message, Reply, Request, Usage
 from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
 from promptopt.models.dspy import DSPy
 
-from .openai_server import HANG, RESET, SOON, Answer, Server, choice, completion, failure, serving
+from .openai_server import HANG, RESET, SOON, TRICKLE, Answer, Server, choice, completion, failure, serving
 from .wires import CHAT_PICTURE, KEY, PICTURE, hearing
 
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]
@@ -217,6 +217,14 @@ def test_a_server_that_hangs_times_out(engine: str) -> None:
         )
         with pytest.raises(ModelError, match=r"(?i)timed? ?out"):
             chat.complete(Request(HELLO))
+
+
+def test_an_attempt_is_over_in_time_whatever_comes_in(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "MARGIN", 0.1)
+    with serving(TRICKLE) as server:
+        settings = {"api_base": server.url, "engine": engine, "num_retries": 0, "timeout": 0.5}
+        with pytest.raises(Unanswered, match=r"timed out: no whole answer within 0.5 s"):
+            DSPy(model="openai/m", options=settings).complete(Request(HELLO))
 
 
 def test_invalid_json_is_an_error(engine: str) -> None:

@@ -19,6 +19,7 @@ from promptopt.models import wrappers as stack
 from promptopt.optimizers import HillClimb
 from promptopt.optimizers.proposers.chat import ChatProposer
 from promptopt.record.ledger import Ledger
+from promptopt.retries import Retries, Transient
 from promptopt.run.budget import Budget, Meter
 from promptopt.run.loop import Run
 from promptopt.scorers import FunctionScorer, MetricScorer
@@ -382,6 +383,43 @@ def test_seconds_stop_a_model_before_its_call() -> None:
     search = run(Judge(model=model, threads=1), optimizer=Counting(batch=1000), budget=Budget(seconds=1.0))
     assert search.search() == "budget: seconds"
     assert 1 <= len(model.calls) <= 5
+
+
+class Refused:
+    """A model whose server is asked too much, for ever."""
+
+    name = "refused"
+
+    def at_most(self, request: Request, /) -> Usage:
+        return Usage(calls=1)
+
+    def complete(self, request: Request, /) -> Completion:
+        def attempt() -> Completion:
+            raise Transient("slow down", retry_after=30.0, status=429)
+
+        return Retries(4, on=Transient, timeout=60.0)(attempt)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_seconds_hold_whatever_a_server_asks_for(threads: int) -> None:
+    model = stack.LimitedModel(Refused(), most=8)
+    search = run(Judge(model=model, threads=threads), optimizer=Counting(batch=8), budget=Budget(seconds=20.0))
+    before = time.monotonic()
+    assert search.search() == "budget: seconds"
+    search.meter.end_search()
+    with pytest.raises(BudgetExhausted, match="seconds"):  # nor does the verdict wait for a model that never answered
+        search.setup("test").model(model, role="judge").complete(Request([Message("user", "?")]))
+    assert time.monotonic() - before < 15
+
+
+def test_after_the_search_each_call_has_as_long_as_the_search_had() -> None:
+    for seconds, least in (1.0, 60.0), (1000.0, 1000.0):
+        meter = Meter(Budget(seconds=seconds))
+        meter.end_search()
+        assert least - 10 < meter.ends - time.monotonic() <= least
+    meter = Meter(Budget())
+    meter.end_search()
+    assert meter.ends == float("inf")
 
 
 def test_counts_from_threads_are_all_there() -> None:

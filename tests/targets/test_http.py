@@ -22,7 +22,7 @@ import pytest
 from typer.testing import CliRunner
 
 import promptopt
-from promptopt import retries
+from promptopt import bodies, retries
 from promptopt.cli import app
 from promptopt.core import Example, Failed, Missing, Picture, Prompt
 from promptopt.errors import ModelError, UnknownName, UserError
@@ -100,6 +100,8 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.close()
         elif answer.fault == "hang":
             self.server.closing.wait(30)
+        elif answer.fault in ("trickle", "endless"):
+            self._send_on(answer.fault)
         else:
             self._send(answer)
         self.close_connection = self.close_connection or bool(answer.fault)
@@ -113,6 +115,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content[: len(content) // 2] if answer.fault == "cut" else content)
+
+    def _send_on(self, fault: str) -> None:
+        """Send a head or a body that does not end."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"\r\n" * (fault == "endless"))
+        try:
+            while not self.server.closing.wait(0.02 if fault == "trickle" else 0):
+                self.wfile.write(b"x: y\r\n" if fault == "trickle" else b" " * 65_536)
+        except OSError:
+            return
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
@@ -386,6 +397,24 @@ def test_a_hang_and_no_server() -> None:
     with serving(Answer(fault="hang")) as server:
         assert "ReadTimeout" in lost(server, timeout=0.2, retries=0)
     assert "ConnectError" in lost(server, retries=1)
+
+
+@pytest.mark.usefixtures("key")
+def test_an_attempt_is_over_in_time_whatever_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "MARGIN", 0.1)
+    with serving(Answer(fault="trickle")) as server:
+        assert "timed out: no whole answer within 0.3 s" in lost(server, timeout=0.3, retries=0)
+    monkeypatch.setattr(retries, "MARGIN", 30.0)
+    with serving(Answer(fault="endless")) as server:
+        assert "timed out: the answer was still coming in" in lost(server, timeout=0.1, retries=0)
+
+
+@pytest.mark.usefixtures("key")
+def test_an_answer_without_an_end_is_read_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "LARGEST", 300_000)
+    with serving(Answer(fault="endless")) as server:
+        assert "the answer is longer than 300,000 bytes" in lost(server)
+    assert len(server.requests) == 1
 
 
 @pytest.mark.usefixtures("key")

@@ -12,16 +12,19 @@ from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from ...bodies import PLAIN, TooLarge, bounding
 from ...checks import above_zero, at_least, check_argument
 from ...core import Completion, Reply, Request, Usage
 from ...errors import ModelError, Unanswered, UserError, require
-from ...retries import Retries, is_transient, retry_after
+from ...retries import Late, Retries, Transient, retry_after
 from ..wrappers.limit import throttled
 from .prices import price_for
-from .sdk_errors import THROTTLED, is_final, is_throttling, kind_of, message_of, transport_error
+from .sdk_errors import THROTTLED, http_library, is_final, is_throttling, kind_of, message_of, transport_error
 from .wire import Answer, Api, Ask, BrokenStream, NoAnswer, again, cut, most_read
 
 __all__ = ["HostedModel"]
+
+STREAMED = 10  # times as long as a reply in one piece may take
 
 
 class HostedModel:
@@ -155,11 +158,16 @@ class HostedModel:
     # ── One request ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _answer(self, ask: Ask) -> Answer:
-        """One answered request; a broken stream is asked for again."""
-        retries = Retries(self._retries, on=BrokenStream)
+        """One answered request, tried again after transient errors and where a stream broke off."""
+        self._connect()  # what is imported for it does not count as waiting
+        timeout = self._timeout * (STREAMED if self._stream else 1)
+        on = (_Passing, BrokenStream)
+        retries = Retries(self._retries, on=on, name=self.name, timeout=timeout, refused=_hear)
         try:
             return retries(lambda: self._attempt(ask))
-        except BrokenStream as error:
+        except _Passing as passing:
+            raise self._failed(passing.error, retries) from None
+        except (BrokenStream, Late) as error:
             raise self._error(f"{error} ({retries})", kind=Unanswered) from None
 
     def _attempt(self, ask: Ask) -> Answer:
@@ -173,13 +181,13 @@ class HostedModel:
                 if not self._does_without(error, body):
                     raise self._failed(error) from None
             except sdk.APIError as error:
-                raise self._failed(error) from None
+                if isinstance(error.__cause__, TooLarge):
+                    raise self._error(str(error.__cause__), kind=Unanswered) from None
+                raise (_Passing(error) if _may_pass(error) else self._failed(error)) from None
+            except TooLarge as error:
+                raise self._error(str(error), kind=Unanswered) from None
             except (NoAnswer, ValueError) as error:
                 raise self._error(f"the server's answer cannot be read: {error}. {self.hints[404]}") from None
-            except BrokenStream as error:
-                if error.throttled:
-                    throttled(None)
-                raise
 
     def _body(self, ask: Ask) -> dict[str, Any]:
         ask = replace(ask, stream=self._stream, without=frozenset(self._without))
@@ -216,18 +224,17 @@ class HostedModel:
                     api_key=self._key or "none",
                     base_url=base_url,
                     timeout=self._timeout,
-                    max_retries=self._retries,
-                    http_client=sdk.DefaultHttpxClient(event_hooks={"response": [self._watch]}),
+                    max_retries=0,
+                    http_client=sdk.DefaultHttpxClient(
+                        headers=PLAIN, event_hooks={"response": [bounding(http_library(sdk))]}
+                    ),
                 )
+                self._api.method(self._connection)
             return self._connection
 
     @property
     def _address(self) -> str | None:
         return self._base_url or os.environ.get(self.base_url_variable) or None
-
-    def _watch(self, response: Any) -> None:
-        if response.status_code in THROTTLED:
-            throttled(retry_after(response.headers))
 
     def _does_without(self, error: Any, body: Mapping[str, Any]) -> bool:
         """Whether the server refused a field that can be left out, so that asking again helps."""
@@ -245,12 +252,12 @@ class HostedModel:
 
     # ── Errors ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _failed(self, error: Any) -> ModelError:
+    def _failed(self, error: Any, retries: Retries | None = None) -> ModelError:
         """The provider's own message, its request id and, where there is one, what to check."""
         status, request_id = getattr(error, "status_code", 0), getattr(error, "request_id", None)
         facts = [f"HTTP {status}"] if status else []
-        if status < 400 or is_transient(status):
-            facts.append(f"after {self._retries} retries")
+        if retries:
+            facts.append(str(retries))
         said = f"{message_of(error)} ({', '.join(facts)})" if facts else message_of(error)
         hint = self.hints.get(status)
         message = " ".join(filter(None, [said, request_id and f"[request {request_id}]", hint]))
@@ -261,6 +268,29 @@ class HostedModel:
 
     def _redacted(self, message: str) -> str:
         return message.replace(self._key, "[key]") if self._key else message
+
+
+class _Passing(Transient):
+    """An error of the SDK after which another attempt may succeed."""
+
+    def __init__(self, error: Any) -> None:
+        response = getattr(error, "response", None)
+        asked = retry_after(response.headers) if response is not None else None
+        super().__init__(str(error), retry_after=asked, status=getattr(error, "status_code", None))
+        self.error = error
+        self.throttled = self.status in THROTTLED
+
+
+def _may_pass(error: Any) -> bool:
+    """Whether another attempt may succeed; some servers say that none will."""
+    response = getattr(error, "response", None)
+    return kind_of(error) is Unanswered and (response is None or response.headers.get("x-should-retry") != "false")
+
+
+def _hear(error: BaseException) -> None:
+    """Tell the rate limiter that the server was asked too much, if that is why."""
+    if getattr(error, "throttled", False):
+        throttled(getattr(error, "retry_after", None))
 
 
 def _is_address(url: str | None) -> bool:

@@ -13,6 +13,7 @@ from ...retries import is_transient
 __all__ = [
     "BLAMES_REQUEST",
     "THROTTLED",
+    "http_library",
     "is_final",
     "is_throttling",
     "kind_of",
@@ -77,8 +78,12 @@ def is_throttling(error: Any) -> bool:
     return bool({*_kinds(error)} & {*THROTTLED, "overloaded_error", "rate_limit_error"})
 
 
+def http_library(sdk: Any) -> Any:
+    """The HTTP library under an SDK: httpx, or its successor."""
+    return importlib.import_module(sdk.DefaultHttpxClient.__base__.__module__.partition(".")[0])
+
+
 def transport_error(sdk: Any) -> type[Exception]:
-    """The root of the errors of the HTTP library under an SDK: httpx, or its successor."""
-    library = sdk.DefaultHttpxClient.__base__.__module__.partition(".")[0]
-    error: type[Exception] = importlib.import_module(library).HTTPError
+    """The root of the errors of the HTTP library under an SDK."""
+    error: type[Exception] = http_library(sdk).HTTPError
     return error

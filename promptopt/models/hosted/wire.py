@@ -99,6 +99,9 @@ class Api(Protocol):
     def body(self, ask: Ask) -> dict[str, Any]:
         """The request's body. What stands in ``ask.without`` is taken out of it afterwards."""
 
+    def method(self, client: Any) -> Any:
+        """What of the SDK's client sends a request."""
+
     def call(self, client: Any, body: dict[str, Any], *, stream: bool) -> Any:
         """Send a request through the SDK; what comes back is its response, or an iterable of events."""
 

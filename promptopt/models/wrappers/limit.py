@@ -23,8 +23,9 @@ from typing import Any, TypeVar
 
 from ...checks import at_least
 from ...core import ChatModel, Choice, Completion, HasIdentity, Message, Request, Usage
-from ...errors import ModelError
-from ...retries import FIRST_WAIT, LONGEST_ASKED
+from ...errors import BudgetExhausted, ModelError
+from ...loading import say
+from ...retries import FIRST_WAIT, LONGEST_ASKED, SILENT, run_ends
 from ..choices import chooser
 
 __all__ = ["LimitedModel", "Pace", "throttled"]
@@ -117,7 +118,7 @@ class LimitedModel:
     """A chat model that is asked no more, and no faster, than its server takes. Callers are made to wait.
 
     It hears of every refusal through :func:`throttled`, in the thread of the request. The refused call is held back
-    there until its turn has come again; then the SDK retries it. Where a call runs out of retries while others get
+    there until its turn has come again; then the model retries it. Where a call runs out of retries while others get
     through, it is begun again.
 
     Wrappers around the same model share one rate, and those with the same ``most`` also their places. The model itself
@@ -260,6 +261,10 @@ class _Gate:
                 wait = self.pace.wait(now + ahead)
                 if wait <= 0:
                     return self.pace.start(now, now + ahead)
+            if time.monotonic() + wait >= run_ends():
+                raise BudgetExhausted("seconds")
+            if wait >= SILENT:
+                say(f"a rate limit: the next call of its model is made in {wait:.0f} s")
             self._sleep(wait)
 
 

@@ -61,6 +61,8 @@ class Human:
         public: allow an address that other machines can reach.
         token: what the link to the page ends with, drawn by default. Give one, and a port, to have open pages go on by
             themselves after a restart; it stands in the run's record.
+        invite: names that get a link of their own each, and then nobody else gets in. By default all have one link, and
+            a name belongs to the browser that takes it first.
 
     Raises:
         UserError: an option is out of range, there are no examples, or the address is open to others.
@@ -68,7 +70,8 @@ class Human:
     """
 
     question = Duel
-    presentation = frozenset({"where", "ahead", "workers", "host", "port", "public", "token"})  # may change on resuming
+    # what may change when the run is taken up
+    presentation = frozenset({"where", "ahead", "workers", "host", "port", "public", "token", "invite"})
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class Human:
         port: int = 0,
         public: bool = False,
         token: str | None = None,
+        invite: Sequence[str] = (),
     ) -> None:
         at_least(1, n_examples=n_examples, workers=workers, ahead=ahead)
         holds = 0 <= second_opinions <= 1
@@ -109,7 +113,7 @@ class Human:
             require("uvicorn", extra="web")
             from .page.address import Address
 
-            self._address = Address(host, port, public=public, token=token)
+            self._address = Address(host, port, public=public, token=token, invite=invite)
         self._front: Front | None = None
 
     def begin(self, setup: Setup, /) -> None:

@@ -34,6 +34,7 @@ class Shown:
     again: int
     swapped: bool
     view: View
+    duel: Duel
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Entry:
     given: Counter[str] = field(default_factory=Counter)
     holders: set[str] = field(default_factory=set)
     shown: dict[str, float] = field(default_factory=dict)
+    dealt: dict[str, bool] = field(default_factory=dict)  # to whom, and whether with the sides swapped
     turn: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -81,7 +83,9 @@ class Entry:
         return not (self.settled or self.holders) and len(self.opinions) < (2 if self.second else 1)
 
     def sides(self, name: str) -> bool:
-        """Whether an annotator sees it swapped."""
+        """Whether an annotator sees it swapped: always as the first time, whatever others have said since."""
+        if name in self.dealt:
+            return self.dealt[name]
         if name in self.opinions:
             return self.opinions[name].swapped
         return self.swapped != bool(self.opinions)
@@ -220,7 +224,18 @@ class Desk:
             if entry.view is None:
                 return None
             entry.shown.setdefault(name, self._clock())
-            return Shown(key, entry.given[name], entry.sides(name), entry.view)
+            swapped = entry.dealt.setdefault(name, entry.sides(name))
+            return Shown(key, entry.given[name], swapped, entry.view, entry.duel)
+
+    def duel(self, key: int) -> Duel | None:
+        """The duel with this key."""
+        with self._lock:
+            return self._entries[key].duel if key in self._entries else None
+
+    def vouch(self, name: str, key: int, *, swapped: bool) -> None:
+        """Say that a duel was dealt to an annotator, with these sides, before the run was taken up."""
+        with self._lock:
+            self._entries[key].dealt.setdefault(name, swapped)
 
     def answer(self, name: str, key: int, choice: Choice, *, again: int = 0) -> bool:
         """Take an opinion; it is recorded when this returns.
@@ -228,7 +243,7 @@ class Desk:
         The same opinion sent twice counts once: ``again`` is what :class:`Shown` said.
 
         Returns:
-            Whether it is kept; False where there is no such duel, or the desk is closed.
+            Whether it is kept; False where there is no such duel or it was not dealt to them, or the desk is closed.
         """
         with self._lock:
             self._touch(name)
@@ -237,7 +252,9 @@ class Desk:
             return False
         with entry.turn:  # one opinion of a duel at a time; the desk itself stays free while the disk works
             if entry.given[name] != again:
-                return entry.given[name] > again
+                return 0 <= again < entry.given[name]
+            if name not in entry.dealt:
+                return False
             opinions = {who: one for who, one in entry.opinions.items() if who != name}
             opinions[name] = self._opinion(entry, name, choice)
             self.record(entry.duel, together(opinions))

@@ -42,7 +42,8 @@ class Http:
             JSON pointer such as ``/choices/0``. Without it the output is the whole answer as text.
         method: of the request.
         headers: of the request, by name.
-        timeout: seconds to wait for the server in one attempt.
+        timeout: seconds for one attempt, to the last byte. All attempts of a call together have five times as many,
+            five minutes at least.
         retries: further attempts after a transient error (408, 409, 429, 5xx, a lost connection, a time-out). The wait
             is what ``retry-after`` says, up to 120 s, or else 0.5 s, doubled each time up to 8 s.
         workers: requests at a time.

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ...bodies import PLAIN, TooLarge, bounding
 from ...checks import check_argument
 from ...core import Completion, Reply, Request, Usage
 from ...errors import ModelError, Unanswered, UserError, require
@@ -122,7 +123,7 @@ class Endpoint:
         """The answer to a request, or what is said against it, tried again after transient errors."""
         client, headers = self._connect(), self._resolved()
         content = None if body is None else json.dumps(body).encode()
-        retries = Retries(self._retries, on=Transient)
+        retries = Retries(self._retries, on=Transient, name=self._name, timeout=self._timeout)
         try:
             return retries(lambda: self._attempt(client, url, headers, content))
         except Transient as error:
@@ -137,11 +138,14 @@ class Endpoint:
             raise self._error(f"the request cannot be sent: {error}") from None
         except http.RequestError as error:
             raise Transient(f"{type(error).__name__}: {error}") from None
+        except TooLarge as error:
+            raise Unanswered(str(self._error(str(error)))) from None
         if response.is_success or response.status_code in BLAMES_REQUEST:
             return response
         if not is_transient(response.status_code):
             raise self._error(self._said(response))
-        raise Transient(self._said(response), retry_after=retry_after(response.headers))
+        after, status = retry_after(response.headers), response.status_code
+        raise Transient(self._said(response), retry_after=after, status=status)
 
     def _connect(self) -> Client:
         """The client, made for the first request since the last :meth:`open`."""
@@ -149,7 +153,10 @@ class Endpoint:
             if self._client is None:
                 self._tls = self._tls or self._http.create_ssl_context()  # the slow part of a client
                 limits = self._http.Limits(max_connections=None)  # the target's workers are the limit
-                self._client = self._http.Client(timeout=self._timeout, limits=limits, verify=self._tls)
+                hooks = {"response": [bounding(self._http)]}
+                self._client = self._http.Client(
+                    timeout=self._timeout, limits=limits, verify=self._tls, headers=PLAIN, event_hooks=hooks
+                )
             return self._client
 
     def _resolved(self) -> dict[str, str]:

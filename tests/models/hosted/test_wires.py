@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import subprocess
@@ -16,13 +17,13 @@ import pytest
 from rich.console import Console
 
 import promptopt
-from promptopt import retries
+from promptopt import bodies, retries
 from promptopt.core import Message, Reply, Request, Usage
 from promptopt.errors import MissingExtra, ModelError, Rejected, Unanswered, UserError
 from promptopt.models.wrappers.cache import CachedModel
 from promptopt.report.show import show
 
-from ..openai_server import HANG, RESET, SOON, Answer, Received, Server, events, failure, serving
+from ..openai_server import ENDLESS, HANG, RESET, SOON, TRICKLE, Answer, Received, Server, events, failure, serving
 from ..wires import CHAT_STREAM, KEY, PICTURE, WIRES, Wire, chat_chunk, chat_usage, hearing
 
 HELLO = [Message("system", "Be short."), Message("user", "Hello")]
@@ -214,8 +215,16 @@ def test_a_broken_stream_is_of_one_request(wire: Wire) -> None:
 def test_a_used_up_quota_is_final_whatever_the_status() -> None:
     answer = failure(429, "You exceeded your current quota.", type="insufficient_quota", code="insufficient_quota")
     with serving(answer) as server, pytest.raises(ModelError) as caught:
-        WIRES[0].model(server, retries=0).complete(Request(HELLO))
+        WIRES[0].model(server, retries=4).complete(Request(HELLO))
     assert type(caught.value) is ModelError
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_says_that_another_try_is_no_use_is_asked_once() -> None:
+    answer = failure(429, "Slow down.", headers={"x-should-retry": "false"})
+    with serving(answer) as server, pytest.raises(ModelError):
+        WIRES[0].model(server, retries=4).complete(Request(HELLO))
+    assert len(server.requests) == 1
 
 
 TRANSIENT: dict[str, Callable[[Wire], Answer]] = {
@@ -248,6 +257,30 @@ def test_a_transient_error_that_lasts_is_final_after_the_retries(wire: Wire) -> 
 def test_a_server_that_hangs_times_out(wire: Wire) -> None:
     with serving(HANG) as server:
         assert "timed out" in refused(wire, server, timeout=0.2, retries=0)
+
+
+@every_wire
+def test_an_attempt_is_over_in_time_whatever_comes_in(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "MARGIN", 0.1)
+    monkeypatch.setattr("promptopt.models.hosted.STREAMED", 1)
+    with serving(TRICKLE) as server:
+        assert "timed out: no whole answer within 0.3 s" in refused(wire, server, timeout=0.3, retries=0)
+
+
+@every_wire
+def test_an_answer_without_an_end_is_read_to_a_bound(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "LARGEST", 300_000)
+    with serving(ENDLESS) as server, pytest.raises(Unanswered, match="the answer is longer than 300,000 bytes"):
+        wire.model(server, retries=4).complete(Request(HELLO))
+    assert len(server.requests) == 1
+
+
+@every_wire
+def test_a_compressed_answer_is_not_unpacked(wire: Wire) -> None:
+    bomb = Answer(gzip.compress(b" " * 10_000_000), headers={"content-encoding": "gzip"})
+    with serving(bomb) as server, pytest.raises(Unanswered, match="the answer is compressed"):
+        wire.model(server, retries=4).complete(Request(HELLO))
+    assert len(server.requests) == 1
 
 
 @every_wire

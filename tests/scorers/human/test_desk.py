@@ -104,6 +104,33 @@ def test_an_answer_to_an_unknown_duel_is_not_kept() -> None:
     assert not record.lines
 
 
+def test_only_duels_that_were_dealt_are_answered() -> None:
+    desk, record, _ = make(10)
+    mine = shown(desk, "ada").key
+    assert not [key for key in range(10) if key != mine and desk.answer("ada", key, "left")]
+    assert not [key for key in range(10) if desk.answer("eve", key, "left")]
+    assert not record.lines
+    assert desk.answer("ada", mine, "left")
+
+
+def test_nothing_is_kept_of_an_answer_that_was_given_less_than_no_times_before() -> None:
+    desk, record, _ = make()
+    key = shown(desk, "ada").key
+    assert not desk.answer("ada", key, "left", again=-5)
+    assert not record.lines
+
+
+@pytest.mark.parametrize("choice", ["left", "right"])
+def test_a_late_answer_means_the_sides_that_were_seen(choice: Any) -> None:
+    desk, record, clock = make(1, lease=30)
+    seen = shown(desk, "ada")
+    clock.now += 31
+    other = shown(desk, "bob")
+    assert desk.answer("bob", other.key, "tie")
+    assert desk.answer("ada", seen.key, choice)
+    assert record.lines[-1][1].details["by"]["ada"] == ("b" if seen.swapped == (choice == "left") else "a")
+
+
 def test_undo_shows_the_last_duel_again_and_its_answer_stands_until_then() -> None:
     desk, record, _ = make()
     assert desk.undoable("ada") is None

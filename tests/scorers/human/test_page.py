@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,7 +23,9 @@ from human_parts import RED, TOKEN, Client, Served, free_port, paints, served, s
 
 from promptopt.core import Example  # noqa: E402
 from promptopt.errors import UserError  # noqa: E402
+from promptopt.scorers.human.page import connections  # noqa: E402
 from promptopt.scorers.human.page.address import Address  # noqa: E402
+from promptopt.scorers.human.page.connections import LINES, PER, Few  # noqa: E402
 from promptopt.targets.function import Function  # noqa: E402
 
 EXAMPLES = [Example(f"e{i}", f"question {i}", None) for i in range(4)]
@@ -156,6 +160,136 @@ def test_what_is_sent_is_checked(run: Served, body: dict[str, object], status: i
     assert not run.answers
 
 
+@pytest.mark.parametrize("name", ["ada", "ADA", " ada", "\uff41da"])
+def test_a_name_belongs_to_who_took_it(run: Served, name: str) -> None:
+    ada, eve = Client(run, "ada"), Client(run, "eve")
+    state, own = ada.look(), eve.look()
+    duel = state["duel"]
+    answer = {"name": name, "duel": duel["key"], "again": 0, "choice": "tie", "ticket": duel["ticket"]}
+    for path, body in ("/answer", answer), ("/look", {"name": name}), ("/undo", {"name": name}), ("/leave", answer):
+        sent = body if path == "/answer" else {"name": name}
+        assert eve.request("POST", path, sent)[0] == 409
+    assert not run.answers
+    assert ada.answer(state, "left")["kept"]
+    assert eve.answer(own, "left")["kept"]
+
+
+def test_a_browser_that_opens_the_link_again_keeps_its_names(run: Served) -> None:
+    ada = Client(run, "ada")
+    ada.look()
+    _, headers, _ = ada.request("GET", f"/?token={TOKEN}")
+    assert headers["set-cookie"].partition(";")[0] == ada.cookie
+    assert "Max-Age" in headers["set-cookie"]
+
+
+def test_only_what_was_dealt_is_answered(run: Served) -> None:
+    ada, eve = Client(run, "ada"), Client(run, "eve")
+    state, own = ada.look(), eve.look()["duel"]["key"]
+    for key in {*range(10)} - {own}:
+        body = {"name": "eve", "duel": key, "again": 0, "choice": "tie"}
+        for ticket in "", state["duel"]["ticket"]:
+            assert not json.loads(eve.request("POST", "/answer", {**body, "ticket": ticket})[2])["kept"]
+    assert eve.request("POST", "/answer", {**body, "again": -5})[0] == 400
+    assert not run.answers
+
+
+def test_everybody_who_is_invited_has_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served(tmp_path, invite=["ada", "Bob B"]) as run:
+        links = [line for line in capsys.readouterr().err.splitlines() if "Duels are answered by " in line]
+        assert [line.partition(" at ")[0] for line in links] == [f"Duels are answered by {n}" for n in ("ada", "Bob B")]
+        assert links[1].endswith("&as=Bob%20B")
+        tokens = [line.partition("token=")[2].partition("&")[0] for line in links]
+        ada, bob = (Client(run, name, token=token) for name, token in zip(("ada", "Bob B"), tokens, strict=True))
+        assert ada.request("GET", f"/?token={TOKEN}")[0] == 403
+        assert bob.request("POST", "/look", {"name": "ada"})[0] == 409
+        assert bob.request("POST", "/look", {"name": "cyd"})[0] == 409
+        assert ada.answer(ada.look(), "left")["kept"]
+        assert Client(run, "ada", token=tokens[0]).look()["mine"] == 1  # from another device
+
+
+@pytest.mark.parametrize("invite", [["ada", "Ada"], [""], ["a" * 41], ["a\nb"]])
+def test_who_cannot_be_invited(invite: list[str]) -> None:
+    with pytest.raises(UserError, match=r"invite is .*different names of 1 to 40"):
+        Address("127.0.0.1", 0, public=False, token=None, invite=invite)
+
+
+# ── What there is not too much of ─────────────────────────────────────────────────────────────────────────────────
+
+
+def raw(run: Served, sent: bytes = b"") -> socket.socket:
+    """A connection that sent this."""
+    connection = socket.create_connection(("127.0.0.1", run.port), timeout=20)
+    connection.sendall(sent)
+    return connection
+
+
+def begin(run: Served, cookie: str, *headers: str) -> bytes:
+    """The head of an answer."""
+    lines = ["POST /answer HTTP/1.1", f"Host: 127.0.0.1:{run.port}", f"Cookie: {cookie}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def test_a_body_without_a_length_is_not_read_beyond_the_limit(run: Served) -> None:
+    ada = Client(run, "ada")
+    body = json.dumps({"name": "ada", "duel": 0, "again": 0, "choice": "left"}).encode() + b" " * 20_000
+    chunk = b"%x\r\n%s\r\n" % (len(body), body)
+    with raw(run, begin(run, ada.cookie, "Transfer-Encoding: chunked") + chunk) as connection:  # no end is sent
+        answer = connection.recv(10_000)
+        while more := connection.recv(10_000):
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert not run.answers
+
+
+@pytest.mark.parametrize("sent", ["", "GET /", "POST"], ids=["nothing", "half a head", "half a body"])
+def test_a_connection_that_stalls_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: str) -> None:
+    monkeypatch.setattr(connections, "READING", 0.2)
+    with served(tmp_path) as run:
+        ada = Client(run, "ada")
+        half = begin(run, ada.cookie, "Content-Length: 100") + b"{"
+        with raw(run, half if sent == "POST" else sent.encode()) as connection:
+            assert connection.recv(1) == b""
+        assert ada.look()["duel"]
+
+
+def test_strangers_push_out_each_other_and_nobody_who_was_let_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MOST", 8)
+    with served(tmp_path) as run:
+        ada, bob = Client(run, "ada"), Client(run, "bob")
+        state, other = ada.look(), bob.look()
+        stalled = [raw(run) for _ in range(60)]
+        assert ada.answer(state, "left")["kept"]
+        assert Client(run, "cyd").look()["duel"]
+        assert bob.answer(other, "left")["kept"]  # on the connections that they had
+        assert stalled[0].recv(1) == b""
+        for one in stalled:
+            one.close()
+
+
+def test_an_upload_that_breaks_off_and_nonsense_leave_no_traceback(
+    run: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    ada = Client(run, "ada")
+    for _ in range(3):
+        raw(run, begin(run, ada.cookie, "Content-Length: 100") + b"{").close()
+        with raw(run, b"\0\0\r\n\r\n") as connection:
+            assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    assert ada.look()["duel"]
+    assert "Invalid HTTP request" in caplog.text
+    assert not [record for record in caplog.records if record.exc_info or record.levelno > logging.WARNING]
+
+
+def test_the_log_is_bounded() -> None:
+    now = 0.0
+    few = Few(clock=lambda: now)
+    said = [few.filter(logging.makeLogRecord({"msg": "nonsense %s", "args": ("x",)})) for _ in range(1000)]
+    assert sum(said) == LINES
+    now = PER
+    assert few.filter(logging.makeLogRecord({"msg": "again"}))
+
+
 def test_every_response_forbids_scripts_from_elsewhere(run: Served) -> None:
     ada = Client(run, "ada")
     for path in "/", "/page.js", "/page.css", "/nothing":
@@ -207,6 +341,10 @@ def test_a_killed_run_goes_on_with_nothing_lost(tmp_path: Path) -> None:
     process = start(run)
     try:
         ada, bob = Client(run, "ada"), Client(run, "bob")
+        eve = Client(run, "eve")
+        forged = {**other, "duel": {**other["duel"], "ticket": other["duel"]["ticket"][:-1] + "x"}}
+        assert not eve.answer(other, "tie")["kept"]
+        assert not bob.answer(forged, "tie")["kept"]
         assert bob.answer(other, "tie")["kept"]  # shown before the kill, answered after it
         state = ada.look()
         assert (state["mine"], state["undo"]) == (1, 0)

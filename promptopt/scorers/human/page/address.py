@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import secrets
 import socket
+from collections.abc import Sequence
+from urllib.parse import quote
 
 from ....errors import UserError
+from .people import People
 
 __all__ = ["Address"]
 
@@ -18,11 +19,15 @@ EVERY = ("0.0.0.0", "::", "")  # all addresses of this machine
 class Address:
     """Where the page is served.
 
+    Attributes:
+        people: who gets in.
+
     Raises:
-        UserError: other machines could reach it, and ``public`` does not say that they may; or the token is too short.
+        UserError: other machines could reach it, and ``public`` does not say that they may; the token is too short; or
+            an invited name is none.
     """
 
-    def __init__(self, host: str, port: int, *, public: bool, token: str | None) -> None:
+    def __init__(self, host: str, port: int, *, public: bool, token: str | None, invite: Sequence[str] = ()) -> None:
         self.local = _is_local(host)
         if not (self.local or public):
             raise UserError(
@@ -34,6 +39,7 @@ class Address:
         self.host = host
         self.port = port
         self.token = token or secrets.token_hex(16)
+        self.people = People(self.token, invite)
 
     def open(self) -> socket.socket:
         """A socket that listens; ``port`` is then the one it has.
@@ -49,10 +55,17 @@ class Address:
         return listening
 
     @property
-    def link(self) -> str:
-        """What annotators open."""
+    def links(self) -> dict[str, str]:
+        """What annotators open, by name; ``""`` is everybody."""
         host = socket.gethostname() if self.host in EVERY else self.host
-        return f"http://{host}:{self.port}/?token={self.token}"
+        links = self.people.links.items()
+        start = f"http://{host}:{self.port}/?token="
+        return {name: start + token + (f"&as={quote(name, safe='')}" if name else "") for token, name in links}
+
+    @property
+    def link(self) -> str:
+        """What everybody opens, or the first who is invited."""
+        return next(iter(self.links.values()))
 
     @property
     def hosts(self) -> list[str]:
@@ -62,10 +75,9 @@ class Address:
         return ["*"] if self.host in EVERY else [self.host]
 
     @property
-    def cookie(self) -> tuple[str, str]:
-        """Name and value of the cookie that the token is exchanged for; the same after a restart with that token."""
-        value = hmac.new(self.token.encode(), b"annotator", hashlib.sha256).hexdigest()
-        return f"promptopt-{self.port}", value
+    def cookie(self) -> str:
+        """Name of the cookie that the token is exchanged for."""
+        return f"promptopt-{self.port}"
 
 
 def _is_local(host: str) -> bool:

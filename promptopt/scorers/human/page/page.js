@@ -25,6 +25,7 @@ async function post(path, body) {
     body: JSON.stringify({ name, ...body }),
   });
   if (response.status === 403) throw new Error("forbidden");
+  if (response.status === 409) throw new Error("taken");
   if (!response.ok) throw new Error(`status ${response.status}`);
   return response.json();
 }
@@ -36,6 +37,7 @@ async function persist(path, body) {
       return await post(path, body);
     } catch (error) {
       if (error.message === "forbidden") return lockedOut();
+      if (error.message === "taken") return taken();
       lost();
       await wait(RETRY);
     }
@@ -51,6 +53,7 @@ async function look() {
       if (before === sent && !busy) show(news);
     } catch (error) {
       if (error.message === "forbidden") return lockedOut();
+      if (error.message === "taken") return taken();
       if (!busy) lost();
     }
   }
@@ -72,7 +75,7 @@ async function act(path, body, said) {
 function choose(choice) {
   if (!state || !state.duel || busy) return;
   const said = { left: "Left", right: "Right", tie: "Tie", unknown: "Skipped" }[choice];
-  act("answer", { duel: state.duel.key, again: state.duel.again, choice }, `${said}: kept.`);
+  act("answer", { duel: state.duel.key, again: state.duel.again, ticket: state.duel.ticket, choice }, `${said}: kept.`);
 }
 
 function undo() {
@@ -93,6 +96,18 @@ function lockedOut() {
   clearTimeout(timer);
   say("This page has no access any more. Open the link that promptopt printed last.");
   at("duel").hidden = at("tools").hidden = at("join").hidden = true;
+}
+
+function taken() {
+  clearTimeout(timer);
+  say(`${name} is somebody else's name. Choose another, or open your own link.`);
+  name = "";
+  state = null;
+  sessionStorage.removeItem("name");
+  enable(true);
+  at("duel").hidden = at("tools").hidden = true;
+  at("join").hidden = false;
+  at("name").focus();
 }
 
 function enable(yes) {

@@ -1,30 +1,28 @@
 """Serves the desk to browsers.
 
-Who has the link may join: its token is exchanged for a cookie of the session, and leaves the address bar. The token
-holds for everybody for as long as the run lasts. Whatever a browser sends, it sends with that cookie; texts reach it as
-JSON and pictures as pictures, never as markup.
+Who has the link may join: its token is exchanged for a cookie, another one for each browser, and leaves the address
+bar. Whatever a browser sends, it sends with that cookie, under a name that is its own; texts reach it as JSON and
+pictures as pictures, never as markup.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
-import uvicorn
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -32,6 +30,8 @@ from ....core import Picture
 from ..desk import Desk, Shown
 from ..view import Part
 from .address import Address
+from .connections import Server, cookies
+from .people import LONGEST_NAME, MOST_NAMES, is_name
 
 __all__ = ["Page"]
 
@@ -47,7 +47,14 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 LARGEST = 10_000  # bytes that a browser may send at a time
+LASTS = 30 * 24 * 3600  # seconds that a browser keeps its cookie, and so its name
 PARTING = 3.0  # seconds in which open pages may learn that the run is over; they ask every two
+
+
+def _is_name(name: str) -> str:
+    if not is_name(name):
+        raise ValueError("a name has printable characters only")
+    return name
 
 
 class Sent(BaseModel):
@@ -55,16 +62,24 @@ class Sent(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
+    name: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NAME),
+        AfterValidator(_is_name),
+    ]
     duel: int | None = None
 
 
 class AnnotatorAnswer(Sent):
-    """An answer: which duel, how often this annotator had answered it before, and the choice."""
+    """An answer: which duel, how often this annotator had answered it before, the choice, and what came with the duel.
+
+    The ticket is needed only where the run was taken up since the duel was dealt.
+    """
 
     duel: int
-    again: int
+    again: Annotated[int, Field(ge=0)]
     choice: Literal["left", "right", "tie", "unknown"]
+    ticket: Annotated[str, StringConstraints(max_length=100)] = ""
 
 
 class AsciiJSONResponse(JSONResponse):
@@ -88,10 +103,11 @@ class Page:
     def __init__(self, desk: Desk, address: Address, question: str, context: str, progress: Callable[[], Any]) -> None:
         self._desk = desk
         self._address = address
+        self.people = address.people
         self._texts = {"question": question, "context": context}
         self._progress = progress
         self._pictures: dict[str, Picture] = {}
-        self._server: uvicorn.Server | None = None
+        self._server: Server | None = None
         self._parted: set[str] = set()
 
     def start(self) -> None:
@@ -103,14 +119,13 @@ class Page:
         if self._server:
             return
         listening = self._address.open()
-        self._server = uvicorn.Server(
-            uvicorn.Config(self.app(), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
-        )
+        self._server = Server(self.app(), lambda headers: self.person(cookies(headers)) is not None)
         self._thread = threading.Thread(
             target=self._server.run, args=([listening],), name="promptopt-page", daemon=True
         )
         self._thread.start()
-        print(f"Duels are answered at {self._address.link}", file=sys.stderr, flush=True)
+        for name, link in self._address.links.items():
+            print(f"Duels are answered{name and f' by {name}'} at {link}", file=sys.stderr, flush=True)
 
     def attend(self) -> bool:
         """Wait until something has happened at the desk; False once it is closed."""
@@ -145,12 +160,15 @@ class Page:
             ],
         )
 
-    def admits(self, request: Request) -> bool:
-        """Whether a request has the cookie and comes from this very page."""
-        name, value = self._address.cookie
+    def person(self, cookies: Mapping[str, str]) -> str | None:
+        """Who has these cookies; None if nobody who was let in."""
+        return self.people.person(cookies.get(self._address.cookie, ""))
+
+    def admits(self, request: Request) -> str | None:
+        """Who sent a request, if it comes from this very page; None if it does not."""
         origin = request.headers.get("origin")
         same = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-        return same and hmac.compare_digest(request.cookies.get(name, "").encode(), value.encode())
+        return self.person(request.cookies) if same else None
 
     async def _file(self, request: Request) -> Response:
         if request.url.path == "/" and "token" in request.query_params:
@@ -158,12 +176,14 @@ class Page:
         return FileResponse(HERE / FILES[request.url.path])
 
     def _join(self, request: Request) -> Response:
-        """Exchange the token for the cookie."""
-        if not hmac.compare_digest(request.query_params["token"].encode(), self._address.token.encode()):
+        """Exchange the token for a cookie of the browser's own."""
+        before = request.cookies.get(self._address.cookie, "")
+        cookie = self.people.cookie(request.query_params["token"], before)
+        if cookie is None:
             return Response("This link is not valid any more. Open the one that promptopt printed last.", 403)
         name = request.query_params.get("as")
         response = RedirectResponse(f"/?as={quote(name)}" if name else "/", 303)
-        response.set_cookie(*self._address.cookie, httponly=True, samesite="strict")
+        response.set_cookie(self._address.cookie, cookie, max_age=LASTS, httponly=True, samesite="strict")
         return response
 
     async def _picture(self, request: Request) -> Response:
@@ -178,6 +198,10 @@ class Page:
         return self._state(sent.name)
 
     def _answer(self, sent: AnnotatorAnswer) -> dict[str, Any]:
+        duel = self._desk.duel(sent.duel)
+        swapped = self.people.sides(sent.ticket, sent.name, sent.duel, duel) if duel else None
+        if swapped is not None:
+            self._desk.vouch(sent.name, sent.duel, swapped=swapped)
         kept = self._desk.answer(sent.name, sent.duel, sent.choice, again=sent.again)
         return {"kept": kept, **self._state(sent.name)}
 
@@ -199,7 +223,7 @@ class Page:
         return {
             **self._texts,
             "over": over,
-            "duel": shown and self._shown(shown),
+            "duel": shown and self._shown(name, shown),
             "undo": self._desk.undoable(name),
             "answered": standing.answered,
             "budget": now.budget.questions if now else None,
@@ -210,12 +234,13 @@ class Page:
             "kappa": standing.kappa,
         }
 
-    def _shown(self, shown: Shown) -> dict[str, Any]:
+    def _shown(self, name: str, shown: Shown) -> dict[str, Any]:
         rows = []
         for row in shown.view.rows:
             left, right = (row.b, row.a) if shown.swapped else (row.a, row.b)
             rows.append({"given": self._parts(row.given), "left": self._parts(left), "right": self._parts(right)})
-        return {"key": shown.key, "again": shown.again, "rows": rows}
+        ticket = self.people.ticket(name, shown.key, shown.duel, swapped=shown.swapped)
+        return {"key": shown.key, "again": shown.again, "ticket": ticket, "rows": rows}
 
     def _parts(self, parts: Sequence[Part]) -> list[dict[str, str]]:
         return [
@@ -252,14 +277,31 @@ def _posted(page: Page, kind: type[S], act: Callable[[S], dict[str, Any]]) -> Ca
     """An endpoint that does something with what a page sent."""
 
     async def endpoint(request: Request) -> Response:
-        if not page.admits(request):
+        person = page.admits(request)
+        if person is None:
             return JSONResponse({"error": "Open the link that promptopt printed last."}, 403)
-        if int(request.headers.get("content-length", LARGEST + 1)) > LARGEST:
-            return JSONResponse({"error": "too long"}, 413)
         try:
-            sent = kind.model_validate_json(await request.body())
+            body = await _body(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # to nobody
+        if body is None:
+            return JSONResponse({"error": "too long"}, 413, {"Connection": "close"})
+        try:
+            sent = kind.model_validate_json(body)
         except ValidationError as error:
-            return JSONResponse({"error": str(error)}, 400)
+            return JSONResponse({"error": str(error)[:LARGEST]}, 400)
+        if not page.people.has(person, sent.name):
+            return JSONResponse({"error": f"{sent.name} is somebody else, or there are {MOST_NAMES} names."}, 409)
         return AsciiJSONResponse(await run_in_threadpool(act, sent))
 
     return endpoint
+
+
+async def _body(request: Request) -> bytes | None:
+    """What was sent, read no further than :data:`LARGEST` bytes; None if there is more."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST:
+            return None
+    return body
