@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import PromptoptError, UserError
+from .sweep.cli import AllowEnv
 from .sweep.cli import command as sweep
+from .text import plain, shortened
+from .trust import allow
 
 if TYPE_CHECKING:
     from .run.recorder import Watch
@@ -111,8 +114,10 @@ def run(
     check: Annotated[bool, typer.Option("--check", help="Build every part and stop before anything is spent.")] = False,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say what to expect, and stop likewise.")] = False,
     track: Track = None,
+    allow_env: AllowEnv = None,
 ) -> None:
     """Run a recipe."""
+    allow(allow_env)
     if check or estimate:
         _rehearse(recipe, overrides, estimate=estimate)
     else:
@@ -128,10 +133,12 @@ def duel(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Its port; any free one by default.")] = None,
     public: Annotated[bool, typer.Option("--public", help="Allow an address that other machines can reach.")] = False,
     terminal: Annotated[bool, typer.Option("--terminal", help="Ask here, and not in the browser.")] = False,
+    allow_env: AllowEnv = None,
 ) -> None:
     """Have people answer a recipe's duels, in the browser."""
     from .api import execute
 
+    allow(allow_env)
     arguments = _read(recipe, overrides)
     scorer = arguments.get("scorer")
     table = scorer if isinstance(scorer, dict) and scorer.get("name") == "human" else {"name": "human"}
@@ -145,12 +152,20 @@ def duel(
 
 
 @app.command()
-def resume(folder: Folder, overrides: Overrides = None, json: Json = False, track: Track = None) -> None:
+def resume(
+    folder: Folder,
+    overrides: Overrides = None,
+    json: Json = False,
+    track: Track = None,
+    allow_env: AllowEnv = None,
+) -> None:
     """Take up a run where it stopped; what was paid for is not bought again."""
     from .api import resume as take_up
     from .record.story import Story
 
+    allow(allow_env)
     recipe = Story.read(folder).manifest["recipe"]
+    _tell_elsewhere(recipe)
     _watched(recipe, lambda watch: take_up(folder, overrides or (), watch=watch), json=json, track=track)
 
 
@@ -186,11 +201,14 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the folder by default.")] = None,
     export: Export = None,
     storage: Annotated[str | None, typer.Option(help="The storage of a study that lies in no folder here.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Also run code from elsewhere that the ledger names, for the examples.")
+    ] = False,
 ) -> None:
     """Write the report of a run or a sweep: one HTML file that loads nothing."""
     from .report import report as write
 
-    typer.echo(write(folder, out=out, tables=export, storage=storage))
+    typer.echo(write(folder, out=out, tables=export, storage=storage, trust=trust))
 
 
 @app.command()
@@ -264,12 +282,22 @@ def _run(recipe: Path, overrides: list[str] | None, *, json: bool, track: list[s
 
 
 def _read(recipe: Path, overrides: list[str] | None) -> dict[str, Any]:
-    """A recipe with its overrides; what they drop of it is told on stderr."""
+    """A recipe with its overrides; what they drop of it, and what it brings along, is told on stderr."""
     from .loading import heard
     from .recipe.read import read_recipe
 
-    with heard(lambda text: typer.echo(text, err=True)):
-        return read_recipe(recipe, overrides or ())
+    with heard(lambda text: typer.echo(plain(text), err=True)):
+        arguments = read_recipe(recipe, overrides or ())
+    _tell_elsewhere(arguments)
+    return arguments
+
+
+def _tell_elsewhere(recipe: Mapping[str, Any]) -> None:
+    """Name the code from elsewhere and the environment variables of a recipe, before any of it is loaded."""
+    from .recipe.elsewhere import lines
+
+    for line in lines([recipe]):
+        typer.echo(plain(line), err=True)
 
 
 def _watched(
@@ -322,7 +350,6 @@ def _summarise(result: Result) -> None:
 
     from .report.show import belief_line, verdict_line
     from .report.terminal import print_changes, print_prompt
-    from .text import plain
 
     console = _console()
     for note in result.notes:
@@ -394,5 +421,6 @@ def _die(error: BaseException, *, code: int) -> None:
     if isinstance(error, OSError):
         place = f" ({error.filename})" if error.filename else ""
         said = f"{error.strerror}{place}. {MACHINE[error.errno or 0]}, and go on."
-    typer.echo("\n".join([f"promptopt: {said}", *getattr(error, "__notes__", [])]), err=True)
+    said = "\n".join([f"promptopt: {said}", *getattr(error, "__notes__", [])])
+    typer.echo(shortened(plain(said)), err=True)
     sys.exit(code)

@@ -554,7 +554,7 @@ def test_requests_for_pictures_have_a_price_and_the_budget_counts_it(tmp_path: P
         ({"url": "example.org/v1"}, "allowed is an http:// or https:// address"),
         ({"url": "https://me:secret@example.org"}, "send it in a header"),
         ({"body": {"text": "{input}"}}, "the prompt is never sent"),
-        ({"headers": {"authorization": f"Bearer {KEY}"}}, "must not hold a key itself"),
+        ({"headers": {"authorization": f"Bearer {KEY}"}}, "headers.authorization holds a key"),
         ({"timeout": 0.0}, "timeout is 0.0"),
         ({"retries": -1}, "retries is -1"),
         ({"workers": 0}, "workers is 0"),

@@ -518,7 +518,7 @@ def test_nothing_is_imported_before_the_first_call(name: str) -> None:
     [
         ({"model": " "}, "model"),
         ({"base_url": "localhost:8000"}, "http"),
-        ({"base_url": "http://me:secret@localhost"}, "without a password"),
+        ({"base_url": "http://me:secret@localhost"}, "^base_url holds a key or a password itself"),
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"timeout": 0.0}, "timeout"),
         ({"retries": -1}, "retries"),
