@@ -103,7 +103,7 @@ def demo(
 
         typer.echo("\nBeside it, on the same held-out images:")
         for line in beside(read_recipe(DEMOS[optimizer], overrides or ())):
-            typer.echo(line)
+            _say(line)
 
 
 @app.command()
@@ -208,7 +208,7 @@ def report(
     """Write the report of a run or a sweep: one HTML file that loads nothing."""
     from .report import report as write
 
-    typer.echo(write(folder, out=out, tables=export, storage=storage, trust=trust))
+    _say(str(write(folder, out=out, tables=export, storage=storage, trust=trust)))
 
 
 @app.command()
@@ -238,13 +238,13 @@ def list_parts(
     if kind and name:
         from .recipe.options import part as described
 
-        typer.echo("\n".join(described(kind.value, name).lines()))
+        _say("\n".join(described(kind.value, name).lines()))
         return
 
     for one in [kind] if kind else list(Kind):
         typer.echo(one.value)
         for line in table(one.value):
-            typer.echo(f"  {line}")
+            _say(f"  {line}")
 
 
 @app.command()
@@ -263,7 +263,7 @@ def cache_info() -> None:
     """Say how many replies are kept, and where."""
     from .models.wrappers.cache import info
 
-    typer.echo(info())
+    _say(info())
 
 
 @cache.command("clear")
@@ -271,7 +271,7 @@ def cache_clear() -> None:
     """Remove every kept reply."""
     from .models.wrappers.cache import clear
 
-    typer.echo(clear())
+    _say(clear())
 
 
 def _run(recipe: Path, overrides: list[str] | None, *, json: bool, track: list[str] | None = None) -> None:
@@ -286,7 +286,7 @@ def _read(recipe: Path, overrides: list[str] | None) -> dict[str, Any]:
     from .loading import heard
     from .recipe.read import read_recipe
 
-    with heard(lambda text: typer.echo(plain(text), err=True)):
+    with heard(lambda text: _say(text, err=True)):
         arguments = read_recipe(recipe, overrides or ())
     _tell_elsewhere(arguments)
     return arguments
@@ -297,7 +297,7 @@ def _tell_elsewhere(recipe: Mapping[str, Any]) -> None:
     from .recipe.elsewhere import lines
 
     for line in lines([recipe]):
-        typer.echo(plain(line), err=True)
+        _say(line, err=True)
 
 
 def _watched(
@@ -325,14 +325,14 @@ def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> N
     if not estimate:
         plan.check_keys()
     sizes = f", {len(plan.data.train)} + {len(plan.data.dev)} + {len(plan.data.test)} examples" if plan.data else ""
-    typer.echo(f"{recipe} is in order: {type(plan.optimizer).__name__}, {type(plan.scorer).__name__}{sizes}.")
+    _say(f"{recipe} is in order: {type(plan.optimizer).__name__}, {type(plan.scorer).__name__}{sizes}.")
     if missing:
-        typer.echo(f"Not on this machine, and downloaded when it runs: {', '.join(missing)}.")
+        _say(f"Not on this machine, and downloaded when it runs: {', '.join(missing)}.")
     if estimate:
         from .run.estimate import estimate as expect
 
         for line in expect(plan).lines():
-            typer.echo(line)
+            _say(line)
 
 
 def _finish(result: Result, *, json: bool) -> None:
@@ -365,15 +365,21 @@ def _summarise(result: Result) -> None:
     if result.belief:
         console.print(belief_line(result.belief), highlight=False)
     counts = "".join(f", {n} {what}" for what, n in result.counts.items())
+    ending = plain(f"{counts}; {result.stop_reason}.")
     console.print(
-        f"{result.costs.questions} questions in {result.costs.seconds:.1f} s{counts}; {result.stop_reason}.",
+        f"{result.costs.questions} questions in {result.costs.seconds:.1f} s{ending}",
         markup=False,
         highlight=False,
     )
     for warning in result.warnings:
         console.print(Text(f"Warning: {plain(warning)}", "yellow"))
     if result.run:
-        console.print(Text(f"Record: {result.run} (promptopt show {quote(str(result.run))})"))
+        console.print(Text(plain(f"Record: {result.run} (promptopt show {quote(str(result.run))})")))
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print a text, whoever it comes from: what a terminal would act upon is written out."""
+    typer.echo(plain(text), err=err)
 
 
 def _console(*, stderr: bool = False) -> Any:
@@ -422,5 +428,5 @@ def _die(error: BaseException, *, code: int) -> None:
         place = f" ({error.filename})" if error.filename else ""
         said = f"{error.strerror}{place}. {MACHINE[error.errno or 0]}, and go on."
     said = "\n".join([f"promptopt: {said}", *getattr(error, "__notes__", [])])
-    typer.echo(shortened(plain(said)), err=True)
+    _say(shortened(plain(said)), err=True)
     sys.exit(code)

@@ -15,6 +15,7 @@ from ..core import Completion, Reply, Request, Usage
 from ..credentials import check_no_key, scrubbed
 from ..errors import ModelError, Rejected, Unanswered, UserError, require
 from ..retries import Retries
+from ..text import plain
 from .hosted.prices import price_for
 from .hosted.sdk_errors import BLAMES_REQUEST, THROTTLED
 from .hosted.wire import PICTURE_TOKENS, Ask, again, clean, cut, most_read
@@ -237,8 +238,8 @@ class DSPy:
         return _kind(error)(self._redacted(f"{self.name}: {said}{request}"))
 
     def _redacted(self, message: str) -> str:
-        """The message without a key of the LM's or of the environment."""
-        return scrubbed(message, self._keys())
+        """The message without a key of the LM's or of the environment, and without what a terminal would act upon."""
+        return plain(scrubbed(message, self._keys()))
 
     def _keys(self) -> list[str]:
         """The keys of the LM, and those of the environment."""

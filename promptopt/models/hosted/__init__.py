@@ -16,6 +16,7 @@ from ...core import Completion, Reply, Request, Usage
 from ...credentials import check_no_key, scrubbed
 from ...errors import ModelError, Unanswered, UserError, require
 from ...retries import Retries, is_transient, retry_after
+from ...text import plain
 from ..wrappers.limit import throttled
 from .prices import price_for
 from .sdk_errors import THROTTLED, is_final, is_throttling, kind_of, message_of, transport_error
@@ -267,7 +268,8 @@ class HostedModel:
         return reply if text == reply.text else replace(reply, text=text)
 
     def _redacted(self, message: str) -> str:
-        return message.replace(self._key, "[key]") if self._key else message
+        """A message without the key, and without what a terminal would act upon."""
+        return plain(message.replace(self._key, "[key]") if self._key else message)
 
 
 def _is_address(url: str | None) -> bool:

@@ -16,6 +16,7 @@ from ...core import Completion, Reply, Request, Usage
 from ...credentials import check_no_key, scrubbed
 from ...errors import ModelError, Unanswered, UserError, require
 from ...retries import Retries, Transient, is_transient, retry_after
+from ...text import plain
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -153,7 +154,7 @@ class Endpoint:
         return {"content-type": "application/json", **{name.lower(): value for name, value in headers.items()}}
 
     def _error(self, message: str) -> ModelError:
-        return ModelError(f"{self._name}: {self._redacted(message)}")
+        return ModelError(plain(f"{self._name}: {self._redacted(message)}"))
 
     def _redacted(self, text: str) -> str:
         """A text in which no secret stands, whatever the server or the client put into it."""
@@ -183,7 +184,7 @@ class Endpoint:
 
     def _shown(self, text: str) -> str:
         """The beginning of a server's text; secrets go before anything is cut, so that no half of one stays."""
-        line = self._redacted(" ".join(text.split()))
+        line = plain(self._redacted(" ".join(text.split())))
         return line if len(line) <= SHOWN else line[:SHOWN] + "..."
 
     # ── Reading ───────────────────────────────────────────────────────────────────────────────────────────────────
