@@ -176,6 +176,21 @@ def test_final_errors_are_not_retried_and_carry_message_and_request_id(wire: Wir
 
 
 @every_wire
+def test_what_a_terminal_would_act_upon_is_written_out_in_errors(wire: Wire) -> None:
+    with serving(wire.failure(404, "no \x1b]0;owned\x07 model\u202e")) as server:
+        shown = refused(wire, server)
+    assert r"no \x1b]0;owned\x07 model\u202e" in shown
+    assert not {*shown} & {"\x1b", "\x07", "\u202e"}
+
+
+@every_wire
+def test_a_reply_is_kept_without_the_key_that_it_repeats(wire: Wire) -> None:
+    with serving(wire.reply(f"You sent {KEY}.")) as server:
+        done = wire.model(server).complete(Request(HELLO))
+    assert done.replies == (Reply("You sent [key]."),)
+
+
+@every_wire
 @pytest.mark.parametrize(
     ("status", "said", "kind"),
     [
