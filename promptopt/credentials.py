@@ -59,13 +59,6 @@ def scrubbed(text: str, keys: Iterable[str], *, by: str = "[key]") -> str:
     return text
 
 
-def without_secrets(url: str) -> str:
-    """An address for messages: without user, password, query and fragment."""
-    scheme, separator, rest = url.partition("://")
-    place = re.split(r"[?#]", rest if separator else scheme, maxsplit=1)[0]
-    return f"{scheme}{separator}{place.rpartition('@')[2]}" if separator else place.rpartition("@")[2]
-
-
 def _places(where: str, value: Any) -> Iterator[str]:
     """Where keys stand."""
     if isinstance(value, Mapping):

@@ -71,7 +71,7 @@ def _rehearse(recipe: Path, overrides: list[str] | None) -> None:
     space = check(recipe, overrides or ())
     settings = len(space.settings())
     typer.echo(
-        f"{recipe} is in order: {settings} settings x {len(space.tasks)} tasks x {len(space.seeds)} seeds, "
+        f"{plain(str(recipe))} is in order: {settings} settings x {len(space.tasks)} tasks x {len(space.seeds)} seeds, "
         f"{settings * len(space.runs)} runs."
     )
 
