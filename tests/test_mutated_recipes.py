@@ -21,7 +21,7 @@ from promptopt.sweep.space import Choice
 from promptopt.trust import ALLOW
 
 SLOWEST = 20.0  # seconds that a check may take at the most
-SHORT, LONG = 120, 3000  # mutated recipes
+SHORT, LONG = 100, 600  # mutated recipes
 
 GOOD: dict[str, dict[str, Any]] = {
     "text": {
