@@ -30,6 +30,7 @@ from .run.progress import asks_people, watching
 from .run.recorder import Watch
 from .run.result import Result
 from .run.taken_up import EXTENDS, check_same, in_force, old_rule
+from .trust import allowing
 
 Table: TypeAlias = Mapping[str, Any]
 
@@ -62,6 +63,7 @@ def optimize(
     in_flight: int = 64,
     run: str | Path | None = "auto",
     watch: Watch | bool | None = None,
+    allow_env: Sequence[str] = (),
 ) -> Result:
     """Search for a prompt that scores better than the one you have.
 
@@ -109,6 +111,8 @@ def optimize(
         watch: called with a :class:`promptopt.run.recorder.Progress` after every answer. By default a line shows how
             the run is going, on a terminal and in a notebook; False shows nothing, True a line now and then elsewhere
             too.
+        allow_env: names of environment variables that the headers of a target ``http`` may name as ``${NAME}``. No
+            recipe file can hold it, and no ledger does.
 
     Returns:
         The best prompt, everything tried, the verdict on the test split and what it cost.
@@ -124,14 +128,19 @@ def optimize(
 
 
 def resume(
-    run: str | Path, overrides: Sequence[str] = (), *, watch: Watch | bool | None = None, **objects: Any
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    watch: Watch | bool | None = None,
+    allow_env: Sequence[str] = (),
+    **objects: Any,
 ) -> Result:
     """Take up a run where it stopped. What its ledger holds is not paid for again.
 
     Args:
         run: the run's folder.
         overrides: changes to its budget, patience, goal or verdict, for example ``budget.questions=2000``.
-        watch: as in :func:`optimize`.
+        watch, allow_env: as in :func:`optimize`.
         **objects: arguments of :func:`optimize` that were given as objects when the run was started (a function, an
             optimizer); the ledger cannot make them again.
 
@@ -150,7 +159,7 @@ def resume(
                 raise UserError(f"{key!r} cannot change when a run is taken up again, only {', '.join(EXTENDS)} can.")
         recipe = override(thaw(in_force(ledger), objects), overrides)
         with watching(watch, people=asks_people(recipe.get("scorer"))) as watcher:
-            return conduct(prepare({**recipe, **old_rule(ledger)}), ledger, watcher)
+            return conduct(prepare({**recipe, **old_rule(ledger), "allow_env": allow_env}), ledger, watcher)
 
 
 def prepare(arguments: Table, *, parts: Table | None = None) -> Plan:
@@ -166,8 +175,9 @@ def prepare(arguments: Table, *, parts: Table | None = None) -> Plan:
     signature = inspect.signature(optimize)
     bound = signature.bind(**bind(optimize, arguments, where="recipe"))
     bound.apply_defaults()
-    recipe = {key: value for key, value in arguments.items() if key not in ("run", "watch")}
-    return planned({**bound.arguments, **(parts or {})}, recipe=recipe)
+    recipe = {key: value for key, value in arguments.items() if key not in ("run", "watch", "allow_env")}
+    with allowing(bound.arguments["allow_env"]):
+        return planned({**bound.arguments, **(parts or {})}, recipe=recipe)
 
 
 def execute(arguments: Table, *, watch: Watch | None = None, parts: Table | None = None) -> Result:

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import PromptoptError, UserError
+from .sweep.cli import AllowEnv
 from .sweep.cli import command as sweep
+from .text import plain, shortened
+from .trust import allow
 
 if TYPE_CHECKING:
     from .run.recorder import Watch
@@ -100,7 +103,7 @@ def demo(
 
         typer.echo("\nBeside it, on the same held-out images:")
         for line in beside(read_recipe(DEMOS[optimizer], overrides or ())):
-            typer.echo(line)
+            _say(line)
 
 
 @app.command()
@@ -111,8 +114,10 @@ def run(
     check: Annotated[bool, typer.Option("--check", help="Build every part and stop before anything is spent.")] = False,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say what to expect, and stop likewise.")] = False,
     track: Track = None,
+    allow_env: AllowEnv = None,
 ) -> None:
     """Run a recipe."""
+    allow(allow_env)
     if check or estimate:
         _rehearse(recipe, overrides, estimate=estimate)
     else:
@@ -131,10 +136,12 @@ def duel(
         str | None, typer.Option(help="Names, with commas between them; each gets a link of its own, and nobody else.")
     ] = None,
     terminal: Annotated[bool, typer.Option("--terminal", help="Ask here, and not in the browser.")] = False,
+    allow_env: AllowEnv = None,
 ) -> None:
     """Have people answer a recipe's duels, in the browser."""
     from .api import execute
 
+    allow(allow_env)
     arguments = _read(recipe, overrides)
     scorer = arguments.get("scorer")
     table = scorer if isinstance(scorer, dict) and scorer.get("name") == "human" else {"name": "human"}
@@ -149,12 +156,20 @@ def duel(
 
 
 @app.command()
-def resume(folder: Folder, overrides: Overrides = None, json: Json = False, track: Track = None) -> None:
+def resume(
+    folder: Folder,
+    overrides: Overrides = None,
+    json: Json = False,
+    track: Track = None,
+    allow_env: AllowEnv = None,
+) -> None:
     """Take up a run where it stopped; what was paid for is not bought again."""
     from .api import resume as take_up
     from .record.story import Story
 
+    allow(allow_env)
     recipe = Story.read(folder).manifest["recipe"]
+    _tell_elsewhere(recipe)
     _watched(recipe, lambda watch: take_up(folder, overrides or (), watch=watch), json=json, track=track)
 
 
@@ -198,11 +213,14 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the folder by default.")] = None,
     export: Export = None,
     storage: Annotated[str | None, typer.Option(help="The storage of a study that lies in no folder here.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Also run code from elsewhere that the ledger names, for the examples.")
+    ] = False,
 ) -> None:
     """Write the report of a run or a sweep: one HTML file that loads nothing."""
     from .report import report as write
 
-    typer.echo(write(folder, out=out, tables=export, storage=storage))
+    _say(str(write(folder, out=out, tables=export, storage=storage, trust=trust)))
 
 
 @app.command()
@@ -232,13 +250,13 @@ def list_parts(
     if kind and name:
         from .recipe.options import part as described
 
-        typer.echo("\n".join(described(kind.value, name).lines()))
+        _say("\n".join(described(kind.value, name).lines()))
         return
 
     for one in [kind] if kind else list(Kind):
         typer.echo(one.value)
         for line in table(one.value):
-            typer.echo(f"  {line}")
+            _say(f"  {line}")
 
 
 @app.command()
@@ -257,7 +275,7 @@ def cache_info() -> None:
     """Say how many replies are kept, and where."""
     from .models.wrappers.cache import info
 
-    typer.echo(info())
+    _say(info())
 
 
 @cache.command("clear")
@@ -265,7 +283,7 @@ def cache_clear() -> None:
     """Remove every kept reply."""
     from .models.wrappers.cache import clear
 
-    typer.echo(clear())
+    _say(clear())
 
 
 def _run(recipe: Path, overrides: list[str] | None, *, json: bool, track: list[str] | None = None) -> None:
@@ -276,12 +294,22 @@ def _run(recipe: Path, overrides: list[str] | None, *, json: bool, track: list[s
 
 
 def _read(recipe: Path, overrides: list[str] | None) -> dict[str, Any]:
-    """A recipe with its overrides; what they drop of it is told on stderr."""
+    """A recipe with its overrides; what they drop of it, and what it brings along, is told on stderr."""
     from .loading import heard
     from .recipe.read import read_recipe
 
-    with heard(lambda text: typer.echo(text, err=True)):
-        return read_recipe(recipe, overrides or ())
+    with heard(lambda text: _say(text, err=True)):
+        arguments = read_recipe(recipe, overrides or ())
+    _tell_elsewhere(arguments)
+    return arguments
+
+
+def _tell_elsewhere(recipe: Mapping[str, Any]) -> None:
+    """Name the code from elsewhere and the environment variables of a recipe, before any of it is loaded."""
+    from .recipe.elsewhere import lines
+
+    for line in lines([recipe]):
+        _say(line, err=True)
 
 
 def _watched(
@@ -309,14 +337,14 @@ def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> N
     if not estimate:
         plan.check_keys()
     sizes = f", {len(plan.data.train)} + {len(plan.data.dev)} + {len(plan.data.test)} examples" if plan.data else ""
-    typer.echo(f"{recipe} is in order: {type(plan.optimizer).__name__}, {type(plan.scorer).__name__}{sizes}.")
+    _say(f"{recipe} is in order: {type(plan.optimizer).__name__}, {type(plan.scorer).__name__}{sizes}.")
     if missing:
-        typer.echo(f"Not on this machine, and downloaded when it runs: {', '.join(missing)}.")
+        _say(f"Not on this machine, and downloaded when it runs: {', '.join(missing)}.")
     if estimate:
         from .run.estimate import estimate as expect
 
         for line in expect(plan).lines():
-            typer.echo(line)
+            _say(line)
 
 
 def _finish(result: Result, *, json: bool) -> None:
@@ -334,7 +362,6 @@ def _summarise(result: Result) -> None:
 
     from .report.show import belief_line, verdict_line
     from .report.terminal import print_changes, print_prompt
-    from .text import plain
 
     console = _console()
     for note in result.notes:
@@ -350,15 +377,21 @@ def _summarise(result: Result) -> None:
     if result.belief:
         console.print(belief_line(result.belief), highlight=False)
     counts = "".join(f", {n} {what}" for what, n in result.counts.items())
+    ending = plain(f"{counts}; {result.stop_reason}.")
     console.print(
-        f"{result.costs.questions} questions in {result.costs.seconds:.1f} s{counts}; {result.stop_reason}.",
+        f"{result.costs.questions} questions in {result.costs.seconds:.1f} s{ending}",
         markup=False,
         highlight=False,
     )
     for warning in result.warnings:
         console.print(Text(f"Warning: {plain(warning)}", "yellow"))
     if result.run:
-        console.print(Text(f"Record: {result.run} (promptopt show {quote(str(result.run))})"))
+        console.print(Text(plain(f"Record: {result.run} (promptopt show {quote(str(result.run))})")))
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print a text, whoever it comes from: what a terminal would act upon is written out."""
+    typer.echo(plain(text), err=err)
 
 
 def _console(*, stderr: bool = False) -> Any:
@@ -406,5 +439,6 @@ def _die(error: BaseException, *, code: int) -> None:
     if isinstance(error, OSError):
         place = f" ({error.filename})" if error.filename else ""
         said = f"{error.strerror}{place}. {MACHINE[error.errno or 0]}, and go on."
-    typer.echo("\n".join([f"promptopt: {said}", *getattr(error, "__notes__", [])]), err=True)
+    said = "\n".join([f"promptopt: {said}", *getattr(error, "__notes__", [])])
+    _say(shortened(plain(said)), err=True)
     sys.exit(code)

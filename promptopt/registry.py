@@ -20,6 +20,9 @@ from typing import Any, TypeAlias
 
 from .checks import check_argument
 from .errors import UnknownName, UserError
+from .trust import check_own
+
+LONGEST = 255  # characters of a file's name, and so of a module's
 
 Factory: TypeAlias = Callable[..., Any]
 
@@ -160,30 +163,52 @@ def load(kind: str, name: str, *, where: str = "") -> Factory:
 
     Raises:
         UnknownName: nothing has that name.
-        UserError: it cannot be imported, or two distributions claim it.
+        UserError: it cannot be imported, two distributions claim it, or it is not ours and only ours may be loaded
+            (:func:`promptopt.trust.own_parts`).
     """
-    if ":" in name:
-        return _import(name, where=where)
     if name in TABLE[kind]:
         return _import(TABLE[kind][name], where=where)
+    path = name if ":" in name else _registered(kind, name, where=where)
+    check_own(path, where=where)
+    return _import(path, where=where)
+
+
+def comes_from(kind: str, name: str) -> str | None:
+    """Where a part that is not ours comes from, for people: its place, or its distribution. None for our own.
+
+    Nothing is imported. A name that nothing has comes from nowhere, and is None too.
+    """
+    if name in TABLE[kind]:
+        return None
+    if ":" in name:
+        return name
+    found = [entry for entry in _plugins(kind) if entry.name == name]
+    return " or ".join(f"{name} ({e.value} of {e.dist.name if e.dist else '?'})" for e in found) or None
+
+
+def _registered(kind: str, name: str, *, where: str) -> str:
+    """The place of the part that another distribution registers under a name."""
     found = [entry for entry in _plugins(kind) if entry.name == name]
     if len(found) > 1:
         claims = ", ".join(f"{e.value} of {e.dist.name if e.dist else '?'}" for e in found)
         raise UserError(f"{where or kind}: {name!r} is claimed by {claims}. Write one of them as package.module:Name.")
     if not found:
         raise UnknownName(kind.removesuffix("s"), name, [one.name for one in listed(kind)], where=where)
-    return _import(found[0].value, where=where)
+    return found[0].value
 
 
-def load_function(function: str | Callable[..., Any]) -> Callable[..., Any]:
-    """The argument ``function`` of a part: a function as it is, or imported from ``package.module:name``.
+def load_function(function: str | Callable[..., Any], *, where: str = "function") -> Callable[..., Any]:
+    """An argument of a part that is a function: as it is, or imported from ``package.module:name``.
 
     Raises:
         UserError: it is neither, or it cannot be imported.
     """
     holds = ":" in function if isinstance(function, str) else callable(function)
-    check_argument("function", function, allowed="a function, or package.module:name of one", holds=holds)
-    return _import(function, where="function") if isinstance(function, str) else function
+    check_argument(where, function, allowed="a function, or package.module:name of one", holds=holds)
+    if not isinstance(function, str):
+        return function
+    check_own(function, where=where)
+    return _import(function, where=where)
 
 
 def _plugins(kind: str) -> list[EntryPoint]:
@@ -208,7 +233,7 @@ def _remedy(module: str, attribute: str, *, found: bool) -> str:
         return "Write it as package.module:Name."
     if found:
         return "Check the spelling."
-    if (Path(*module.split(".")).with_suffix(".py")).is_file():
+    if len(module) < LONGEST and (Path(*module.split(".")).with_suffix(".py")).is_file():
         return (
             f"{module}.py lies in this folder, where the command promptopt does not look by itself: run it as "
             "PYTHONPATH=. promptopt ... or python -m promptopt ..., or install the module."

@@ -1,4 +1,4 @@
-"""Other people's text made safe to show: on a terminal, in a message to an LLM."""
+"""Other people's text made safe to show: on a terminal, on a page, in a message to an LLM."""
 
 from __future__ import annotations
 
@@ -12,13 +12,33 @@ from typing import Any, Literal, TypeAlias
 
 Change: TypeAlias = Literal["same", "new", "lost"]
 
+LONGEST = 950  # characters of a message
 WORD = re.compile(r"\s*\S+|\s+$")
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"  # they turn a line's order around
+VISIBLE = (  # what a page cannot hold, or would act upon, and what stands for it
+    {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"}
+    | {127: "\u2421"}
+    | {ord(c): repr(c)[1:-1] for c in (*map(chr, range(0x80, 0xA0)), *BIDI)}
+)
+
+
+def visible(text: str) -> str:
+    """A text for a page: control characters as pictures of them or written out, line feeds and tabs as they are."""
+    return text.translate(VISIBLE)
 
 
 def plain(text: str) -> str:
     """A text, with everything that does not show on a terminal written out, line breaks excepted."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def shortened(text: str, *, most: int = LONGEST) -> str:
+    """A text of no more than ``most`` characters; of a longer one its beginning and its end, where remedies stand."""
+    if len(text) <= most:
+        return text
+    left_out = f" [... {len(text) - most:,} characters ...] "
+    kept = most - len(left_out)
+    return text[: kept - kept // 3] + left_out + text[-(kept // 3) :]
 
 
 def copyable(text: str) -> str:

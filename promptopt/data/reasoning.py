@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from ..checks import at_least
+from ..checks import at_least, check_argument
 from ..core import Dataset, Example
 from ..errors import UnknownName, UserError
 
@@ -33,6 +33,7 @@ KINDS = {
 }
 _SPLIT_OF: tuple[Split, ...] = ("train", "dev", "test", "test") + ("corpus",) * 12
 _PATIENCE = 20_000  # questions drawn in vain before the task counts as exhausted
+MOST = 100_000  # questions of a split: more take minutes
 
 
 @dataclass(frozen=True)
@@ -192,12 +193,14 @@ def reasoning(*, task: str, train: int = 50, dev: int = 100, test: int = 200, se
 
     Raises:
         UnknownName: there is no such task.
-        UserError: a size or the seed is negative, train is 0, or a task has fewer questions than that.
+        UserError: a size or the seed is negative, train is 0, a size is above MOST, or a task has fewer questions.
     """
     if task not in TASKS:
         raise UnknownName("reasoning task", task, TASKS)
     at_least(1, where="reasoning", train=train)
     at_least(0, where="reasoning", dev=dev, test=test, seed=seed)
+    for name, size in {"train": train, "dev": dev, "test": test}.items():
+        check_argument(name, size, allowed=f"no more than {MOST:,}", holds=size <= MOST, where="reasoning")
     return Dataset(
         name=f"reasoning:{task}",
         train=_examples(task, "train", train, seed),

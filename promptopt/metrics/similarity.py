@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..core import Example, Mark
 from ..embedders.rows import as_rows
 from ..embedders.sentence import load_sentence_transformer
-from ..registry import load
+from ..registry import load_function
 from .text import no_text, references, shown, text_of
 
 
@@ -71,7 +71,7 @@ def _mark(text: str, output: NDArray[np.float64], wanted: Sequence[NDArray[np.fl
 
 def _loaded(name: str | Path) -> Callable[[Sequence[str]], Any]:
     if isinstance(name, str) and ":" in name and not Path(name).exists():
-        function: Callable[[Sequence[str]], Any] = load("metrics", name, where="encoder")
+        function: Callable[[Sequence[str]], Any] = load_function(name, where="encoder")
         return function
     model = load_sentence_transformer(name)
     return lambda texts: model.encode(list(texts), show_progress_bar=False)

@@ -9,12 +9,15 @@ import threading
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ..checks import check_argument
 from ..core import Completion, Reply, Request, Usage
+from ..credentials import check_no_key, scrubbed
 from ..errors import ModelError, Rejected, Unanswered, UserError, require
 from ..retries import Late, Retries
+from ..text import plain
 from .hosted.prices import price_for
 from .hosted.sdk_errors import BLAMES_REQUEST, THROTTLED
 from .hosted.wire import PICTURE_TOKENS, Ask, again, clean, cut, most_read
@@ -69,8 +72,10 @@ class DSPy:
     ) -> None:
         self._given, self._options = model, dict(options or {})
         if isinstance(model, str) and model.strip():
+            remedy = "Keys are read from the environment only, for example OPENAI_API_KEY."
             if "api_key" in self._options:
-                raise UserError("options: keys are read from the environment only, for example OPENAI_API_KEY.")
+                raise UserError(f"options: {remedy[:1].lower()}{remedy[1:]}")
+            check_no_key("options", self._options, remedy=remedy)
         else:
             holds = hasattr(model, "copy") and hasattr(model, "kwargs") and hasattr(model, "model")
             check_argument("model", model, allowed='a name such as "openai/gpt-x", or a dspy.LM', holds=holds)
@@ -211,7 +216,9 @@ class DSPy:
             raise UserError(f"{self.name}: DSPy cannot send this request: {self._redacted(str(error))}") from None
         with dspy.context(disable_history=True, usage_tracker=tracker):
             response = self._lm(request)
-        return _reply(response), self._cost(tracker.get_total_tokens().get(self._lm.model, {}))
+        reply = _reply(response)
+        reply = replace(reply, text=scrubbed(reply.text, self._keys()))
+        return reply, self._cost(tracker.get_total_tokens().get(self._lm.model, {}))
 
     def _cost(self, tokens: Mapping[str, Any]) -> Usage:
         read, wrote = tokens.get("prompt_tokens") or 0, tokens.get("completion_tokens") or 0
@@ -245,12 +252,13 @@ class DSPy:
         return _kind(error)(self._redacted(f"{self.name}: {said}{request}"))
 
     def _redacted(self, message: str) -> str:
-        """The message without a key of the LM's or of the environment."""
+        """The message without a key of the LM's or of the environment, and without what a terminal would act upon."""
+        return plain(scrubbed(message, self._keys()))
+
+    def _keys(self) -> list[str]:
+        """The keys of the LM, and those of the environment."""
         keys = [str(value) for key, value in self._lm.kwargs.items() if "key" in key and value]
-        keys += [value for name, value in os.environ.items() if SECRET.search(name) and len(value) >= 8]
-        for key in keys:
-            message = message.replace(key, "[key]")
-        return message
+        return keys + [value for name, value in os.environ.items() if SECRET.search(name)]
 
 
 def _hear(error: BaseException) -> None:

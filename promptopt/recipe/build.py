@@ -14,16 +14,17 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, partial
 from importlib import import_module
-from typing import Any, Union
+from typing import Any, Protocol, Union, runtime_checkable
 
 from ..errors import UnknownName, UserError
 from ..loading import say
 from ..registry import TABLE, load
+from ..trust import check_variables
 
 PROTOCOLS = {  # of each kind of part, where the type stands that annotates a parameter for it
     "optimizers": "promptopt.core:Optimizer",
@@ -55,6 +56,19 @@ NEEDS = {  # what an object of each kind has at the least
     "pools": "draw",
     "embedders": "embed",
 }
+MEMBERS = {  # what a class or a return type has at the least to be of a kind, before it is called
+    **{kind: (name,) for kind, name in NEEDS.items()},
+    "optimizers": ("ask", "tell", "best"),
+    "targets": ("run", "problem_with"),
+}
+
+
+@runtime_checkable
+class ReadsVariables(Protocol):
+    """Optional, for the class or function of a part: options can name environment variables that it reads."""
+
+    def variables_in(self, options: Mapping[str, Any], /) -> Collection[str]:
+        """The names of those that a table's options name."""
 
 
 # ── Parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -87,13 +101,66 @@ def build(kind: str, spec: Any, *, where: str, offered: Mapping[str, Any] | None
         raise UserError(f"{where}: say which one with name = \"...\"; 'promptopt list {kind}' shows them.")
     options = {key: value for key, value in spec.items() if key != "name"}
     say(f"building {where}: {spec['name']}")
-    factory = load(kind, spec["name"], where=where)
+    factory = factory_of(kind, spec["name"], where=where)
     make = partial(call, factory, options, where=where, offered=offered)
     models = _models.get()
     if kind != "models" or models is None:
         return make()
     given = {name: value for name, value in (offered or {}).items() if name in inspect.signature(factory).parameters}
     return models.of(spec, given, make)
+
+
+def factory_of(kind: str, name: str, *, where: str = "") -> Callable[..., Any]:
+    """The class or function behind a name, which makes a part of that kind; it is not called.
+
+    A class does if it has the methods of the kind, a function if it says that it returns what has them.
+
+    Raises:
+        UserError: nothing has that name, or it makes no such part, as ``os:system``.
+    """
+    factory = load(kind, name, where=where)
+    if name in TABLE[kind]:
+        return factory
+    made = factory if inspect.isclass(factory) else _returned(factory)
+    protocol = PROTOCOLS[kind].partition(":")[2]
+    if not (_has_signature(factory) and (_has(made, MEMBERS[kind]) or _last(made) == protocol)):
+        raise UserError(
+            f"{where or kind}: {name!r} makes no part of {kind}. Name a class with {', '.join(MEMBERS[kind])}, or a "
+            f"function that says what it returns: def ...(...) -> {protocol}."
+        )
+    return factory
+
+
+def _has_signature(factory: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(factory)
+    except (TypeError, ValueError):  # as some that are written in C
+        return False
+    return True
+
+
+def _returned(factory: Callable[..., Any]) -> Any:
+    """The type that a function says that it returns, or as it is written where it cannot be known here."""
+    function = factory if inspect.isfunction(factory) or inspect.ismethod(factory) else None
+    written = inspect.get_annotations(function).get("return") if inspect.isfunction(function) else None
+    known = hints_of(function).get("return") if function is not None else None
+    return written if known is Any else known
+
+
+def _has(made: Any, members: Sequence[str]) -> bool:
+    """Whether a type has these members; a dataclass has its fields."""
+    if typing.get_origin(made) in (Union, types.UnionType):
+        return any(_has(one, members) for one in typing.get_args(made))
+    kind = typing.get_origin(made) or made
+    if not inspect.isclass(kind):
+        return False
+    own = {name for one in kind.__mro__ for name in (*vars(one), *vars(one).get("__annotations__", ()))}
+    return own.issuperset(members) or "__getattr__" in own
+
+
+def _last(written: Any) -> str:
+    """The name of a type that is written only, without its module and what stands in brackets."""
+    return written.partition("[")[0].rpartition(".")[2] if isinstance(written, str) else ""
 
 
 class Models:
@@ -159,7 +226,7 @@ def _plain(kind: str, spec: Any) -> Any:
 def accepts(kind: str, spec: Any, parameter: str) -> bool:
     """Whether the factory that a name or a table stands for has a parameter; an object has no factory."""
     name = spec.get("name") if isinstance(spec, Mapping) else spec
-    return isinstance(name, str) and parameter in inspect.signature(load(kind, name)).parameters
+    return isinstance(name, str) and parameter in inspect.signature(factory_of(kind, name)).parameters
 
 
 def call(
@@ -171,6 +238,8 @@ def call(
         UserError: an option is unknown, missing or of the wrong type, or the factory itself refuses it.
     """
     offered = offered or {}
+    if isinstance(factory, ReadsVariables):
+        check_variables(factory.variables_in(options), where=where)
     parameters = inspect.signature(factory).parameters
     hints = hints_of(factory)
     arguments = {name: value for name, value in offered.items() if name in parameters and name not in options}

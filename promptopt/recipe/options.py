@@ -17,7 +17,7 @@ from ..registry import TABLE, listed, load
 from .build import hints_of, kind_of, parameters_of
 
 GIVEN = ("classes", "data", "examples", "scorer", "seed", "target")  # a run gives these where a recipe does not
-PYTHON_ONLY = ("score", "watch")  # arguments of optimize that no recipe can hold
+PYTHON_ONLY = ("score", "watch", "allow_env")  # arguments of optimize that no recipe can hold
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 

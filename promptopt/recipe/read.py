@@ -10,8 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..loading import say
-from ..registry import load
-from .build import PARTS, parts_of
+from .build import PARTS, factory_of, parts_of
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -33,7 +32,18 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, An
         ) from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path} as TOML: {error}") from None
-    return override(recipe, overrides)
+    return without_permissions(override(recipe, overrides))
+
+
+def without_permissions(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe, which may not permit itself anything.
+
+    Raises:
+        UserError: it tries to.
+    """
+    if "allow_env" in recipe:
+        raise UserError("allow_env cannot stand in a recipe: what it may read, its user says, with --allow-env NAME.")
+    return recipe
 
 
 def override(recipe: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -77,7 +87,7 @@ def _drop(recipe: dict[str, Any], where: Sequence[str], old: set[str]) -> None:
         if kind is None or not isinstance(place.get(key), dict) or not isinstance(place[key].get("name"), str):
             return
         place = place[key]
-        factory = load(kind, place["name"], where=".".join(where))
+        factory = factory_of(kind, place["name"], where=".".join(where))
         kinds = parts_of(factory)
     dropped = sorted(key for key in old if key in place and key not in inspect.signature(factory).parameters)
     for key in dropped:

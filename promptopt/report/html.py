@@ -9,14 +9,12 @@ from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
 from ..errors import require
-from ..text import Change, changes
+from ..text import Change, changes, visible
 from .page import Page
 from .told import covered
 
 if TYPE_CHECKING:
     import jinja2
-
-PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {127: 0x2421}
 
 
 def html(page: Page) -> str:
@@ -32,7 +30,7 @@ def html(page: Page) -> str:
     )
     template = _templates().get_template("report.html.j2")
     version = metadata.version("promptopt-toolkit")
-    return template.render(page=page, style=style, script=script, policy=policy, version=version)
+    return visible(template.render(page=page, style=style, script=script, policy=policy, version=version))
 
 
 @cache
@@ -56,7 +54,7 @@ def _visible(value: Any) -> Any:
     """Text with control characters as pictures of them: HTML holds none but tab and line feed. Markup stays."""
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
-    return value.translate(PICTURES)
+    return visible(value)
 
 
 def _marked(prompt: str, start: str) -> list[tuple[Change, str]]:

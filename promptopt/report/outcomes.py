@@ -21,6 +21,7 @@ from ..record.codec import decode_answer
 from ..record.freeze import OBJECT
 from ..record.stages import TEST
 from ..record.story import Story
+from ..trust import own_parts
 
 if TYPE_CHECKING:
     from ..core import Array
@@ -120,15 +121,20 @@ def changed_first(found: Sequence[HeldOutOutcome]) -> list[HeldOutOutcome]:
 # ── The examples themselves ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def examples_of(story: Story, recipe: Mapping[str, Any]) -> tuple[Dataset | None, str]:
-    """The data set that a recipe names, built again, and if it cannot be, why."""
+def examples_of(story: Story, recipe: Mapping[str, Any], *, trust: bool = False) -> tuple[Dataset | None, str]:
+    """The data set that a recipe names, built again, and if it cannot be, why.
+
+    Args:
+        trust: also load code from elsewhere that the recipe names.
+    """
     spec = recipe.get("data")
     if spec is None:
         return None, "The run had no data set."
     if OBJECT in str(spec):
         return None, "The examples are not shown: the run was given its data as an object, which a ledger cannot hold."
     try:
-        data: Dataset = build("datasets", spec, where="data", offered={"seed": story.manifest["seed"]})
+        with own_parts(not trust):
+            data: Dataset = build("datasets", spec, where="data", offered={"seed": story.manifest["seed"]})
     except (UserError, OSError) as error:
         return None, f"The examples are not shown: their data set could not be built again. {error}"
     if [example.id for example in data.test] != story.manifest["examples"].get("test", []):

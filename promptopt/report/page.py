@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeAlias
 
-from ..text import Change
+from ..text import Change, visible
 from .outcomes import HeldOutOutcome
 from .ratings import Ancestor
 from .tables import Table
@@ -53,7 +53,7 @@ class CodeBlock:
     @property
     def exact(self) -> str | None:
         """The text as JSON, where a page cannot hold it as it is: HTML has no control characters and no CR."""
-        whole = all(c in "\n\t" or (ord(c) >= 32 and not 0xD800 <= ord(c) < 0xE000) for c in self.text)
+        whole = visible(self.text) == self.text and not any(0xD800 <= ord(c) < 0xE000 for c in self.text)
         return None if whole else json.dumps(self.text)
 
 

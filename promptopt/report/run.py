@@ -58,16 +58,17 @@ REPLIES = 24
 OTHERS = ["not scored", "same"]
 
 
-def run_page(folder: Path, *, data: Dataset | None = None) -> Page:
+def run_page(folder: Path, *, data: Dataset | None = None, trust: bool = False) -> Page:
     """Everything that a run's folder tells, as a page.
 
     Args:
         data: the run's data set, where the recipe in its ledger cannot name it.
+        trust: build the data set also where the ledger names code from elsewhere for it.
 
     Raises:
         UserError: there is no run in the folder.
     """
-    told = Told(folder, Story.read(folder), data)
+    told = Told(folder, Story.read(folder), data, trust)
     parts = [_verdict, _best, _curve, _descent, _prompts, _duels, _examples, _costs, _recipe]
     sections = [section for part in parts if (section := part(told))]
     story = told.story

@@ -7,7 +7,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes a cell for a formula by
+FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet takes a cell for a formula by, behind spaces too
+
+BREAKS = ("\t", "\r", "\n")  # at whose beginning some split a cell
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -25,7 +27,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 def as_text(value: Any) -> Any:
     """A cell that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value.startswith(FORMULA) and not _number(value):
+    if isinstance(value, str) and (value[:1] in BREAKS or value.lstrip().startswith(FORMULA)) and not _number(value):
         return f"'{value}"
     return value
 

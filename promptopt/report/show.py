@@ -37,9 +37,11 @@ def show(folder: Path, console: Console, *, top: int = 5) -> None:
     """
     story = Story.read(folder)
     scores = {one.prompt: one.rating for one in story.ratings}
-    console.print(Text(str(folder), "bold").append(f"  seed {story.manifest['seed']}, {story.status}", "not bold"))
+    console.print(
+        Text(plain(str(folder)), "bold").append(plain(f"  seed {story.manifest['seed']}, {story.status}"), "not bold")
+    )
     for where, record in story.manifest.get("targets", {}).items():
-        console.print(Text(f"{where}: {told(record)}", "dim"))
+        console.print(Text(plain(f"{where}: {told(record)}"), "dim"))
     print_prompt(console, f"Start{_rated(scores.get(story.start))}", story.start)
     best = "Most duels won so far" if story.leading else "Best"
     print_prompt(console, f"{best}{_rated(scores.get(story.best))}", story.best)
@@ -57,13 +59,13 @@ def show(folder: Path, console: Console, *, top: int = 5) -> None:
 def told(record: dict[str, Any]) -> str:
     """What a target says of itself, in one line."""
     shown = {key: value for key, value in record.items() if isinstance(value, str)}
-    return ", ".join(f"{key} {plain(value)}" for key, value in shown.items())
+    return ", ".join(plain(f"{key} {value}") for key, value in shown.items())
 
 
 def verdict_line(verdict: Verdict | None, console: Console, *, title: str = "Verdict") -> str:
     """A verdict in words, for a console."""
     said = verdict.sentence().replace("→", arrow(console)) if verdict else "none was measured"
-    return f"[bold]{escape(title)}:[/bold] {said}"
+    return f"[bold]{escape(plain(title))}:[/bold] {said}"
 
 
 def belief_line(belief: Belief) -> str:

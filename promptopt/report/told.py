@@ -46,6 +46,7 @@ class Told:
     folder: Path
     story: Story
     given: Dataset | None
+    trust: bool = False
 
     @cached_property
     def curve(self) -> SearchCurve:
@@ -57,7 +58,7 @@ class Told:
 
     @cached_property
     def data(self) -> tuple[Dataset | None, str]:
-        return (self.given, "") if self.given else examples_of(self.story, self.recipe)
+        return (self.given, "") if self.given else examples_of(self.story, self.recipe, trust=self.trust)
 
     @cached_property
     def outcomes(self) -> list[HeldOutOutcome]:

@@ -19,6 +19,7 @@ def report(
     tables: str | Path | None = None,
     data: Dataset | None = None,
     storage: str | None = None,
+    trust: bool = False,
 ) -> Path:
     """Write the report of a run or a sweep as one HTML file.
 
@@ -28,6 +29,8 @@ def report(
         tables: a folder for every table as CSV, JSON and Markdown.
         data: a run's data set, where its recipe cannot name it, to show the test examples.
         storage: the URL of a sweep's storage, where that is no file in its folder; ``folder`` is then the study's name.
+        trust: to show the test examples, also run code that the run's ledger names: data sets of plug-ins and
+            ``package.module:Name``. Without it nothing but promptopt's own parts is built, whatever a ledger says.
 
     Returns:
         The HTML file.
@@ -36,7 +39,7 @@ def report(
         UserError: there is neither a run nor a sweep, or nothing can be written there.
         MissingExtra: a package of the extra ``report`` is not installed.
     """
-    page = read(Path(folder), data=data, storage=storage)
+    page = read(Path(folder), data=data, storage=storage, trust=trust)
     beside = Path(folder) / "report.html" if Path(folder).is_dir() else Path(f"{page.title}.html")
     file = Path(out) if out else beside
     text = html(page)
@@ -49,12 +52,12 @@ def report(
     return file
 
 
-def read(folder: Path, *, data: Dataset | None = None, storage: str | None = None) -> Page:
+def read(folder: Path, *, data: Dataset | None = None, storage: str | None = None, trust: bool = False) -> Page:
     """The page of a run or a sweep, whichever lies in the folder."""
     if (folder / "ledger.jsonl").exists():
         from .run import run_page
 
-        return run_page(folder, data=data)
+        return run_page(folder, data=data, trust=trust)
     if (folder / "study.db").exists() or storage:
         sweeps = import_module("promptopt.sweep.report")  # by name: it is built on this package
         page: Page = sweeps.sweep_page(folder, storage=storage)

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from .parts import Parts, Rehearsal
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .study import Storage, Study
     from .table import SweepTable
     from .work import Stage, SweepProgress
+
+_Where: TypeAlias = "tuple[str | None, str | None]"
 
 __all__ = ["SweepResult", "check", "join", "read", "sweep"]
 
@@ -127,6 +129,24 @@ def check(recipe: str | Path | Mapping[str, Any], overrides: Sequence[str] = ())
     space = read_space(_read(recipe, overrides), name=_name(recipe))
     rehearse(space, Parts())
     return space
+
+
+def elsewhere(recipe: str | Path | Mapping[str, Any] | None, overrides: Sequence[str], where: _Where) -> list[str]:
+    """What a sweep brings along that is not promptopt's own, as :func:`promptopt.recipe.elsewhere.lines` says it.
+
+    Args:
+        recipe: as of :func:`sweep`; None for a sweep that was begun elsewhere.
+        where: of that one, its name and its storage.
+    """
+    from ..recipe.elsewhere import lines
+    from .space import read_space
+
+    if recipe is not None:
+        space = read_space(_read(recipe, overrides), name=_name(recipe))
+    else:
+        name, _, url = _find(where[0] or "", where[1], None)
+        space = read_space(_begun(name, url)["recipe"], name=name)
+    return lines(space.arguments(params, task, 0) for params in space.rehearsed() for task in space.tasks)
 
 
 def read(study: str | Path, *, storage: str | None = None) -> SweepTable:

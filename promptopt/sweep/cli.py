@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UserError
+from ..text import plain
+from ..trust import allow
 
 if TYPE_CHECKING:
     from . import SweepResult
     from .table import SweepTable
     from .work import SweepProgress
+
+AllowEnv = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="An environment variable that the recipe may read.")
+]
 
 
 def command(
@@ -26,10 +32,16 @@ def command(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try settings that failed again.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Build every setting and stop before anything runs.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the table as one JSON object on one line.")] = False,
+    allow_env: AllowEnv = None,
 ) -> None:
     """Compare optimizers and their parameters over tasks and seeds, on one machine or many."""
+    from . import elsewhere
+
     if (recipe is None) == (join is None):
         raise UserError("give a recipe to begin a sweep or to go on with it, or --join STUDY to work on one.")
+    allow(allow_env)
+    for line in elsewhere(recipe, overrides or (), (join, storage)):
+        typer.echo(plain(line), err=True)
     if check and recipe:
         _rehearse(recipe, overrides)
         return
@@ -59,7 +71,7 @@ def _rehearse(recipe: Path, overrides: list[str] | None) -> None:
     space = check(recipe, overrides or ())
     settings = len(space.settings())
     typer.echo(
-        f"{recipe} is in order: {settings} settings x {len(space.tasks)} tasks x {len(space.seeds)} seeds, "
+        f"{plain(str(recipe))} is in order: {settings} settings x {len(space.tasks)} tasks x {len(space.seeds)} seeds, "
         f"{settings * len(space.runs)} runs."
     )
 
@@ -71,12 +83,12 @@ def _say(progress: SweepProgress) -> None:
     values = ", ".join(f"{name}={value}" for name, value in progress.params.items())
     found = f"{progress.value:.3f}" if progress.value is not None else progress.error or ""
     line = f"{progress.stage} {progress.setting + 1}/{progress.settings} {progress.state} {found} {values}"
-    typer.echo(" ".join(line.split()), err=True)
+    typer.echo(plain(" ".join(line.split())), err=True)
 
 
 def _finish(result: SweepResult, *, json: bool) -> None:
     """Print the table, and exit with 1 if nothing came of any setting."""
-    typer.echo(result.table.to_json() if json else _drawn(result.table))
+    typer.echo(result.table.to_json() if json else plain(_drawn(result.table)))
     if not json:
         typer.echo(f"Every task and run: {result.folder}/table.md, table.csv, table.json")
     if result.table.best is None:

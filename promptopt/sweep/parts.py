@@ -16,9 +16,8 @@ import numpy as np
 from ..api import prepare
 from ..core import Dataset, Duel, Example
 from ..errors import UserError
-from ..recipe.build import Models, build, hints_of, kind_of, models_shared
+from ..recipe.build import Models, build, factory_of, hints_of, kind_of, models_shared
 from ..record.freeze import freeze
-from ..registry import load
 from ..run.manifest import versions
 from ..run.plan import Plan
 from .space import Recipe, Space
@@ -88,7 +87,7 @@ def wants(kind: str, spec: Any, offered: Iterable[str], *, where: str) -> set[st
     table: Mapping[str, Any] = {"name": spec} if isinstance(spec, str) else spec
     if not isinstance(table.get("name"), str):
         return set(offered)
-    factory = load(kind, table["name"], where=where)
+    factory = factory_of(kind, table["name"], where=where)
     hints = hints_of(factory)
     found = {name for name in offered if name in hints and name not in table}
     for key, value in table.items():

@@ -19,8 +19,7 @@ import numpy as np
 
 from ..core import BatchTarget, Completion, Example, HasIdentity, HasNotes, Prompt, Request, Usage
 from ..errors import PromptoptError, UserError, require
-from ..recipe.build import build, hints_of, kind_of
-from ..registry import load
+from ..recipe.build import build, factory_of, hints_of, kind_of
 from .parts import wants
 
 METHODS = ("view", "embed")  # of a target beside the required ones, which it has in its actors as well
@@ -35,7 +34,7 @@ def shard(spec: Any, *, where: str, offered: Mapping[str, Any]) -> Any:
         UserError: there is no cluster, nothing is free there, or the target cannot be built.
     """
     table: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
-    factory = load("targets", table["name"], where=where)
+    factory = factory_of("targets", table["name"], where=where)
     hints = hints_of(factory)
     models = [key for key in table if kind_of(hints.get(key, Any)) == "models"]
     if models:

@@ -28,6 +28,7 @@ import numpy as np
 from ..checks import above_zero, check_argument
 from ..errors import UserError
 from ..recipe.build import call
+from ..recipe.read import without_permissions
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -273,7 +274,7 @@ class Space:
                 put(recipe, path, copy.deepcopy(value))
             for name, dimension in section.free.items():
                 put(recipe, dimension.path, dimension.value(params[name]))
-        return overlay(recipe, self.tasks[task]) | {"seed": seed}
+        return without_permissions(overlay(recipe, self.tasks[task]) | {"seed": seed})
 
     def optimizer(self, params: Params) -> str:
         """The name of a setting's optimizer."""
@@ -561,6 +562,6 @@ def _number(value: Any) -> bool:
 def _label(value: Any, values: Sequence[Any]) -> str:
     """A short text for a table or a list: its name where that tells it apart, else itself as JSON."""
     names = [one.get("name") if isinstance(one, Mapping) else one for one in values]
-    if isinstance(value, Mapping) and names.count(value.get("name")) == 1:
+    if isinstance(value, Mapping) and "name" in value and names.count(value["name"]) == 1:
         return str(value["name"])
     return json.dumps(value, ensure_ascii=False, default=repr)

@@ -515,10 +515,11 @@ def exists(url: str) -> bool:
 
 
 def hidden(url: str) -> str:
-    """A URL without its password."""
+    """A URL without its password, and without what follows a question mark, where drivers take one too."""
     scheme, separator, rest = url.partition("://")
     user, at, place = rest.rpartition("@")
-    return f"{scheme}{separator}{user.partition(':')[0]}{at}{place}"
+    place, asked, _ = place.partition("?")
+    return f"{scheme}{separator}{user.partition(':')[0]}{at}{place}{asked and '?...'}"
 
 
 def _file(url: str) -> Path | None:

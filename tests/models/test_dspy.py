@@ -59,6 +59,11 @@ def refused(server: Server, engine: str, **options: Any) -> str:
     return str(caught.value)
 
 
+def test_a_reply_is_kept_without_the_key_that_it_repeats(engine: str) -> None:
+    with serving(completion(f"You sent {KEY}.", usage=(1, 2))) as server:
+        assert model(server, engine).complete(Request(HELLO)).replies == (Reply("You sent [key]."),)
+
+
 def test_a_reply_and_what_it_costs(engine: str) -> None:
     with serving(completion("Hi", usage=(1_000, 200))) as server:
         chat = model(server, engine, prices={"input": 2.0, "output": 10.0}, max_tokens=77)

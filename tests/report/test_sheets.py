@@ -10,7 +10,10 @@ import pytest
 from promptopt.report.sheets import as_text, to_csv
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1-2", "-cmd|x", "@SUM(A1)", "\t=1", "\r=1", "=HYPERLINK('x')", "- a list"])
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1-2", "-cmd|x", "@SUM(A1)", "\t=1", "\r=1", "=HYPERLINK('x')", "- a list", " =1", "\n=1", "\uff1d1+1"],
+)
 def test_what_would_be_a_formula_is_marked_as_text(text: str) -> None:
     assert as_text(text) == "'" + text
 

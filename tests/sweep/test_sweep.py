@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy.exc import ProgrammingError
 from sweep_parts import asked, recipe
 
+from promptopt.core import Dataset
 from promptopt.errors import UserError
 from promptopt.sweep import SweepResult, join, read, sweep
 from promptopt.sweep.parts import Parts
@@ -272,7 +273,11 @@ def test_a_worker_that_differs_refuses(tmp_path: Path, monkeypatch: pytest.Monke
     import sweep_parts
 
     words = sweep_parts.words
-    monkeypatch.setattr(sweep_parts, "words", lambda *, seed=0, hard=0.5: words(seed=seed, hard=hard, test=11))
+
+    def other_words(*, seed: int = 0, hard: float = 0.5) -> Dataset:
+        return words(seed=seed, hard=hard, test=11)
+
+    monkeypatch.setattr(sweep_parts, "words", other_words)
     with pytest.raises(UserError, match="the data of task easy; the data of task hard"):
         join(str(tmp_path / "sweep"))
 

@@ -328,6 +328,21 @@ def lost(server: Server, **options: Any) -> str:
     return output.reason
 
 
+def test_an_output_is_kept_without_the_key_that_the_server_repeats(key: str) -> None:
+    with serving(said({"you": [f"sent {key}", 1]}), Answer(f"plain {key}")) as server:
+        headers = {"Authorization": "Bearer ${MY_KEY}"}
+        target, _ = begun(server, headers=headers)
+        assert target.run(P, EXAMPLES[:1]) == [{"you": ["sent ${MY_KEY}", 1]}]
+        target, _ = begun(server, headers=headers, output=None)
+        assert target.run(P, EXAMPLES[:1]) == ['"plain ${MY_KEY}"']
+
+
+def test_what_a_terminal_would_act_upon_is_written_out_in_refusals(key: str) -> None:
+    with serving(Answer({"error": "x"}, 404), Answer(b"no \x1b]0;owned\x07", 404)) as server:
+        assert "404" in refused(server)
+        assert r"no \x1b]0;owned\x07" in refused(server)
+
+
 @pytest.fixture
 def key(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("MY_KEY", KEY)
@@ -583,7 +598,7 @@ def test_requests_for_pictures_have_a_price_and_the_budget_counts_it(tmp_path: P
         ({"url": "example.org/v1"}, "allowed is an http:// or https:// address"),
         ({"url": "https://me:secret@example.org"}, "send it in a header"),
         ({"body": {"text": "{input}"}}, "the prompt is never sent"),
-        ({"headers": {"authorization": f"Bearer {KEY}"}}, "must not hold a key itself"),
+        ({"headers": {"authorization": f"Bearer {KEY}"}}, "headers.authorization holds a key"),
         ({"timeout": 0.0}, "timeout is 0.0"),
         ({"retries": -1}, "retries is -1"),
         ({"workers": 0}, "workers is 0"),

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from ...bodies import PLAIN, TooLarge, bounding
 from ...checks import above_zero, at_least, check_argument
 from ...core import Completion, Reply, Request, Usage
+from ...credentials import check_no_key, scrubbed
 from ...errors import ModelError, Unanswered, UserError, require
 from ...retries import Late, Retries, Transient, retry_after
+from ...text import plain
 from ..wrappers.limit import throttled
 from .prices import price_for
 from .sdk_errors import THROTTLED, http_library, is_final, is_throttling, kind_of, message_of, transport_error
@@ -58,9 +59,11 @@ class HostedModel:
         extra: Mapping[str, Any] | None,
         picture_tokens: int,
     ) -> None:
-        allowed = "an http:// or https:// address without a password"
+        remedy = f"A key is read from the environment variable {self.key_variable} only."
         check_argument("model", model, allowed="a name", holds=bool(model.strip()))
-        check_argument("base_url", base_url, allowed=allowed, holds=_is_address(base_url))
+        check_no_key("base_url", base_url, remedy=remedy)
+        check_argument("base_url", base_url, allowed="an http:// or https:// address", holds=_is_address(base_url))
+        check_no_key("extra", extra, remedy=remedy)
         above_zero(timeout=timeout)
         at_least(0, retries=retries)
         at_least(1, max_tokens=max_tokens, picture_tokens=picture_tokens)
@@ -70,7 +73,7 @@ class HostedModel:
         if taken := [field for field in self._extra if field in api.own]:
             raise UserError(f"extra: {', '.join(taken)} is set by the request itself and may not stand there.")
         if "api_key" in self._extra:
-            raise UserError(f"extra: a key is read from the environment variable {self.key_variable} only.")
+            raise UserError(f"extra: {remedy[:1].lower()}{remedy[1:]}")
         self._price = price_for(self.name, prices)
         self._lock = threading.Lock()
         self._connection: Any = None
@@ -117,7 +120,7 @@ class HostedModel:
         for number in range(request.n):
             missing = request.n - len(replies)
             answer = self._answer(Ask(self._model, again(request, number, n=missing), request.limit(self._max_tokens)))
-            replies += [cut(reply, request.stop) for reply in answer.replies[:missing]]
+            replies += [cut(self._scrubbed(reply), request.stop) for reply in answer.replies[:missing]]
             usage += self._cost(answer)
             if len(replies) == request.n:
                 break
@@ -266,8 +269,14 @@ class HostedModel:
     def _error(self, message: str, *, kind: type[ModelError] = ModelError) -> ModelError:
         return kind(self._redacted(f"{self.name}: {message}"))
 
+    def _scrubbed(self, reply: Reply) -> Reply:
+        """A reply without the key, should the server repeat it there: replies are recorded."""
+        text = scrubbed(reply.text, [self._key])
+        return reply if text == reply.text else replace(reply, text=text)
+
     def _redacted(self, message: str) -> str:
-        return message.replace(self._key, "[key]") if self._key else message
+        """A message without the key, and without what a terminal would act upon."""
+        return plain(message.replace(self._key, "[key]") if self._key else message)
 
 
 class _Passing(Transient):
@@ -294,4 +303,4 @@ def _hear(error: BaseException) -> None:
 
 
 def _is_address(url: str | None) -> bool:
-    return url is None or (url.startswith(("http://", "https://")) and "@" not in urlsplit(url).netloc)
+    return url is None or url.startswith(("http://", "https://"))

@@ -11,12 +11,13 @@ from urllib.parse import quote
 
 from ...checks import above_zero, at_least
 from ...core import ChatModel, Example, Failed, Message, Missing, Prompt, Reply, Request, Setup
+from ...credentials import check_no_key
 from ...errors import UserError
 from ...fanout import fan_out
 from ...replies import NoReply, reply_to
 from ..placeholders import fill, names, values
 from ..replies import no_output
-from .endpoint import Endpoint
+from .endpoint import REMEDY, VARIABLE, Endpoint
 
 UNREADABLE, EMPTY = "no output in the answer", "empty"
 
@@ -26,7 +27,8 @@ class Http:
 
     In the texts of ``body``, and percent-encoded in ``url``, ``{prompt}`` and ``{input}`` are replaced, and ``{name}``
     by a field of an input that is a dict. A header may hold ``${NAME}``: the environment variable is read when a
-    request is sent, and neither recorded nor shown.
+    request is sent, and neither recorded nor shown. In a recipe it must be one that the user allows
+    (:mod:`promptopt.trust`).
 
     Every example is a call of the run's budget, recorded in its ledger, and not sent again when the run resumes. An
     answer without the output is :class:`promptopt.core.Failed`, and counted; if all answers to the first prompt are,
@@ -51,10 +53,18 @@ class Http:
             not read.
 
     Raises:
-        UserError: an argument is out of range, the prompt is never sent, or a key stands in the url or the headers.
+        UserError: an argument is out of range, the prompt is never sent, or a key stands in the url, the body or the
+            headers.
     """
 
     metric = "match"
+
+    @staticmethod
+    def variables_in(options: Mapping[str, Any], /) -> set[str]:
+        """The environment variables that a table's headers name."""
+        headers = options.get("headers")
+        values = headers.values() if isinstance(headers, Mapping) else ()
+        return {name for value in values if isinstance(value, str) for name in VARIABLE.findall(value)}
 
     def __init__(
         self,
@@ -74,6 +84,7 @@ class Http:
         at_least(1, workers=workers)
         if "prompt" not in names(url) | names(json.dumps(body)):
             raise UserError("the prompt is never sent; write {prompt} where it goes in body or url.")
+        check_no_key("body", body, remedy=REMEDY)
         self._url, self._body, self._workers = url, body, workers
         self._endpoint = Endpoint(
             url=url,

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 from ...bodies import PLAIN, TooLarge, bounding
 from ...checks import check_argument
 from ...core import Completion, Reply, Request, Usage
+from ...credentials import check_no_key, scrubbed
 from ...errors import ModelError, Unanswered, UserError, require
 from ...retries import Retries, Transient, is_transient, retry_after
+from ...text import plain
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -26,7 +28,7 @@ SHOWN = 300  # characters of a server's message
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 BLAMES_REQUEST = (400, 413, 414, 422)
 """Statuses that blame what was sent, and with it the prompt; others blame the address, the key or the server."""
-SECRET_HEADERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
+REMEDY = "Put it into an environment variable, and send it in a header that holds ${NAME} in its place."
 
 
 class Endpoint:
@@ -58,19 +60,13 @@ class Endpoint:
         retries: int,
         price: float = 0.0,
     ) -> None:
-        parts = urlsplit(url)
-        holds = parts.scheme in ("http", "https") and bool(parts.hostname)
-        check_argument("url", url, allowed="an http:// or https:// address", holds=holds)
-        if "@" in parts.netloc:
-            raise UserError("the url holds a user's name or password; send it in a header, from ${NAME}.")
+        check_no_key("url", url, remedy=REMEDY)
+        check_argument("url", url, allowed="an http:// or https:// address", holds=_is_address(url))
         for name, value in headers.items():
             if not (_is_plain(name) and _is_plain(value)):
                 raise UserError(f"the header {name!r} holds something else than printable ASCII.")
-            if name.lower() in SECRET_HEADERS and not VARIABLE.search(value):
-                raise UserError(
-                    f"the header {name!r} must not hold a key itself, since recipes are recorded. Put the key into an "
-                    "environment variable and write ${NAME} in its place."
-                )
+        check_no_key("headers", headers, remedy=REMEDY)
+        parts = urlsplit(url)
         self._name = f"http:{parts.netloc}{parts.path}"
         self._method, self._headers, self._output = method, dict(headers), output
         self._http = require("httpx2", extra="http")
@@ -165,15 +161,22 @@ class Endpoint:
         return {"content-type": "application/json", **{name.lower(): value for name, value in headers.items()}}
 
     def _error(self, message: str) -> ModelError:
-        return ModelError(f"{self._name}: {self._redacted(message)}")
+        return ModelError(plain(f"{self._name}: {self._redacted(message)}"))
 
     def _redacted(self, text: str) -> str:
         """A text in which no secret stands, whatever the server or the client put into it."""
         for value in self._headers.values():
             for found in VARIABLE.finditer(value):
-                if secret := os.environ.get(found[1], "").strip():
-                    text = text.replace(secret, found[0])
+                text = scrubbed(text, [os.environ.get(found[1], "").strip()], by=found[0])
         return text
+
+    def _clean(self, value: Any) -> Any:
+        """A JSON value in whose texts no secret stands."""
+        if isinstance(value, str):
+            return self._redacted(value)
+        if isinstance(value, dict):
+            return {self._redacted(name): self._clean(inside) for name, inside in value.items()}
+        return [self._clean(inside) for inside in value] if isinstance(value, list) else value
 
     def _said(self, response: Response) -> str:
         """Status and message of a refusal, with the request's id where there is one."""
@@ -188,7 +191,7 @@ class Endpoint:
 
     def _shown(self, text: str) -> str:
         """The beginning of a server's text; secrets go before anything is cut, so that no half of one stays."""
-        line = self._redacted(" ".join(text.split()))
+        line = plain(self._redacted(" ".join(text.split())))
         return line if len(line) <= SHOWN else line[:SHOWN] + "..."
 
     # ── Reading ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -196,7 +199,7 @@ class Endpoint:
     def _read(self, response: Response) -> str:
         """The output as JSON; empty where there is none."""
         if self._output is None:
-            return json.dumps(response.text)
+            return json.dumps(self._redacted(response.text))
         try:
             found = json.loads(response.content)
         except ValueError:
@@ -212,7 +215,7 @@ class Endpoint:
         if found is None:
             self.problem = f"output is {self._output!r}, which is null"
             return ""
-        return json.dumps(found)
+        return json.dumps(self._clean(found))
 
 
 def _steps(path: str) -> list[str]:
@@ -220,6 +223,14 @@ def _steps(path: str) -> list[str]:
     if path.startswith("/"):
         return [step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/")]
     return path.split(".") if path else []
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _variable(found: re.Match[str]) -> str:

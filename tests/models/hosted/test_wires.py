@@ -177,6 +177,21 @@ def test_final_errors_are_not_retried_and_carry_message_and_request_id(wire: Wir
 
 
 @every_wire
+def test_what_a_terminal_would_act_upon_is_written_out_in_errors(wire: Wire) -> None:
+    with serving(wire.failure(404, "no \x1b]0;owned\x07 model\u202e")) as server:
+        shown = refused(wire, server)
+    assert r"no \x1b]0;owned\x07 model\u202e" in shown
+    assert not {*shown} & {"\x1b", "\x07", "\u202e"}
+
+
+@every_wire
+def test_a_reply_is_kept_without_the_key_that_it_repeats(wire: Wire) -> None:
+    with serving(wire.reply(f"You sent {KEY}.")) as server:
+        done = wire.model(server).complete(Request(HELLO))
+    assert done.replies == (Reply("You sent [key]."),)
+
+
+@every_wire
 @pytest.mark.parametrize(
     ("status", "said", "kind"),
     [
@@ -551,7 +566,7 @@ def test_nothing_is_imported_before_the_first_call(name: str) -> None:
     [
         ({"model": " "}, "model"),
         ({"base_url": "localhost:8000"}, "http"),
-        ({"base_url": "http://me:secret@localhost"}, "without a password"),
+        ({"base_url": "http://me:secret@localhost"}, "^base_url holds a key or a password itself"),
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"timeout": 0.0}, "timeout"),
         ({"retries": -1}, "retries"),
