@@ -263,7 +263,14 @@ def outcomes(page: Path) -> dict[int, BaseException | None]:
     return came_of
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda b: f"{b.page.relative_to(ROOT)}:{b.line}-{b.language}")
+LONG = {"README.md", "recipes.md", "sweeps.md"}  # pages whose commands start many processes with CLIP
+
+
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(block, marks=[pytest.mark.study] * (block.page.name in LONG)) for block in BLOCKS],
+    ids=lambda b: f"{b.page.relative_to(ROOT)}:{b.line}-{b.language}",
+)
 def test_block(block: Block) -> None:
     if error := outcomes(block.page)[block.line]:
         raise error

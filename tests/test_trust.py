@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from run_parts import ToyTarget, toy_data
+from run_parts import ToyTarget, rewrite, toy_data
 from typer.testing import CliRunner
 
 import promptopt
@@ -66,10 +66,11 @@ def run(folder: Path) -> Path:
 def doctored(run: Path, **recipe: object) -> None:
     """Have the ledger of a run name other parts, as a stranger may."""
     ledger = run / "ledger.jsonl"
-    first, rest = ledger.read_text().split("\n", 1)
-    manifest = json.loads(first)
+    manifest, *rest = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
+    for event in (manifest, *rest):
+        del event["crc"]
     manifest["recipe"] |= recipe
-    ledger.write_text(json.dumps(manifest) + "\n" + rest)
+    rewrite(ledger, [manifest, *rest])
 
 
 # ── Looking at a run ──────────────────────────────────────────────────────────────────────────────────────────────

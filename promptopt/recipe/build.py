@@ -113,7 +113,8 @@ def build(kind: str, spec: Any, *, where: str, offered: Mapping[str, Any] | None
 def factory_of(kind: str, name: str, *, where: str = "") -> Callable[..., Any]:
     """The class or function behind a name, which makes a part of that kind; it is not called.
 
-    A class does if it has the methods of the kind, a function if it says that it returns what has them.
+    A class does if it has the methods of the kind, a function if it says that it returns what has them, or says nothing
+    and is none of Python's own.
 
     Raises:
         UserError: nothing has that name, or it makes no such part, as ``os:system``.
@@ -123,12 +124,18 @@ def factory_of(kind: str, name: str, *, where: str = "") -> Callable[..., Any]:
         return factory
     made = factory if inspect.isclass(factory) else _returned(factory)
     protocol = PROTOCOLS[kind].partition(":")[2]
-    if not (_has_signature(factory) and (_has(made, MEMBERS[kind]) or _last(made) == protocol)):
+    fits = _has(made, MEMBERS[kind]) or _last(made) == protocol or (made is None and _is_users(factory))
+    if not (_has_signature(factory) and fits):
         raise UserError(
             f"{where or kind}: {name!r} makes no part of {kind}. Name a class with {', '.join(MEMBERS[kind])}, or a "
             f"function that says what it returns: def ...(...) -> {protocol}."
         )
     return factory
+
+
+def _is_users(factory: Callable[..., Any]) -> bool:
+    """Whether it is a function in Python of a module that does not come with Python, as ``subprocess`` does."""
+    return inspect.isfunction(factory) and factory.__module__.partition(".")[0] not in sys.stdlib_module_names
 
 
 def _has_signature(factory: Callable[..., Any]) -> bool:
