@@ -147,10 +147,11 @@ class LexicalProposer:
         """Insert a phrase that the prompt lacks, from the whole vocabulary or from what good and bad prompts hold."""
         explores = self._rng.random() < self.explore
         source = self._vocabulary.all if explores else sorted(self._good.keys() | self._bad.keys())
-        held = {self._vocabulary.content(part) for part in child}
-        new = [phrase for phrase in source if self._vocabulary.content(phrase) not in held]
+        content = self._vocabulary.content
+        held = {content(part) for part in child}
+        new = {phrase: said for phrase in source if (said := content(phrase)) not in held}
         if new:
-            chosen = self._choose(new, [self._weight(self._vocabulary.content(phrase)) for phrase in new])
+            chosen = self._choose(list(new), [self._weight(said) for said in new.values()])
             self._vocabulary.insert(child, chosen, self._rng)
 
     def _choose(self, options: Sequence[T], weights: Sequence[float]) -> T:
