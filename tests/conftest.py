@@ -15,7 +15,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # recipes in tests name parts as run_parts:...
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker a core, and no threads that contend for it
+os.environ["OMP_NUM_THREADS"] = "1"  # a worker a core; with one thread sums come out alike however rows are batched
 ssl.create_default_context = functools.cache(ssl.create_default_context)  # 45 ms a client, and hundreds of clients
 settings.register_profile("busy machine", deadline=None)
 settings.register_profile("long", deadline=None, max_examples=3000)  # pytest --hypothesis-profile=long

@@ -226,3 +226,13 @@ def test_from_python_an_argument_allows_them(folder: Path) -> None:
 def test_no_recipe_allows_itself_anything(folder: Path) -> None:
     with pytest.raises(UserError, match="allow_env cannot stand in a recipe"):
         invoke("run", "recipe.toml", "--check", 'allow_env=["HOME"]')
+
+
+def test_a_function_of_the_users_own_need_not_say_what_it_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unsaid_of_tests.py").write_text("def make():\n    import run_parts\n\n    return run_parts.Words()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert type(build("scorers", "unsaid_of_tests:make", where="scorer")).__name__ == "Words"
+    with pytest.raises(UserError, match="makes no part of scorers"):
+        build("scorers", "subprocess:run", where="scorer")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("transformers")
 
-import torch
 
 from promptopt.core import Prompt, Rating
 from promptopt.optimizers.gcg import Gcg
@@ -24,14 +23,6 @@ pytestmark = pytest.mark.study
 
 PAIRS = [(kind, words) for kind in FIVE for words in TOKENIZERS]
 START = ["Think step by step."]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trajectory(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,14 +27,6 @@ pytestmark = pytest.mark.study
 TEXTS = [f"{i} of {{}}" for i in range(30)]
 RNG = np.random.default_rng(0)
 X = RNG.random((30, 3))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def vectors(texts: Sequence[str]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("transformers")
 
-import torch
 from targets.tiny_lms import EXAMPLES, saved
 
 from promptopt import optimize
@@ -27,14 +26,6 @@ from promptopt.testing.contracts import ScorerContract
 PROMPTS = ("Think step by step.", "Answer.", "Use proper logic")
 TARGET = "promptopt.targets.local_lm:LocalLM"
 SCORER = "promptopt.scorers.task_loss:TaskLoss"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Scripted:

@@ -45,14 +45,6 @@ TEXTS = ["Hello", "What is this? " * 4, "x", "Name three colours.", "", "{}", "a
 SERVER = [name for name in ("fastapi", "uvicorn", "accelerate") if importlib.util.find_spec(name) is None]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes folders, without a trace in the global random generator."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -30,14 +29,6 @@ PROMPTS = [
     "Answer carefully. 7",
 ]
 GRID = [(kind, words) for kind in CONFIGS for words in TOKENIZERS if kind in FIVE or words == "byte-level"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,6 @@ from ..tiny_lms import CONFIGS, EXAMPLES, FIVE, SPEEDUPS, TOKENIZERS, saved, slo
 PROMPT = "Think step by step."
 WEIGHT = 0.2
 GRID = [(kind, words) for kind in CONFIGS for words in TOKENIZERS if kind in FIVE or words == "byte-level"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def document(lm: LocalLM, example: Example, *, with_reasoning: bool = True) -> tuple[list[int], int, range, range]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,6 @@ TEMPLATES = {
     "inside": "Q: {input} {prompt} So",
     "tight": "{input}{prompt}{input}",
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def local(kind: str = "llama", words: str = "byte-level", *, chat: bool = False, **options: Any) -> LocalLM:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,14 +29,6 @@ from ..tiny_lms import CONFIGS, EXAMPLES, FAMILIES, REFUSED, REREAD, SCALED, SPE
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fast path.*")
 SIZE = 50
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def model(kind: str) -> Any:
