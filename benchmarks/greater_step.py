@@ -65,6 +65,7 @@ def target(options: argparse.Namespace, way: str = "all speed-ups") -> LocalLM:
     batch_size, off = WAYS[way]
     lm = LocalLM(
         model=options.model,
+        extractor=NUMBER_EXTRACTOR,
         max_tokens=options.max_tokens,
         device=options.device,
         dtype=options.dtype,

@@ -69,10 +69,11 @@ class ClipText:
     @cached_property
     def name(self) -> str:
         """The model, and a hash of its configuration, its text weights, its vocabulary and the classes."""
+        from ..targets.clip.precision import precision
+
         weights = {key: value for key, value in self._model.state_dict().items() if not key.startswith("visual.")}
         words = [self._tokenizer(text).tolist() for text in self._classes]
-        precision = "fp16" if self._model.logit_scale.device.type == "cuda" else "fp32"
-        settings = repr((self._config, self._classes, words, precision))
+        settings = repr((self._config, self._classes, words, precision(self._model.logit_scale.device)))
         return f"clip-text:{Path(self._called).name}:{digest(settings, weights)}"
 
     def embed(self, texts: Sequence[str], /) -> Array:

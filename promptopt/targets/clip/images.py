@@ -29,6 +29,7 @@ from ...store import Store
 from ..images import image_bytes, open_image
 from ..oom_backoff import in_batches
 from ..views import View
+from .precision import autocast, precision
 
 Features = NDArray[np.float32]
 IMAGES_A_BATCH = 64
@@ -94,7 +95,7 @@ class ImageFeatures:
 
         def encode(keys: Sequence[bytes]) -> Tensor:
             pixels = torch.stack([self._pixels(key, wanted[key]) for key in keys]).to(self._device)
-            with torch.inference_mode(), torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
+            with torch.inference_mode(), autocast(self._device):
                 return F.normalize(self._model.encode_image(pixels).float(), dim=-1)
 
         done = 0
@@ -125,8 +126,7 @@ def _same(seen: Sequence[Example], examples: Sequence[Example]) -> bool:
 
 def _space(model: Any, config: Any) -> bytes:
     """A hash of everything but the image that a feature depends on."""
-    precision = "fp16" if model.logit_scale.device.type == "cuda" else "fp32"
-    settings = [config, model.visual.preprocess_cfg, precision]
+    settings = [config, model.visual.preprocess_cfg, precision(model.logit_scale.device)]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.visual.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -22,6 +22,7 @@ from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 from torch import Tensor
 
 from ..oom_backoff import in_batches
+from .precision import autocast
 
 Row: TypeAlias = tuple[int, ...]
 T = TypeVar("T")
@@ -61,7 +62,7 @@ class TextEncoder:
         if not texts:
             raise ValueError("no texts to encode")
         distinct = list(dict.fromkeys(texts))
-        with torch.inference_mode(), torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
+        with torch.inference_mode(), autocast(self._device):
             features = self._shared(distinct) if self._tower else self._whole(distinct)
         place = {text: i for i, text in enumerate(distinct)}
         return features if len(distinct) == len(texts) else features[[place[text] for text in texts]]
