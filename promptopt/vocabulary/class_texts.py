@@ -96,6 +96,19 @@ class ClassLines:
         lines = prompt.splitlines()
         return "\n".join(line for line in lines if PLACEHOLDER in line or not self._begins(line))
 
+    def named(self, name: str) -> str:
+        """The class that somebody means by a name, which may differ in case, underscores and spaces.
+
+        Raises:
+            UserError: there is none, or there are several.
+        """
+        names = [name] if name in self._exact else self._plain.get(_plain(name), [])
+        if not names:
+            raise UserError(f"{name!r} is no class of the task. {self._near(name)}")
+        if len(names) > 1:
+            raise UserError(f"{name!r} fits {_listed(names)}; write the name exactly as one of them is.")
+        return names[0]
+
     def _template(self, line: str) -> str:
         if (count := line.count(PLACEHOLDER)) > 1:
             raise UserError(f"{line!r} has {count} times {{}}; a template needs one {{}} where the class name goes.")
@@ -134,10 +147,13 @@ class ClassLines:
                 f"{line!r} has no {{}}; a template needs one {{}} where the class name goes, and the text of a single "
                 "class begins with its name and a colon."
             )
-        near = difflib.get_close_matches(_plain(before), self._plain, n=NEAR, cutoff=CLOSE)
-        names = [name for one in near for name in self._plain[one]]
-        hint = f"Near is {_listed(names)}." if names else f"The classes are {_listed(self.classes)}."
-        return f"{line!r} has no {{}}, so it is no template, and {before.strip()!r} is no class of the task. {hint}"
+        name = before.strip()
+        return f"{line!r} has no {{}}, so it is no template, and {name!r} is no class of the task. {self._near(name)}"
+
+    def _near(self, name: str) -> str:
+        near = difflib.get_close_matches(_plain(name), self._plain, n=NEAR, cutoff=CLOSE)
+        names = [known for one in near for known in self._plain[one]]
+        return f"Near is {_listed(names)}." if names else f"The classes are {_listed(self.classes)}."
 
 
 def _plain(name: str) -> str:

@@ -40,8 +40,8 @@ class Clip:
     """Classifies images by their similarity to what a prompt says of each class.
 
     ``log p(class | image) = log_softmax(scale * cos(image, embedding of the class) + bias)``, with the model's own
-    logit scale and, where it has one, bias. An output is the row ``(n_classes,)`` of these, in the order of ``classes``.
-    Computed in fp32 on a CPU, with autocast on a CUDA device.
+    logit scale and, where it has one, bias. An output is the row ``(n_classes,)`` of these, in the order of
+    ``classes``. Computed in fp32 on a CPU, with autocast on a CUDA device.
 
     The embedding of a class is the mean of the embeddings of its texts, each scaled to length 1, scaled to length 1
     again. Its texts are the prompt's templates, filled with its name, and the lines that begin with its name and a
