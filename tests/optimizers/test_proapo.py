@@ -80,7 +80,7 @@ def confused(question: Rate) -> Rating:
 
 
 def test_templates_come_first_and_then_texts_of_the_confused_classes() -> None:
-    optimizer = small(groups=1, rounds=2, moves=3)
+    optimizer = small(groups=1, rounds=4, moves=3)
     asked = searched(optimizer, confused)
     steps = [str(question.prompt.origin.get("step", "start")) for question in asked]
     phases = list(dict.fromkeys(step.split()[0] for step in steps))
@@ -150,11 +150,13 @@ def test_moves() -> None:
     rng = np.random.default_rng(0)
     one, other = [("", "x"), ("a", "1")], [("", "x"), ("b", "2"), ("b", "3")]
     library = [("", "x"), ("", "y"), ("a", "1"), ("a", "2")]
-    grown = {tuple(proapo.more([one], library, rng)) for _ in range(20)}
-    assert grown == {(*one, ("", "y")), (*one, ("a", "2"))}
-    assert {tuple(proapo.less([one], library, rng)) for _ in range(20)} == {(one[0],), (one[1],)}
-    exchanged = {tuple(proapo.exchanged([one], library, rng)) for _ in range(30)}
-    assert exchanged == {(("a", "1"), ("", "y")), (("", "x"), ("a", "2"))}
+    new = [("", "y"), ("a", "2")]
+    grown = {tuple(proapo.more([one], library, rng)) for _ in range(30)}
+    assert grown == {(*one, new[0]), (*one, new[1]), (*one, *new)}
+    assert {tuple(proapo.less([one], library, rng)) for _ in range(30)} == {(one[0],), (one[1],), ()}
+    exchanged = {frozenset(proapo.exchanged([one], library, rng)) for _ in range(30)}
+    assert exchanged == {frozenset({one[1], new[0]}), frozenset({one[0], new[1]}), frozenset(new)}
+    assert {len(proapo.more([[]], [("", str(i)) for i in range(9)], rng)) for _ in range(60)} == {1, 2, 4, 8}
     children = [proapo.crossed([one, other], library, rng) for _ in range(60)]
     assert all(("", "x") in child for child in children)
     assert {len(child) for child in children} == {1, 2, 3, 4}
