@@ -111,6 +111,7 @@ TABLE: dict[str, dict[str, str]] = {
     "datasets": {
         "digits": "promptopt.data.digits:digits",
         "rendered": "promptopt.data.rendered:rendered",
+        "glossary": "promptopt.data.glossary:glossary",
         "folder": "promptopt.data.folder:folder",
         "coop": "promptopt.data.coop:coop",
         "table": "promptopt.data.tables:table",
