@@ -135,7 +135,7 @@ METHODS: dict[str, Method] = {
     "a photo of a {}": lambda setting: START,
     "random search, templates": lambda setting: searched(setting, {"name": "grammar"}),
     "bayes, templates": lambda setting: setting.search("bayes"),
-    "proapo, templates alone": lambda setting: proapo(setting, generations=20),
+    "proapo, templates alone": lambda setting: proapo(setting, sample=100, generations=25),
     "waffle": lambda setting: setting.first({"name": "waffle"}),
     "waffle, best of 300": lambda setting: searched(setting, {"name": "waffle", "count": 2, "shared": False}),
     "descriptors after the name": lambda setting: setting.first(described(setting, form="features")),
@@ -181,7 +181,7 @@ def runs_of(
         began = time.process_time()
         found = METHODS[method](setting)
         accuracy = found if isinstance(found, float) else setting.accuracy(found)
-        prompt = {} if isinstance(found, float) else {"prompt": found if len(found) < 2_000 else found[:2_000] + "…"}
+        prompt = {} if isinstance(found, float) else {"prompt": found if len(found) <= 200 else found[:200] + "…"}
         seconds = round(time.process_time() - began, 1)
         yield {
             "task": task,
