@@ -49,7 +49,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -59,7 +60,7 @@ from ..errors import UserError
 from ..vocabulary import check
 from ..vocabulary.class_texts import ClassLines, ClassTexts
 from .pools import Pool
-from .pools.descriptors import Form, Given, Library, need_clip, some, templates_of
+from .pools.descriptors import Library, need_clip, some, templates_of
 from .pools.templates import Grammar
 from .steps import Ratings, RatingSearch, Search
 
@@ -122,9 +123,9 @@ class ProApo(RatingSearch):
         examples: Sequence[Example] = (),
         target: Target | None = None,
         pool: Pool | None = None,
-        descriptors: Given | None = None,
+        descriptors: str | Path | Mapping[str, Sequence[str]] | None = None,
         model: ChatModel | None = None,
-        form: Form = "features",
+        form: Literal["features", "sentences"] = "features",
         wanted: int = 8,
         temperature: float = 1.0,
         task: str = "",

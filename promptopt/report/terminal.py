@@ -64,8 +64,7 @@ def print_changes(console: Console, start: str, prompt: str) -> None:
     shared = {*plain(start).split()} & {*plain(prompt).split()}
     if start != prompt and max(start.count("\n"), prompt.count("\n")) >= LINES:
         old, new = Counter(start.split("\n")), Counter(prompt.split("\n"))
-        said = f"{(old - new).total()} lines less, {(new - old).total()} lines more"
-        console.print(Text(f"Changed: {said}", "dim"))
+        console.print(Text(f"Changed lines: {(old - new).total()} less, {(new - old).total()} more", "dim"))
     elif start != prompt and shared:
         console.print(Text("Changed: ", "dim").append_text(changes(start, prompt, styled=styled)))
 

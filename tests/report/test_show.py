@@ -248,7 +248,7 @@ def test_of_a_prompt_with_hundreds_of_lines_the_first_are_shown() -> None:
     assert lines[1:4] == ["a {}", "class 0: text 0", "class 1: text 1"]
     assert lines[-2:] == [
         "(161 more lines; best.txt and the ledger have them)",
-        "Changed: 0 lines less, 200 lines more",
+        "Changed lines: 0 less, 200 more",
     ]
     assert len(lines) == 43
 

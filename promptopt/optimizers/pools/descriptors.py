@@ -23,7 +23,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ...checks import at_least, check_argument, not_empty
 from ...core import ChatModel, Message, Prompt, Prompted, Setup
@@ -35,13 +35,9 @@ from ..proposers.asking import Asker
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Descriptors", "Form", "Given", "Library", "first_template", "need_clip", "some", "templates_of"]
-
-Given: TypeAlias = str | Path | Mapping[str, Sequence[str]]
-"""Descriptors by class, or a file of them."""
+__all__ = ["Descriptors", "Library", "first_template", "need_clip", "some", "templates_of"]
 
 T = TypeVar("T")
-Form: TypeAlias = Literal["features", "sentences"]
 
 TEMPLATE = "a photo of a {}"  # where no starting prompt has one
 STREAM = int.from_bytes(b"desc")  # key of the random stream that an LLM's seeds come from
@@ -83,9 +79,9 @@ class Descriptors:
         self,
         *,
         classes: Sequence[str],
-        descriptors: Given | None = None,
+        descriptors: str | Path | Mapping[str, Sequence[str]] | None = None,
         model: ChatModel | None = None,
-        form: Form = "features",
+        form: Literal["features", "sentences"] = "features",
         template: str = "",
         wanted: int = 8,
         temperature: float = 1.0,
@@ -167,9 +163,9 @@ class Library:
         self,
         *,
         classes: Sequence[str],
-        descriptors: Given | None = None,
+        descriptors: str | Path | Mapping[str, Sequence[str]] | None = None,
         model: ChatModel | None = None,
-        form: Form = "features",
+        form: Literal["features", "sentences"] = "features",
         template: str = "",
         wanted: int = 8,
         temperature: float = 1.0,
@@ -182,7 +178,7 @@ class Library:
         self.classes = tuple(classes)
         self.template = template or TEMPLATE
         self._given_template = template
-        self._form: Form = form
+        self._form = form
         self._wanted = wanted
         self._task = task.strip()
         self._asker = Asker(model, temperature=temperature) if model else None
@@ -295,7 +291,7 @@ def _spoken(name: str) -> str:
 # ── The user's lists ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _read(given: Given) -> Mapping[str, Any]:
+def _read(given: str | Path | Mapping[str, Sequence[str]]) -> Mapping[str, Any]:
     """Lists by class from a table or a file, unchecked."""
     if isinstance(given, Mapping):
         return given
