@@ -34,7 +34,7 @@ class Prompt:
     """The text being searched for. Two prompts are equal when their texts are equal.
 
     For CLIP the text is a template with one ``{}`` where the class name goes; several lines are an ensemble of
-    templates.
+    templates, and of texts of single classes, ``class: text``.
 
     Attributes:
         text: the prompt.
@@ -614,6 +614,17 @@ class Embeds(Protocol):
 
     def embed(self, texts: Sequence[str], /) -> Array:
         """``(n_texts, d)``, each row of length 1."""
+
+
+@runtime_checkable
+class HasClassEmbeddings(Protocol):
+    """A target that compares images with an embedding of each class, as CLIP does.
+
+    Without it, an optimizer that weighs how alike a prompt makes the classes takes them to be unlike.
+    """
+
+    def class_embeddings(self, prompt: Prompt, /) -> Array:
+        """``(n_classes, dim)``, each row of length 1."""
 
 
 @runtime_checkable

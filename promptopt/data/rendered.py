@@ -156,14 +156,25 @@ def _split(task: str, split: int, per_class: list[int], seed: int) -> tuple[Exam
 
 def _draw(task: Task, number: int, rng: np.random.Generator) -> Image.Image:
     """One finished image of ``number``."""
-    mask = _jitter(task.paint(number, rng), rng).resize((SIZE, SIZE), Image.Resampling.BOX)
-    ink, ground = (_tinted(name, rng) for name in task.colours[rng.integers(len(task.colours))])
-    alpha = np.asarray(mask, dtype=np.float64)[:, :, None] / 255
-    pixels = alpha * ink + (1 - alpha) * ground + rng.normal(0, 4, (SIZE, SIZE, 3))
+    mask = jittered(task.paint(number, rng), rng)
+    return coloured(mask, task.colours[rng.integers(len(task.colours))], rng=rng)
+
+
+def coloured(
+    mask: Image.Image, colours: tuple[str, str], *, rng: np.random.Generator, tint: float = 8.0, noise: float = 4.0
+) -> Image.Image:
+    """An RGB image of ``SIZE x SIZE`` pixels from a mask of ink and the names of ink and ground.
+
+    ``tint`` is the standard deviation by which the two colours are off, ``noise`` that of every pixel; both of 255.
+    """
+    ink, ground = (_tinted(name, tint, rng) for name in colours)
+    small = mask.resize((SIZE, SIZE), Image.Resampling.BOX)
+    alpha = np.asarray(small, dtype=np.float64)[:, :, None] / 255
+    pixels = alpha * ink + (1 - alpha) * ground + rng.normal(0, noise, (SIZE, SIZE, 3))
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
-def _jitter(mask: Image.Image, rng: np.random.Generator) -> Image.Image:
+def jittered(mask: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Tilted by a few degrees, a little larger or smaller, a little off the centre."""
     angle, scale = rng.normal(0, 0.06), rng.uniform(1.0, 1.15)
     shift = rng.normal(0, 1.5, 2)
@@ -174,6 +185,6 @@ def _jitter(mask: Image.Image, rng: np.random.Generator) -> Image.Image:
     return mask.transform(mask.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
-def _tinted(name: str, rng: np.random.Generator) -> Array:
+def _tinted(name: str, tint: float, rng: np.random.Generator) -> Array:
     """``(3,)`` red, green and blue, near the named colour."""
-    return np.asarray(_COLOURS[name], dtype=np.float64) + rng.normal(0, 8, 3)
+    return np.asarray(_COLOURS[name], dtype=np.float64) + rng.normal(0, tint, 3)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..checks import check_argument
 from ..errors import UserError, require
+from ..vocabulary.class_texts import ClassLines, ClassTexts
 from .rows import unit_rows
 from .stored import Stored
 from .weights import digest
@@ -24,9 +25,9 @@ __all__ = ["ClipText"]
 class ClipText:
     """A template's vector is the mean of its class texts' features, scaled to length 1.
 
-    The texts are the template's lines filled with each class name. The mean has the model's own width (64 for the
-    embedded one) however many classes there are. Features laid end to end would be ``n_classes`` times as wide, and
-    predict accuracy only slightly better where we looked.
+    The texts are the template's lines filled with each class name, and what lines for single classes say. The mean has
+    the model's own width (64 for the embedded one) however many classes there are. Features laid end to end would be
+    ``n_classes`` times as wide, and predict accuracy only slightly better where we looked.
 
     Args:
         classes: the class names, as they stand in the prompts.
@@ -60,6 +61,7 @@ class ClipText:
         from ..targets.clip.text import TextEncoder
 
         self._classes = tuple(classes)
+        self._lines = ClassLines(self._classes)
         self._called = model
         self._stored = Stored(cache)
         if loaded := load(model, pretrained, like=like, device=device):  # else it only helps to check a recipe
@@ -93,7 +95,14 @@ class ClipText:
         return unit_rows(rows, texts, what=f"the CLIP model {self._called!r}")
 
     def _mean(self, template: str) -> Array:
-        lines = [line for line in template.splitlines() if line.strip()] or [""]
-        filled = [line.replace("{}", name) for line in lines for name in self._classes]
-        mean: Array = self._encoder.encode(filled).double().mean(dim=0).cpu().numpy()
+        mean: Array = self._encoder.encode(self._filled(template)).double().mean(dim=0).cpu().numpy()
         return mean
+
+    def _filled(self, template: str) -> list[str]:
+        """The class texts; a line that is none of CLIP's is filled like a template."""
+        try:
+            texts = self._lines.read(template)
+        except UserError:
+            texts = ClassTexts(tuple(line for line in template.splitlines() if line.strip()) or ("",))
+        filled = [line.replace("{}", name) for line in texts.templates for name in self._classes]
+        return filled + [text for own in texts.own.values() for text in own]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .hill_climb import HillClimb
     from .linear_duel import LinearDuel
     from .preferential_bo import PreferentialBO
+    from .proapo import ProApo
     from .proposers.chat import ChatProposer
     from .proposers.lexical import LexicalProposer
     from .racing import Racing
@@ -32,6 +33,7 @@ __all__ = [
     "LexicalProposer",
     "LinearDuel",
     "PreferentialBO",
+    "ProApo",
     "Racing",
     "RandomDuels",
     "RandomSearch",
@@ -50,6 +52,7 @@ __getattr__, __dir__ = lazily(
         "LexicalProposer": "proposers.lexical",
         "LinearDuel": "linear_duel",
         "PreferentialBO": "preferential_bo",
+        "ProApo": "proapo",
         "Racing": "racing",
         "RandomDuels": "random_duel",
         "RandomSearch": "random_search",

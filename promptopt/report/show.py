@@ -19,10 +19,11 @@ from ..record.story import Story
 from ..record.verdict import Verdict
 from ..text import plain
 from .curve import SearchCurve, as_marks, as_picture
-from .terminal import arrow, blocks, print_changes, print_prompt
+from .terminal import arrow, beginning, blocks, print_changes, print_prompt
 
 __all__ = ["belief_line", "plot", "score", "show", "show_cases", "told", "verdict_line"]
 
+FEW = 8  # lines of a prompt that comes after the best
 LONG = 400  # characters of a reply that are shown
 
 
@@ -98,7 +99,9 @@ def _others(story: Story, scores: dict[str, Rating], console: Console, *, top: i
     if others:
         console.print(Text("Next:", "bold"))
     for prompt in others:
-        console.print(Text(f"{score(scores[prompt])}  {plain(prompt)}".replace("\n", "\n       ")))
+        text, more = beginning(plain(prompt), FEW)
+        text += f"\n({more} more lines)" if more else ""
+        console.print(Text(f"{score(scores[prompt])}  {text}".replace("\n", "\n       ")))
     reasons = sum((Counter(dict(r.coverage.reasons)) for r in scores.values() if r.coverage), Counter[str]())
     for reason, count in reasons.most_common(3):
         console.print(Text(f"{count} outputs over all prompts: {plain(reason)}", "dim"))

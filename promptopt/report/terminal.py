@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -11,17 +12,30 @@ from rich.text import Text
 from ..text import changes as word_changes
 from ..text import copyable, plain
 
+LINES = 40  # so many lines of a prompt are shown: those for single classes may be hundreds
 KEPT = 12  # so many unchanged words in a row are shown; of more, the ends
 
 
 def print_prompt(console: Console, title: str, prompt: str) -> None:
-    """A title, and below it the prompt alone: nothing before it, nothing behind it, no line broken."""
+    """A title, and below it the prompt alone: nothing before it, nothing behind it, no line broken.
+
+    Of a very long prompt it is the first lines, and how many more there are.
+    """
     console.print(Text(f"{title}:", "bold"))
+    prompt, more = beginning(prompt, LINES)
     text = copyable(prompt)
     raw = Segments([Segment(text, console.get_style("green")), Segment.line()])  # a Text would expand tabs
     console.print(raw, soft_wrap=True)
+    if more:
+        console.print(Text(f"({more} more lines; best.txt and the ledger have them)", "dim"))
     if text != prompt:
         console.print(Text("(characters that a terminal would act upon are written out; best.txt has them)", "dim"))
+
+
+def beginning(prompt: str, most: int) -> tuple[str, int]:
+    """The first lines of a prompt, as many as ``most`` at the most, and how many are left out."""
+    lines = prompt.split("\n")
+    return "\n".join(lines[:most]), max(0, len(lines) - most)
 
 
 def changes(start: str, prompt: str, *, styled: bool) -> Text:
@@ -48,7 +62,10 @@ def print_changes(console: Console, start: str, prompt: str) -> None:
     """A line with what changed, unless nothing did or nothing is left of the start."""
     styled = console.color_system is not None and not console.no_color
     shared = {*plain(start).split()} & {*plain(prompt).split()}
-    if start != prompt and shared:
+    if start != prompt and max(start.count("\n"), prompt.count("\n")) >= LINES:
+        old, new = Counter(start.split("\n")), Counter(prompt.split("\n"))
+        console.print(Text(f"Changed lines: {(old - new).total()} less, {(new - old).total()} more", "dim"))
+    elif start != prompt and shared:
         console.print(Text("Changed: ", "dim").append_text(changes(start, prompt, styled=styled)))
 
 

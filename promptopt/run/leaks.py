@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..core import Dataset
+from ..vocabulary.class_texts import ClassLines
 
 SHARED_WORDS = 5  # a run of this many words shared with an example is no coincidence
 
@@ -13,12 +14,13 @@ SHARED_WORDS = 5  # a run of this many words shared with an example is no coinci
 def leaks(prompt: str, data: Dataset) -> list[str]:
     """Warnings about training text in a prompt: class names, and five words in a row of an example's text.
 
-    Class names are a leak where the target puts them into the prompt itself, as CLIP does. A prompt for a task whose
-    inputs are texts has to name the answers.
+    Class names are a leak where the target puts them into the prompt itself, as CLIP does; a line for a single class,
+    ``class: text``, has to name it. A prompt for a task whose inputs are texts has to name the answers.
     """
-    words = _words(prompt)
     texts = {example.id: _words(" ".join(_texts(example.input))) for example in data.train}
-    named = [name for name in data.classes if not any(texts.values()) and _holds(words, _words(name))]
+    shown = any(texts.values())
+    words = _words(prompt if shown else ClassLines(data.classes).without(prompt))
+    named = [name for name in data.classes if not shown and _holds(words, _words(name))]
     runs = set(_runs(words))
     quoted = [e.id for e in data.train if not runs.isdisjoint(_runs(texts[e.id] + _words(" ".join(_texts(e.label)))))]
     warnings = []

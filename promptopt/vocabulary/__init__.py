@@ -25,12 +25,17 @@ __all__ = [
     "vocabulary",
 ]
 
+NO_CLASS = "a line"  # that is no template, and names no class
 PLACEHOLDER_RULE = "In a template, {} stands for the name of a class. Keep {} exactly once in each, as it is."
 """What an LLM that writes templates is told."""
 
 Given: TypeAlias = str | Path | Sequence[str] | Mapping[str, Sequence[str]]
 """Phrases as a user gives them: a flat list, lists by slot, or a TOML file of such lists."""
 
+NO_TEMPLATE = (
+    "the prompts hold texts of single classes and no template, and there is nothing else in them to vary. Add a line "
+    'with {} where the class name goes, such as "a photo of a {}", or search the texts: optimizer = "proapo".'
+)
 NO_PHRASES = (
     "the prompts are texts, and the phrases that come along are for CLIP templates alone. Give phrases = [...], whole "
     'sentences or lines that may help, such as "Answer in one word."; or have a chat model write the prompts: '
@@ -48,16 +53,24 @@ def is_template(run: Prompted) -> bool:
     """Whether a run's prompts are templates with one ``{}`` a line, as CLIP's, and not texts.
 
     The starting prompts have it, and the target refuses them without it. A target that refuses nothing, not even an
-    empty prompt, as a plain function does, is taken at the word of the starting prompts.
+    empty prompt, as a plain function does, is taken at the word of the starting prompts. Beside templates there may be
+    lines for single classes, where the target takes these and no other line.
     """
-
-    def refused(text: str) -> bool:
-        return run.problem_with(Prompt(text)) is not None
-
-    lines = [line for prompt in run.start for line in prompt.text.splitlines() if line.strip()]
-    if not lines or any(line.count(PLACEHOLDER) != 1 for line in lines):
+    lines = _lines(run)
+    templates = [line for line in lines if PLACEHOLDER in line]
+    if not templates or any(line.count(PLACEHOLDER) != 1 for line in templates):
         return False
-    return refused(lines[0].replace(PLACEHOLDER, "thing")) or not refused("")
+    if len(templates) < len(lines) and not _refused(run, f"{templates[0]}\n{NO_CLASS}"):
+        return False
+    return _refused(run, templates[0].replace(PLACEHOLDER, "thing")) or not _refused(run, "")
+
+
+def _lines(run: Prompted) -> list[str]:
+    return [line for prompt in run.start for line in prompt.text.splitlines() if line.strip()]
+
+
+def _refused(run: Prompted, text: str) -> bool:
+    return run.problem_with(Prompt(text)) is not None
 
 
 def need_templates(run: Prompted, pool: str) -> None:
@@ -126,6 +139,9 @@ def vocabulary(
     """
     if is_template(run):
         return Phrases.load(phrases, exclude=exclude)
+    lines = _lines(run)
+    if lines and all(":" in line and "{" not in line for line in lines) and _refused(run, NO_CLASS):
+        raise UserError(NO_TEMPLATE)
     given = [] if phrases is None else Phrases.load(phrases, exclude=exclude).all
     if not given:
         raise UserError(NO_PHRASES)

@@ -1,4 +1,8 @@
-"""Templates as sequences of phrases from a vocabulary."""
+"""Templates as sequences of phrases from a vocabulary.
+
+Of a prompt that begins with a template and has further lines, such as texts of single classes, the first line is taken
+apart. The others are parts that begin with a line break; they stay where they are and as they are.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,16 @@ EMBEDDED = Path(__file__).parent.parent / "embedded" / "phrases.toml"
 
 def join(phrases: Sequence[str]) -> str:
     """The prompt that a sequence of phrases spells."""
-    return " ".join(phrases)
+    return "".join(phrase if _is_line(phrase) else f" {phrase}" for phrase in phrases).removeprefix(" ")
+
+
+def _is_line(part: str) -> bool:
+    return part.startswith("\n")
+
+
+def _end(phrases: Sequence[str]) -> int:
+    """The end of the first line."""
+    return next((place for place, part in enumerate(phrases) if _is_line(part)), len(phrases))
 
 
 def read_slots(source: str | Path | Mapping[str, Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
@@ -73,7 +86,13 @@ class Phrases:
 
     def split(self, text: str) -> list[str]:
         """The phrases of a prompt, longest match first; a word outside the vocabulary is a phrase of its own."""
-        words = text.split()
+        first, *others = [line for line in text.splitlines() if line.strip()] or [""]
+        if PLACEHOLDER in first:
+            return [*self._phrases(first), *(f"\n{line}" for line in others)]
+        return self._phrases(text)
+
+    def _phrases(self, line: str) -> list[str]:
+        words = line.split()
         phrases = []
         while words:
             length = next(
@@ -92,12 +111,13 @@ class Phrases:
         return part
 
     def contents(self, text: str) -> list[str]:
-        """The phrases of a prompt but for the placeholder, each once."""
-        return [phrase for phrase in dict.fromkeys(self.split(text)) if phrase != PLACEHOLDER]
+        """The phrases of a prompt's first line but for the placeholder, each once."""
+        parts = self.split(text)
+        return list(dict.fromkeys(parts[place] for place in self.free(parts)))
 
     def free(self, phrases: Sequence[str]) -> list[int]:
-        """The places of what may go: everything but the placeholder."""
-        return [place for place, phrase in enumerate(phrases) if phrase != PLACEHOLDER]
+        """The places of what may go: everything in the first line but the placeholder."""
+        return [place for place, phrase in enumerate(phrases) if phrase != PLACEHOLDER and not _is_line(phrase)]
 
     def drop(self, phrases: list[str], place: int) -> None:
         """Take a phrase out, in place."""
@@ -109,11 +129,11 @@ class Phrases:
     def insert(self, phrases: list[str], new: str, rng: np.random.Generator) -> None:
         """Put a phrase in its place, in place: a frame replaces a frame, the rest goes where its slot stands."""
         if PLACEHOLDER not in phrases or new not in self._rank:
-            phrases.insert(int(rng.integers(len(phrases) + 1)), new)
+            phrases.insert(int(rng.integers(_end(phrases) + 1)), new)
             return
         rank, hole = self._rank[new], phrases.index(PLACEHOLDER)
         if rank == SLOTS.index("suffixes"):
-            phrases.append(new)
+            phrases.insert(_end(phrases), new)
         elif rank == SLOTS.index("frames"):
             phrases[:hole] = [new, *(p for p in phrases[:hole] if self._rank.get(p, rank) > rank)]
         else:

@@ -211,3 +211,11 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(MissingExtra, match=r"promptopt-toolkit\[similarity\]"):
         SentenceTransformer()
+
+
+def test_clip_text_averages_templates_and_texts_of_classes() -> None:
+    pytest.importorskip("open_clip")
+    embedder = clip_text(cache=False)
+    found = embedder.embed(["a photo of a {}\nSeven: a die"])[0]
+    texts = embedder._encoder.encode(["a photo of a zero", "a photo of a seven", "a die"]).double().mean(dim=0).numpy()
+    np.testing.assert_allclose(found, texts / np.linalg.norm(texts), atol=1e-6)

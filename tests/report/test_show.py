@@ -238,6 +238,21 @@ def test_no_changes_are_shown_where_none_or_all_is_new(start: str) -> None:
     assert stream.getvalue() == ""
 
 
+def test_of_a_prompt_with_hundreds_of_lines_the_first_are_shown() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=80)
+    prompt = "\n".join(["a {}", *(f"class {i}: text {i}" for i in range(200))])
+    print_prompt(console, "Best", prompt)
+    print_changes(console, "a {}", prompt)
+    lines = stream.getvalue().splitlines()
+    assert lines[1:4] == ["a {}", "class 0: text 0", "class 1: text 1"]
+    assert lines[-2:] == [
+        "(161 more lines; best.txt and the ledger have them)",
+        "Changed lines: 0 less, 200 more",
+    ]
+    assert len(lines) == 43
+
+
 # ── Coverage and cases ────────────────────────────────────────────────────────────────────────────────────────────
 
 

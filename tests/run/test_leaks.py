@@ -20,10 +20,23 @@ SUMS = Dataset("sums", train=tuple(Example(f"q{i}", f"Tom has {i} apples and eat
         ("a pug's {}", "pug"),
         ("a pugnacious {}", None),
         ("pug maine coon {}", "Maine Coon, pug"),
+        ("a photo of a {}\npug: a pug, smaller than a Maine Coon\nmaine coon: a Maine Coon", None),
+        ("a pug's {}\nMaine Coon: a cat", "pug"),
     ],
 )
 def test_class_names_are_found_as_whole_words(prompt: str, named: str | None) -> None:
     assert leaks(prompt, PETS) == ([f"The best prompt names classes of the task: {named}."] if named else [])
+
+
+def test_a_long_class_name_before_its_texts_is_no_quotation() -> None:
+    name = "a digit on a seven segment display"
+    data = Dataset("shown", train=(Example("1", object(), name),), classes=(name, "pug"))
+    assert leaks(f"{{}}\n{name}: red strokes, a digit on a seven segment display", data) == []
+
+
+def test_the_lines_of_a_text_task_are_read_as_they_are() -> None:
+    data = Dataset("sums", train=SUMS.train, classes=("q",))
+    assert leaks("q: Tom has 3 apples and eats two of them", data) != []
 
 
 def test_five_words_in_a_row_are_a_quotation() -> None:

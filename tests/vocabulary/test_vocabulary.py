@@ -17,6 +17,12 @@ def clip(text: str) -> str | None:
     return None if text.count("{}") == 1 else "one {}"
 
 
+def classes(text: str) -> str | None:
+    """Takes templates, and lines for the class dog beside them or alone."""
+    lines = text.splitlines()
+    return None if lines and all(line.count("{}") == 1 or line.startswith("dog: ") for line in lines) else "no"
+
+
 def chat(text: str) -> str | None:
     return None if text.strip() else "empty"
 
@@ -36,6 +42,10 @@ def function(text: str) -> str | None:
         (["Answer politely."], chat, False),
         (["Answer politely."], function, False),
         (["a photo of a {}", "a photo"], function, False),
+        (["a photo of a {}\\ndog: brown"], classes, True),
+        (["dog: brown"], classes, False),
+        (["a photo of a {}\\ndog: brown"], function, False),
+        (["Translate:\\n{}"], clip, False),
         (["Say {} and {}."], function, False),
         ([], clip, False),
     ],
@@ -51,6 +61,11 @@ def test_templates_have_the_embedded_phrases_by_default() -> None:
     found: Vocabulary = vocabulary(None, FakeSetup(start=["a photo of a {}"]))
     assert isinstance(found, Phrases)
     assert "a photo of a" in found.all
+
+
+def test_texts_of_classes_alone_are_told_what_to_give() -> None:
+    with pytest.raises(UserError, match=r"texts of single classes and no template.*optimizer = \"proapo\""):
+        vocabulary(None, FakeSetup(start=["dog: brown"], problem_with=classes))
 
 
 @pytest.mark.parametrize("phrases", [None, [], [" "]])

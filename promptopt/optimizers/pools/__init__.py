@@ -11,14 +11,17 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .captions import Captions
+    from .descriptors import Descriptors
     from .distinct import Distinct
     from .listed import FilePool, ListPool
     from .responses import Replies, Responses
     from .templates import Grammar, ImagenetTemplates
+    from .waffle import Waffle
     from .written import Paraphrases, Written
 
 __all__ = [
     "Captions",
+    "Descriptors",
     "Distinct",
     "FilePool",
     "Grammar",
@@ -28,6 +31,7 @@ __all__ = [
     "Pool",
     "Replies",
     "Responses",
+    "Waffle",
     "Written",
 ]
 
@@ -35,6 +39,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "Captions": "captions",
+        "Descriptors": "descriptors",
         "Distinct": "distinct",
         "FilePool": "listed",
         "Grammar": "templates",
@@ -43,6 +48,7 @@ __getattr__, __dir__ = lazily(
         "Paraphrases": "written",
         "Replies": "responses",
         "Responses": "responses",
+        "Waffle": "waffle",
         "Written": "written",
     },
 )

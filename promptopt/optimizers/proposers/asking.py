@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...checks import at_least
@@ -55,6 +55,12 @@ class Asker:
 
     def prompts(self, messages: Sequence[Message], rng: np.random.Generator) -> tuple[Reply, list[str]]:
         """One call for a list: the reply, and the prompts in it that the target can take."""
+        return self.texts(messages, rng, problem_with=lambda prompt: self._setup.problem_with(Prompt(prompt)))
+
+    def texts(
+        self, messages: Sequence[Message], rng: np.random.Generator, *, problem_with: Callable[[str], str | None]
+    ) -> tuple[Reply, list[str]]:
+        """One call for a list of anything: the reply, and the texts in it that have no problem."""
         request = Request(messages, temperature=self._temperature, seed=_seed(rng), schema=SCHEMA)
         reply = next(iter(self._billed.complete(request).replies), Reply(""))
         wrong = self._counted(reply)
@@ -62,11 +68,7 @@ class Asker:
             return reply, []
         if wrong == "truncated":
             self._setup.note(CUT)
-        prompts = parse_prompts(
-            reply.text,
-            problem_with=lambda prompt: self._setup.problem_with(Prompt(prompt)),
-            truncated=wrong == "truncated",
-        )
+        prompts = parse_prompts(reply.text, problem_with=problem_with, truncated=wrong == "truncated")
         if not prompts:
             self._setup.count("unparsable replies" if reply.text.strip() else "empty replies")
         return reply, prompts

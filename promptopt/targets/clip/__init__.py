@@ -1,7 +1,8 @@
 """CLIP as a zero-shot classifier: the target of few-shot prompt search [Liu2024].
 
 A prompt is a template with one ``{}`` where the class name goes. Several lines are an ensemble: the embeddings of a
-class under each of them are averaged.
+class under each of them are averaged. A line ``class: text`` is a text of that class alone, and averaged with the
+others of its class.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ...checks import at_least, check_argument
 from ...core import Example, Missing, Prompt, Setup
 from ...errors import BrokenFile, UserError, require
 from ...store import cache_folder
+from ...vocabulary.class_texts import ClassLines, ClassTexts
 from ..images import BROKEN
 from ..views import View
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from .class_features import ClassFeatures
     from .models import ClipModel
     from .text import TextEncoder
 
@@ -34,11 +37,21 @@ CLASSES_EMBEDDED = 4  # with so many classes at most a template is embedded; wit
 
 
 class Clip:
-    """Classifies images by their similarity to ``prompt`` filled with each class name.
+    """Classifies images by their similarity to what a prompt says of each class.
 
-    ``log p(class | image) = log_softmax(scale * cos(image, text of the class) + bias)``, with the model's own logit
-    scale and, where it has one, bias. An output is the row ``(n_classes,)`` of these, in the order of ``classes``.
-    Computed in fp32 on a CPU, with autocast on a CUDA device.
+    ``log p(class | image) = log_softmax(scale * cos(image, embedding of the class) + bias)``, with the model's own
+    logit scale and, where it has one, bias. An output is the row ``(n_classes,)`` of these, in the order of
+    ``classes``. Computed in fp32 on a CPU, with autocast on a CUDA device.
+
+    The embedding of a class is the mean of the embeddings of its texts, each scaled to length 1, scaled to length 1
+    again. Its texts are the prompt's templates, filled with its name, and the lines that begin with its name and a
+    colon (:mod:`promptopt.vocabulary.class_texts`). With the classes boxer and pug and the prompt ::
+
+        a photo of a {}
+        boxer: a dog with a flat face
+
+    and e(text) an embedding of length 1, boxer is (e("a photo of a boxer") + e("a dog with a flat face")) / 2, scaled
+    to length 1, and pug is e("a photo of a pug"). A line that stands twice counts twice.
 
     Args:
         classes: the class names, as they are to stand in the prompt.
@@ -88,6 +101,7 @@ class Clip:
         from .models import load
 
         self.classes = tuple(classes)
+        self._lines = ClassLines(self.classes)
         self.record: Mapping[str, Any] = {}
         self._notes: tuple[str, ...] = ()
         self._texts: TextEncoder | None = None
@@ -95,6 +109,7 @@ class Clip:
             self._take(loaded, batch_size=batch_size, cache=_folder(cache))
 
     def _take(self, loaded: ClipModel, *, batch_size: int, cache: Path | None) -> None:
+        from .class_features import ClassFeatures
         from .images import ImageFeatures
         from .text import TextEncoder
 
@@ -102,6 +117,7 @@ class Clip:
         self.record, self._notes = loaded.record, loaded.notes
         self._embedded: dict[str, NDArray[np.float64]] = {}
         self._texts = TextEncoder(self.model, self.tokenizer, batch_size=batch_size)
+        self._features: ClassFeatures = ClassFeatures(self.classes)
         self._images = ImageFeatures(self.model, config=loaded.config, batch_size=batch_size, cache=cache)
         bias = self.model.logit_bias
         self._scale, self._bias = self.model.logit_scale.exp().item(), 0.0 if bias is None else bias.item()
@@ -112,11 +128,18 @@ class Clip:
             setup.note(note)
 
     def problem_with(self, prompt: Prompt, /) -> str | None:
-        """Why this prompt cannot be run: no or several ``{}`` in a line, or too long for the text tower; else None."""
-        lines = _lines(prompt)
-        if not lines:
-            return "the prompt is empty; write a template with one {} where the class name goes."
-        return next((problem for line in lines if (problem := self._problem_with_line(line))), None)
+        """Why this prompt cannot be run, else None.
+
+        A line is neither a template with one ``{}`` nor a text of a class, a class has no text, or a text is too long
+        for the text tower.
+        """
+        try:
+            texts = self._lines.read(prompt.text)
+        except UserError as error:
+            return str(error)
+        if self._texts is None:
+            return None  # its weights are not on this machine, so how much fits is not known yet
+        return self._too_long(texts)
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Rows:
         """Log-probabilities, an array ``(n_examples, n_classes)``, fp32.
@@ -126,7 +149,7 @@ class Clip:
         An example's input is a path, a PIL image, or a uint8 array ``(height, width)`` or ``(height, width, 3)``.
 
         Raises:
-            UserError: the prompt has no ``{}``, or an image is missing.
+            UserError: the prompt cannot be run, or an image is missing.
         """
         return next(self.run_batch([prompt], examples))
 
@@ -137,7 +160,7 @@ class Clip:
             UserError: as ``run``.
         """
         for group in self._groups(prompts):
-            for weights in self._class_features(group):
+            for weights in self._embeddings(group):
                 yield self._log_probabilities(weights, examples)
 
     def view(self, example: Example, number: int, /) -> Example:
@@ -148,6 +171,17 @@ class Clip:
         """``scale * cos + bias`` of images with class embeddings ``(n_classes, dim)``: ``(n_examples, n_classes)``."""
         logits: torch.Tensor = self._images.of(examples) @ (self._scale * weights).T + self._bias
         return logits
+
+    def class_embeddings(self, prompt: Prompt, /) -> NDArray[np.float64]:
+        """What a prompt makes of the classes: ``(n_classes, dim)``, each row of length 1.
+
+        Raises:
+            UserError: the prompt cannot be run.
+        """
+        [group] = self._groups([prompt])
+        [embeddings] = self._embeddings(group)
+        rows: NDArray[np.float64] = embeddings.double().cpu().numpy()
+        return rows
 
     def embed(self, texts: Sequence[str], /) -> NDArray[np.float64]:
         """Where templates lie in the text tower's space: ``(n_texts, dim)``, each row of length 1.
@@ -170,31 +204,28 @@ class Clip:
 
     # ── Parts of a run ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _groups(self, prompts: Sequence[Prompt]) -> Iterator[list[list[str]]]:
-        """Prompts as lists of lines, in groups whose texts are encoded together."""
-        group: list[list[str]] = []
+    def _groups(self, prompts: Sequence[Prompt]) -> Iterator[list[ClassTexts]]:
+        """Prompts in groups whose texts are encoded together."""
+        group: list[ClassTexts] = []
         for prompt in prompts:
-            lines = _lines(prompt)
-            if not lines or any(line.count("{}") != 1 for line in lines):
-                raise UserError(f"cannot run {prompt.text!r}: {self.problem_with(prompt)}")
-            if group and sum(map(len, [*group, lines])) * len(self.classes) > TEXTS_AT_ONCE:
+            try:
+                texts = self._lines.read(prompt.text)
+            except UserError as error:
+                raise UserError(f"cannot run {prompt.text!r}: {error}") from None
+            if group and sum(map(self._count, [*group, texts])) > TEXTS_AT_ONCE:
                 yield group
                 group = []
-            group.append(lines)
+            group.append(texts)
         if group:
             yield group
 
-    def _class_features(self, group: Sequence[Sequence[str]]) -> Iterator[torch.Tensor]:
+    def _count(self, texts: ClassTexts) -> int:
+        return len(texts.templates) * len(self.classes) + sum(map(len, texts.own.values()))
+
+    def _embeddings(self, group: Sequence[ClassTexts]) -> Iterator[torch.Tensor]:
         """For each prompt its class embeddings ``(n_classes, dim)``, normalised."""
         assert self._texts is not None
-        texts = [line.replace("{}", name) for lines in group for line in lines for name in self.classes]
-        features = self._texts.encode(texts)
-        templates = features.view(-1, len(self.classes), features.shape[-1])  # (n_templates, n_classes, dim)
-        done = 0
-        for lines in group:
-            mean = templates[done : done + len(lines)].mean(dim=0)
-            done += len(lines)
-            yield mean / mean.norm(dim=-1, keepdim=True)
+        return self._features.of(group, encode=self._texts.encode)
 
     def _log_probabilities(self, weights: torch.Tensor, examples: Sequence[Example]) -> Rows:
         if not examples:
@@ -210,26 +241,18 @@ class Clip:
         for problem in self._images.broken(examples).values():
             raise BrokenFile(problem)
 
-    def _problem_with_line(self, line: str) -> str | None:
-        count = line.count("{}")
-        if count != 1:
-            found = "no {}" if not count else f"{count} times {{}}"
-            return f"{line!r} has {found}; a template needs one {{}} where the class name goes."
-        if self._texts is None:
-            return None  # its weights are not on this machine, so how much fits is not known yet
-        lengths = self._texts.lengths([line.replace("{}", name) for name in self.classes])
-        length, name = max(zip(lengths, self.classes, strict=True))
-        if length > self._texts.context:
-            return (
-                f"{line!r} is too long: {length} tokens with the class {name!r}, "
-                f"start and end included; {self._texts.context} fit."
-            )
-        return None
-
-
-def _lines(prompt: Prompt) -> list[str]:
-    """The templates of a prompt; empty lines do not count."""
-    return [line for line in prompt.text.splitlines() if line.strip()]
+    def _too_long(self, texts: ClassTexts) -> str | None:
+        """What is said of the longest text where it does not fit into the text tower."""
+        assert self._texts is not None
+        filled = [(line, name, line.replace("{}", name)) for line in texts.templates for name in self.classes]
+        filled += [(f"{name}: {text}", name, text) for name, own in texts.own.items() for text in own]
+        length, (line, name, _) = max(zip(self._texts.lengths([text for *_, text in filled]), filled, strict=True))
+        if length <= self._texts.context:
+            return None
+        return (
+            f"{line!r} is too long: {length} tokens with the class {name!r}, "
+            f"start and end included; {self._texts.context} fit."
+        )
 
 
 def _folder(cache: str | Path | bool | None) -> Path | None:
