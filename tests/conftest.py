@@ -22,6 +22,12 @@ settings.register_profile("long", deadline=None, max_examples=3000)  # pytest --
 settings.load_profile("busy machine")
 
 HERE = {"127.0.0.1", "localhost", "::1"}
+FIRST = ["tests/test_typing.py", "tests/test_demo.py", "tests/test_docs.py", "tests/browser/", "tests/sweep/"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is long, or costs much once for a whole file, comes first: workers take over what lies at the end."""
+    items.sort(key=lambda item: next((n for n, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST)))
 
 
 @pytest.fixture(autouse=True)
