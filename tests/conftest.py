@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import socket
 import ssl
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # recipes in tests name parts as run_parts:...
+
+import warm
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a worker a core; with one thread sums come out alike however rows are batched
 ssl.create_default_context = functools.cache(ssl.create_default_context)  # 45 ms a client, and hundreds of clients
@@ -23,6 +27,17 @@ settings.load_profile("busy machine")
 
 HERE = {"127.0.0.1", "localhost", "::1"}
 FIRST = ["tests/test_typing.py", "tests/test_demo.py", "tests/test_docs.py", "tests/browser/", "tests/sweep/"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for the process that ``warm.python`` forks from; workers of xdist share it."""
+    if not hasattr(config, "workerinput"):
+        os.environ[warm.FOLDER], os.environ[warm.OWNER] = tempfile.mkdtemp(prefix="promptopt-tests-"), str(os.getpid())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(warm.FOLDER), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
