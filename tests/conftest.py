@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
+import shutil
 import socket
 import ssl
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # recipes in tests name parts as run_parts:...
 
+import warm
+
 os.environ["OMP_NUM_THREADS"] = "1"  # a worker a core; with one thread sums come out alike however rows are batched
 ssl.create_default_context = functools.cache(ssl.create_default_context)  # 45 ms a client, and hundreds of clients
 settings.register_profile("busy machine", deadline=None)
@@ -22,6 +27,30 @@ settings.register_profile("long", deadline=None, max_examples=3000)  # pytest --
 settings.load_profile("busy machine")
 
 HERE = {"127.0.0.1", "localhost", "::1"}
+FIRST = ["tests/test_typing.py", "tests/test_demo.py", "tests/test_docs.py", "tests/browser/", "tests/sweep/"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder for the process that ``warm.python`` forks from; workers of xdist share it."""
+    if not hasattr(config, "workerinput"):
+        os.environ[warm.FOLDER], os.environ[warm.OWNER] = tempfile.mkdtemp(prefix="promptopt-tests-"), str(os.getpid())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    gc.unfreeze()
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(warm.FOLDER), ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is long, or costs much once for a whole file, comes first: workers take over what lies at the end."""
+    items.sort(key=lambda item: next((n for n, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collector need not look through it again, and forked processes need not copy it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

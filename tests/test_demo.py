@@ -1,4 +1,4 @@
-"""The main job as a newcomer runs it: ``promptopt demo`` in fresh processes, the embedded model on real images."""
+"""The main job as a newcomer runs it: ``promptopt demo`` in processes of its own, the embedded model on real images."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 from promptopt.api import prepare
 from promptopt.recipe.read import read_recipe
@@ -19,13 +21,15 @@ RECIPES = [ROOT / "promptopt/embedded/demo.toml", *sorted(ROOT.glob("experiments
 ELSEWHERE = {"greater_bbh", "greater_folio", "greater_gsm8k", "text_task", "apohf_instructions", "apohf_responses"}
 
 
-def demo(folder: Path, *options: str, hash_seed: str = "0") -> tuple[dict[str, Any], str]:
-    """The result of a demo in a fresh process, and what it printed."""
+def demo(
+    folder: Path, *options: str, python: Sequence[str] = (sys.executable,), **env: str
+) -> tuple[dict[str, Any], str]:
+    """The result of a demo in a process of its own, and what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "promptopt", "demo", *options, f"run={folder}"],
+        [*python, "-m", "promptopt", "demo", *options, f"run={folder}"],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **env},
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -34,7 +38,7 @@ def demo(folder: Path, *options: str, hash_seed: str = "0") -> tuple[dict[str, A
 
 
 def test_the_demo_finds_a_better_prompt_without_filler_and_shows_what_it_has_to_beat(tmp_path: Path) -> None:
-    result, printed = demo(tmp_path)
+    result, printed = demo(tmp_path, python=warm.python())
     assert result["start"]["prompt"] == "a photo of a {}"
     assert result["verdict"]["significant"]
     assert result["best"]["test"] - result["start"]["test"] >= 0.15
@@ -53,7 +57,7 @@ def test_the_demo_finds_a_better_prompt_without_filler_and_shows_what_it_has_to_
 
 @pytest.mark.study
 def test_the_demo_finds_it_again(tmp_path: Path) -> None:
-    first, again = (demo(tmp_path / seed, "--json", hash_seed=seed) for seed in ("0", "4711"))
+    first, again = (demo(tmp_path / seed, "--json", PYTHONHASHSEED=seed) for seed in ("0", "4711"))
     assert json.loads(first[1]) == first[0]
     for result, _ in (first, again):
         del result["seconds"], result["costs"]["seconds"], result["run"]

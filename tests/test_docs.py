@@ -40,6 +40,7 @@ from unittest import mock
 from xml.etree import ElementTree
 
 import pytest
+import warm
 
 from promptopt import registry
 from promptopt.api import optimize, prepare
@@ -124,7 +125,7 @@ class Page:
                 exec(code, self.names)
             self.printed = out.getvalue()
         elif Path(block.file).name.startswith("test_"):
-            self._shell(f"{shlex.quote(sys.executable)} -m pytest -q -p no:cacheprovider {block.file}")
+            self._shell(f"python -m pytest -q -p no:cacheprovider {block.file}")
 
     def _bash(self, block: Block) -> None:
         commands = [one for line in block.text.splitlines() for one in re.split(r" && ", line.partition(" # ")[0])]
@@ -137,7 +138,8 @@ class Page:
     def _shell(self, command: str) -> None:
         if re.search(r"\bjq\b", command) and not shutil.which("jq"):
             pytest.skip("jq is not installed here")
-        env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        places = [str(_warm_commands()), str(Path(sys.executable).parent), os.environ["PATH"]]
+        env = {**os.environ, "PATH": os.pathsep.join(places)}
         env.pop("PYTEST_ADDOPTS", None)
         if self.installed:
             env["PYTHONPATH"] = os.pathsep.join([str(self.folder), *filter(None, [env.get("PYTHONPATH")])])
@@ -182,6 +184,16 @@ class Page:
     def _text(self, block: Block) -> None:
         printed = [line.rstrip() for line in self.printed.splitlines()]
         assert printed == [line.rstrip() for line in block.text.splitlines()]
+
+
+@cache
+def _warm_commands() -> Path:
+    """A folder with ``python`` and the installed ``promptopt`` without the seconds that their imports take."""
+    folder = Path(tempfile.mkdtemp(dir=os.environ[warm.FOLDER]))
+    for name, words in {"python": [], "promptopt": [str(Path(sys.executable).parent / "promptopt")]}.items():
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join([*warm.python(), *words])} "$@"\n', encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return folder
 
 
 def _json(block: Block) -> None:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import warm
 
 pytest.importorskip("transformers")
 
@@ -194,7 +195,7 @@ def test_more_care_writes_more_and_errs_less(scripts: dict[str, ModuleType]) -> 
 
 
 def test_training_runs_and_saves_what_loads(tmp_path: Path) -> None:
-    command = [sys.executable, str(EXPERIMENT / "train.py"), "--smoke", "--out", str(tmp_path)]
+    command = [*warm.python(), str(EXPERIMENT / "train.py"), "--smoke", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert {name for name in FILES if (tmp_path / name).is_file()} == set(FILES)

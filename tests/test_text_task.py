@@ -6,12 +6,12 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 pytest.importorskip("transformers")
 
@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that ``train.py`` writes."""
     folder = tmp_path_factory.mktemp("text_task") / "lm"
     done = subprocess.run(
-        [sys.executable, str(EXPERIMENT / "train.py"), str(folder)],
+        [*warm.python(), str(EXPERIMENT / "train.py"), str(folder)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
