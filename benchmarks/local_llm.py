@@ -7,7 +7,8 @@
 Every prompt is asked for every example. Plain is what one writes first: batches of 16 in the order in which they come,
 padded on the left, each with a call of `generate` until all its rows have ended. With the package xllamacpp, the server
 of llama.cpp is asked through the `openai` model too: it works with the file's own 4-bit blocks, so its replies may
-differ; how many agree is shown. The ways take turns, round by round, and the medians are compared. Prints a table, and last one JSON line.
+differ; how many agree is shown. `local` is given 64 workers and batches of 64. The ways take turns, round by round,
+and the medians are compared. Prints a table, and last one JSON line.
 """
 
 from __future__ import annotations
@@ -33,13 +34,24 @@ from promptopt.models.local.reader import Reader, located
 from promptopt.targets.chat import ChatTarget
 from promptopt.targets.local_lm import LocalLM
 
-SIZE, LONGEST = 16, 16
+SIZE, LARGER, LONGEST = 16, 64, 16
 BEGINNINGS = ("Read the review", "You are a careful critic. Look at the customer's words", "Look closely at the text")
 ENDS = ("and answer with one word: positive or negative.", "and say how the writer feels, in one word.")
 MIDDLES = (", think about the tone,", " below", ", whatever it is about,", " without haste")
 THINGS = ("The soup", "This phone", "The hotel room", "Their new record", "The second season", "My old bicycle")
-VERDICTS = ("was wonderful", "broke after two days", "made me smile", "was cold and far too salty", "is worth its price")
-REASONS = ("and I will be back.", "although everybody had praised it to me before.", "so I want my money back!", "again.")
+VERDICTS = (
+    "was wonderful",
+    "broke after two days",
+    "made me smile",
+    "was cold and far too salty",
+    "is worth its price",
+)
+REASONS = (
+    "and I will be back.",
+    "although everybody had praised it to me before.",
+    "so I want my money back!",
+    "again.",
+)
 
 
 def prompts(n: int) -> list[Prompt]:
@@ -91,7 +103,7 @@ def replies(model: ChatModel, conversations: Sequence[Sequence[Message]]) -> lis
     def ask(messages: Sequence[Message]) -> str:
         return str(model.complete(Request(messages, temperature=0.0)).replies[0].text).strip()
 
-    with ThreadPoolExecutor(SIZE) as pool:
+    with ThreadPoolExecutor(LARGER) as pool:
         return list(pool.map(ask, conversations))
 
 
@@ -102,7 +114,7 @@ def ways(options: argparse.Namespace) -> dict[str, Callable[[], list[str]]]:
     path, _ = located(options.model)
     reader = Reader(path, chat_template=None, template_options={})
     model = reader.load_weights(dtype="auto", device="cpu")
-    local = Local(model=options.model, max_tokens=LONGEST, batch_size=SIZE)
+    local = Local(model=options.model, max_tokens=LONGEST, batch_size=LARGER)
     chat = ChatTarget(model=local)
     conversations = [chat.messages(prompt, example) for prompt in asked for example in on]
     turns = [reader.framed([(one.role, one.text) for one in messages]) for messages in conversations]
