@@ -414,7 +414,8 @@ MACHINE = {  # errors of the machine, and what to do about them
 def main() -> None:
     """Run the command line. A user's mistake prints one message and exits 2, a failed run exits 1."""
     _encodable()
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the Hugging Face libraries would draw into our output
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):  # other libraries would draw into our output
+        os.environ.setdefault(name, "1")
     try:
         app()
     except UserError as error:

