@@ -13,10 +13,23 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Example
+from ..core import Chooses, Example, Failed, Message, Missing, Setup
 from ..errors import UserError
+from ..replies import NoReply, reply_to
+from .replies import no_output
 
-__all__ = ["CONTENT_FREE", "Answers", "Calibration", "Labels", "Likeliest", "Words", "content_free", "labels_for"]
+__all__ = [
+    "CONTENT_FREE",
+    "Answers",
+    "Calibration",
+    "Labels",
+    "Likeliest",
+    "Row",
+    "Words",
+    "chosen",
+    "content_free",
+    "labels_for",
+]
 
 Answers: TypeAlias = Literal["written", "likelihood"]
 Calibration: TypeAlias = Literal["none", "content-free"]
@@ -119,6 +132,20 @@ class Labels:
         output.log_probabilities = dict(zip(self.names, found.tolist(), strict=True))
         return output
 
+    def outputs(self, rows: Sequence[Row | Failed | Missing], *, empty: int = 0) -> list[Likeliest | Failed | Missing]:
+        """What comes of rows where some of them could not be had.
+
+        Args:
+            rows: of :meth:`log_probabilities`.
+            empty: so many of them, the first, are of inputs without content. Where one of these is missing, all is.
+        """
+        lost = next((one for one in rows[:empty] if isinstance(one, Failed | Missing)), None)
+        priors = [one for one in rows[:empty] if not isinstance(one, Failed | Missing)]
+        prior = self.prior(priors) if priors and lost is None else None
+        return [
+            one if isinstance(one, Failed | Missing) else lost or self.likeliest(one, prior) for one in rows[empty:]
+        ]
+
     def _place(self, label: Any) -> int:
         name = label if isinstance(label, str) else json.dumps(label, default=str)
         if name not in self.names:
@@ -154,6 +181,19 @@ def labels_for(
     found = Labels(own if labels is None else labels, calibration=calibration, length_normalized=length_normalized)
     found.check(examples)
     return found
+
+
+def chosen(model: Chooses, messages: Sequence[Message], labels: Labels, *, setup: Setup) -> Row | Failed | Missing:
+    """How likely a chat model finds each label as its reply to a conversation, or why that is not known, counted.
+
+    Raises:
+        ModelError: as of :func:`promptopt.targets.replies.asked`.
+    """
+    said = reply_to(lambda: model.choose(messages, labels.words))
+    if isinstance(said, NoReply):
+        setup.count(said.counted("requests"))
+        return no_output(said)
+    return labels.log_probabilities(said.log_probabilities, said.tokens)
 
 
 def content_free(example: Example) -> list[Example]:
