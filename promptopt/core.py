@@ -287,10 +287,14 @@ class ChatModel(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """How likely each of some replies is: log-probabilities in nats, in the order asked, and what it cost to know."""
+    """How likely each of some replies is: log-probabilities in nats, in the order asked, and what it cost to know.
+
+    ``tokens`` says how many tokens each of them has, where the model tells.
+    """
 
     log_probabilities: tuple[float, ...]
     usage: Usage = Usage(calls=1)
+    tokens: tuple[int, ...] = ()
 
 
 @runtime_checkable
@@ -567,12 +571,22 @@ class ReadsCut(Protocol):
 class HasClasses(Protocol):
     """A metric that knows which class each number of an output stands for, so that the record can name the likeliest.
 
-    Without it, the record of an example has the numbers, or how many there are.
+    Without it, the record of an example has the numbers, or how many there are. A target may have it too: its classes
+    are then those of the metric where the data set names none.
     """
 
     @property
     def classes(self) -> Sequence[str]:
         """The class names, in the order of a target's scores."""
+
+
+@runtime_checkable
+class HasLogProbabilities(Protocol):
+    """An output, a class's name, that knows how likely each class is; without it, an output is a name or a row."""
+
+    @property
+    def log_probabilities(self) -> Mapping[str, float]:
+        """By class, in nats; those of all classes together are 1."""
 
 
 @runtime_checkable

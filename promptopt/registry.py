@@ -121,6 +121,7 @@ TABLE: dict[str, dict[str, str]] = {
         "gsm8k": "promptopt.data.gsm8k:gsm8k",
         "folio": "promptopt.data.folio:folio",
         "reasoning": "promptopt.data.reasoning:reasoning",
+        "reviews": "promptopt.data.reviews:reviews",
     },
 }
 

@@ -36,6 +36,7 @@ def few_shot(
     dev_pool: Mapping[str, Sequence[T]] | None = None,
     test_pool: Mapping[str, Sequence[T]] | None = None,
     where: str,
+    things: str = "images",
 ) -> Splits[T]:
     """Draw ``shots`` items per class for training.
 
@@ -52,6 +53,7 @@ def few_shot(
         dev_pool: where the dev items come from, if the data has a split for them.
         test_pool: where the test items come from, likewise.
         where: what the pool is, for errors.
+        things: what it holds, likewise.
 
     Raises:
         UserError: a number is out of range, or a class has too few items.
@@ -63,15 +65,15 @@ def few_shot(
     need = f"shots={shots}" + f", dev={dev}" * bool(own_dev) + ", one to test on" * own_test
     splits: Splits[T] = Splits()
     for number, (name, items) in enumerate(pool.items()):
-        _enough(items, shots + own_dev + own_test, f"{where}: class {name!r}", need)
+        _enough(items, shots + own_dev + own_test, f"{where}: class {name!r}", need, things)
         order = _shuffled(items, seed, TRAIN, number)
         back = len(order) - own_dev
         devs, tests = order[back:], order[shots:back]
         if dev_pool is not None:
-            _enough(dev_pool.get(name, ()), dev, f"{where}: class {name!r} of the dev split", f"dev={dev}")
+            _enough(dev_pool.get(name, ()), dev, f"{where}: class {name!r} of the dev split", f"dev={dev}", things)
             devs = _shuffled(dev_pool.get(name, ()), seed, DEV, number)[:dev]
         if test_pool is not None:
-            _enough(test_pool.get(name, ()), 1, f"{where}: class {name!r} of the test split", "one to test on")
+            _enough(test_pool.get(name, ()), 1, f"{where}: class {name!r} of the test split", "one to test on", things)
             tests = _shuffled(test_pool[name], seed, TEST, number)
         splits.train.extend((name, item) for item in order[:shots])
         splits.dev.extend((name, item) for item in devs)
@@ -84,6 +86,6 @@ def _shuffled(items: Sequence[T], seed: int, split: int, number: int) -> list[T]
     return [items[i] for i in rng.permutation(len(items))]
 
 
-def _enough(items: Sequence[T], least: int, what: str, need: str) -> None:
+def _enough(items: Sequence[T], least: int, what: str, need: str, things: str) -> None:
     if len(items) < least:
-        raise UserError(f"{what} has {len(items)} images, but needs {least} ({need}). Ask for fewer or add images.")
+        raise UserError(f"{what} has {len(items)} {things}, but needs {least} ({need}). Ask for fewer or add {things}.")

@@ -1,7 +1,8 @@
 """Metrics of classification: accuracy, log-probability of the true class, margin.
 
-An output is the row ``(n_classes,)`` of a target's log-probabilities, in the order of ``classes``; all outputs together
-may be one array ``(n_examples, n_classes)``. None and NaN are outputs that could not be had, and stay unscored. The
+An output is the row ``(n_classes,)`` of a target's log-probabilities, in the order of ``classes``, or the name of a
+class that knows them (:class:`promptopt.core.HasLogProbabilities`); all outputs together may be one array
+``(n_examples, n_classes)``. None and NaN are outputs that could not be had, and stay unscored. The
 label of an example is a class name.
 
 A probability of 0 has no logarithm, and a failed output no probability. What is below -100 nats counts as -100, and
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checks import check_argument
-from ..core import Example, Mark
+from ..core import Example, HasLogProbabilities, Mark
 from ..errors import UserError
 from .text import shown
 
@@ -62,6 +63,8 @@ class _Classification:
         if not len(outputs):
             return np.empty((0, len(self.classes))), {}
         unknown = np.full(len(self.classes), np.nan)
+        if not isinstance(outputs, np.ndarray):
+            outputs = [self._by_class(one) if isinstance(one, HasLogProbabilities) else one for one in outputs]
         rows = outputs if isinstance(outputs, np.ndarray) else [unknown if one is None else one for one in outputs]
         try:
             return self._scores(rows), {}
@@ -75,6 +78,9 @@ class _Classification:
         no_row = f"no row of {len(self.classes)} numbers"
         marks = {i: Mark(None, f"{no_row}: {shown(str(one))}", failed=True) for i, one in bad.items()}
         return np.stack([unknown if row is None else row for row in single]), marks
+
+    def _by_class(self, output: HasLogProbabilities) -> list[float]:
+        return [output.log_probabilities.get(name, -math.inf) for name in self.classes]
 
     def _row(self, row: Any) -> NDArray[np.float64] | None:
         try:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..checks import at_least
-from ..core import Dataset, Example, HasMetric, HasTiebreak, HasViews, Prompt, Rate, Rating, Scorer, Target
+from ..core import Dataset, Example, HasClasses, HasMetric, HasTiebreak, HasViews, Prompt, Rate, Rating, Scorer, Target
 from ..errors import UserError
 from ..run.budget import Budget
 from ..run.loop import check_match
@@ -62,6 +62,8 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     transfer = _transfer(given, data, offered) if given["verdict"] else {}
     if target is not None:
         offered["target"] = target
+        if isinstance(target, HasClasses) and not offered.get("classes"):
+            offered["classes"] = tuple(target.classes)
     views = _views(given, target, _examples(data, "train"))
     scorer, dev, test = _scorers(given, target, data, offered, views=views)
     test = test if given["verdict"] else None

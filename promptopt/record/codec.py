@@ -123,10 +123,11 @@ def encode_choice(choice: Choice) -> dict[str, Any]:
     return {
         "log_probabilities": [_number(one) for one in choice.log_probabilities],
         "usage": [usage.calls, usage.input_tokens, usage.output_tokens, usage.dollars],
+        **({"tokens": list(choice.tokens)} if choice.tokens else {}),
     }
 
 
 def decode_choice(event: Event) -> Choice:
     """The choice that a call event holds."""
     found = (-math.inf if one is None else float(one) for one in event["log_probabilities"])
-    return Choice(tuple(found), Usage(*event["usage"]))
+    return Choice(tuple(found), Usage(*event["usage"]), tuple(event.get("tokens", ())))

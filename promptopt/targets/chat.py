@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..checks import at_least
-from ..core import ChatModel, Example, Failed, Message, Missing, Prompt, Reply, Setup
+from ..core import ChatModel, Chooses, Example, Failed, Message, Missing, Prompt, Reply, Setup
 from ..errors import UserError
 from ..fanout import fan_out
+from ..models.choices import chooser
+from .labels import Answers, Calibration, Likeliest, Row, Words, chosen, content_free, labels_for
 from .placeholders import fill, names, text_of, values
 from .replies import asked, unusable
 
@@ -38,12 +41,22 @@ class ChatTarget:
         seed: of that draw; the run's seed.
         temperature: of the model.
         workers: calls at a time.
+        answers: ``written``; or ``likelihood``, which writes nothing and asks the model how likely each label is as its
+            reply (:class:`~promptopt.targets.labels.Labels`); an output is then the likeliest label.
+        labels: what is chosen among by likelihood: labels, or the word or words that stand for each; by default the
+            data set's classes, or else the labels of the training examples.
+        calibration: of likelihoods: ``content-free`` [Zhao2021], which takes three calls more a prompt, or ``none``.
+        length_normalized: whether a label's log-probability is the mean over its tokens, and not the sum.
+        classes: of the data set; those of the run.
 
     Raises:
-        UserError: a number is out of range, the template lacks ``{input}``, or there are too few demonstrations.
+        UserError: a number is out of range, the template lacks ``{input}``, there are too few demonstrations, or labels
+            cannot be chosen among, or not by this model.
     """
 
     metric = "match"
+    tiebreak: str | None = None
+    classes: Sequence[str] = ()
 
     def __init__(
         self,
@@ -55,6 +68,11 @@ class ChatTarget:
         seed: int = 0,
         temperature: float = 0.0,
         workers: int = 8,
+        answers: Answers = "written",
+        labels: Words | None = None,
+        calibration: Calibration = "none",
+        length_normalized: bool = False,
+        classes: Sequence[str] = (),
     ) -> None:
         at_least(0, demonstrations=demonstrations, temperature=temperature)
         at_least(1, workers=workers)
@@ -66,6 +84,11 @@ class ChatTarget:
                 "that is asked cannot be shown. Ask for fewer."
             )
         self._model = self._billed = model
+        how: dict[str, Any] = {"calibration": calibration, "length_normalized": length_normalized}
+        self._labels = labels_for(answers, labels, classes=classes, examples=examples, **how)
+        if self._labels:
+            chooser(model)
+            self.metric, self.tiebreak, self.classes = "accuracy", "log-probability", self._labels.names
         self._template = template
         self._temperature = temperature
         self._workers = workers
@@ -82,7 +105,7 @@ class ChatTarget:
         """Why this prompt cannot be run: it is empty."""
         return None if prompt.text.strip() else "the prompt is empty; write an instruction."
 
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str | Failed | Missing]:
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[str | Failed | Missing]:
         """The replies' texts, in order.
 
         Raises:
@@ -95,16 +118,30 @@ class ChatTarget:
 
     def run_batch(
         self, prompts: Sequence[Prompt], examples: Sequence[Example], /
-    ) -> Iterator[list[str | Failed | Missing]]:
+    ) -> Iterator[Sequence[str | Failed | Missing]]:
         """What ``run`` returns, prompt by prompt, each as soon as it is complete; all calls are made side by side.
 
         Raises:
             BudgetExhausted, ModelError, UserError: as ``run``.
         """
+        if self._labels:
+            yield from self._chosen(prompts, examples)
+            return
         jobs = [(prompt, example) for prompt in prompts for example in examples]
         replies = fan_out(lambda job: self._ask(*job), jobs, workers=self._workers)
         for _ in prompts:
             yield [self._read(next(replies)) for _ in examples]
+
+    def _chosen(
+        self, prompts: Sequence[Prompt], examples: Sequence[Example]
+    ) -> Iterator[list[Likeliest | Failed | Missing]]:
+        assert self._labels is not None
+        empty = content_free(examples[0]) if self._labels.calibrated and examples else []
+        jobs = [(prompt, example) for prompt in prompts for example in [*empty, *examples]]
+        rows = fan_out(lambda job: self._choose(*job), jobs, workers=self._workers)
+        for _ in prompts:
+            found = [next(rows) for _ in range(len(empty) + len(examples))]
+            yield self._labels.outputs(found, empty=len(empty))
 
     # ── One call ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -112,6 +149,11 @@ class ChatTarget:
         stream = self._setup.rng(STREAM, zlib.crc32(_bytes(prompt.text)), zlib.crc32(_bytes(example.id)))
         messages, seed = self.messages(prompt, example), int(stream.integers(2**31))
         return asked(self._billed, messages, temperature=self._temperature, seed=seed, setup=self._setup)
+
+    def _choose(self, prompt: Prompt, example: Example) -> Row | Failed | Missing:
+        assert self._labels is not None
+        assert isinstance(self._billed, Chooses)
+        return chosen(self._billed, self.messages(prompt, example), self._labels, setup=self._setup)
 
     def messages(self, prompt: Prompt, example: Example) -> list[Message]:
         """What is sent for an example.

@@ -9,10 +9,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 from ..checks import at_least, check_argument
-from ..core import ChatModel, Example, Failed, Message, Missing, Picture, Prompt, Reply, Setup
+from ..core import ChatModel, Chooses, Example, Failed, Message, Missing, Picture, Prompt, Reply, Setup
 from ..errors import BrokenFile
 from ..fanout import fan_out
+from ..models.choices import chooser
 from .images import BROKEN, open_image
+from .labels import Answers, Row, Words, chosen, labels_for
 from .replies import asked, unusable
 
 __all__ = ["VlmClassifier"]
@@ -52,12 +54,18 @@ class VlmClassifier:
         max_side: pixels of an image's longer side at most.
         temperature: of the model.
         workers: calls at a time.
+        answers: ``written``; or ``likelihood``, which writes nothing and asks the model how likely each class is as its
+            reply (:class:`~promptopt.targets.labels.Labels`): no reply is then unreadable.
+        labels: by likelihood, the word or words that stand for each class, if they are not the names.
+        length_normalized: whether a label's log-probability is the mean over its tokens, and not the sum.
 
     Raises:
-        UserError: a number is out of range, or two classes differ in nothing but case and punctuation.
+        UserError: a number is out of range, or two classes differ in nothing but case and punctuation; or
+            the model does not say how likely replies are.
     """
 
     metric = "accuracy"
+    tiebreak: str | None = None
 
     def __init__(
         self,
@@ -67,6 +75,9 @@ class VlmClassifier:
         max_side: int = 512,
         temperature: float = 0.0,
         workers: int = 8,
+        answers: Answers = "written",
+        labels: Words | None = None,
+        length_normalized: bool = False,
     ) -> None:
         at_least(1, max_side=max_side, workers=workers)
         at_least(0, temperature=temperature)
@@ -77,6 +88,10 @@ class VlmClassifier:
         longest_first = sorted(self._names, key=len, reverse=True)
         self._any_name = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
         self._classes = tuple(classes)
+        self._labels = labels_for(answers, labels, classes=classes, length_normalized=length_normalized)
+        if self._labels:
+            chooser(model)
+            self.tiebreak = "log-probability"
         self._model = self._billed = model
         self._max_side, self._temperature, self._workers = max_side, temperature, workers
         self._pictures: dict[int, tuple[Example, Picture]] = {}  # by identity; holding the example keeps its id taken
@@ -118,12 +133,15 @@ class VlmClassifier:
 
     # ── What is sent ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _ask(self, prompt: Prompt, example: Example) -> Reply | Failed | Missing:
+    def _ask(self, prompt: Prompt, example: Example) -> Reply | Row | Failed | Missing:
         stream = self._setup.rng(STREAM, zlib.crc32(_bytes(prompt.text)), zlib.crc32(_bytes(example.id)))
         try:
             message = Message("user", self.question(prompt), (self._picture(example),))
         except BrokenFile as error:
             return Missing(f"{BROKEN}: {error}")
+        if self._labels:
+            assert isinstance(self._billed, Chooses)
+            return chosen(self._billed, [message], self._labels, setup=self._setup)
         seed = int(stream.integers(2**31))
         return asked(self._billed, [message], temperature=self._temperature, seed=seed, setup=self._setup)
 
@@ -142,9 +160,12 @@ class VlmClassifier:
 
     # ── What comes back ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, reply: Reply | Failed | Missing) -> str | Failed | Missing:
-        if not isinstance(reply, Reply):
+    def _read(self, reply: Reply | Row | Failed | Missing) -> str | Failed | Missing:
+        if isinstance(reply, Failed | Missing):
             return reply
+        if not isinstance(reply, Reply):
+            assert self._labels is not None
+            return self._labels.likeliest(reply)
         failed = unusable(reply, model=self._model, setup=self._setup)
         if (failed is None or reply.finish == "length") and (name := self.class_in(reply.text)):
             return name

@@ -135,7 +135,8 @@ class Local:
         weights = self._weights
         from .choices import likelihoods
 
-        return Choice(tuple(likelihoods(weights, inputs, tails)), self._to_choose(inputs, tails))
+        found = tuple(likelihoods(weights, inputs, tails))
+        return Choice(found, self._to_choose(inputs, tails), tuple(map(len, tails)))
 
     def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
         """Exact."""

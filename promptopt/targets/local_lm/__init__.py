@@ -24,6 +24,7 @@ from ...errors import UserError
 from ...loading import postponed, rehearsed
 from ...models.local.reader import EMBEDDED, Reader, located
 from ...models.local.weights import missing_weights
+from ..labels import Answers, Calibration, Likeliest, Words, labels_for
 from ..oom_backoff import in_batches
 from ..placeholders import names
 from .speedups import Speedups
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .backbone import Backbone
+    from .classifier import Classifier
     from .documents import Head, Pages, Tail
     from .generate import CompletedDocument, DocumentWriter, Job
     from .gradient import Page, Terms, TokenStep
@@ -83,6 +85,13 @@ class LocalLM:
     of the model's end tokens, at ``max_tokens``, or where the model writes the extractor itself; an extractor in the
     question does not end it. The answer's tokens are the likeliest ones (greedy decoding).
 
+    With ``answers = "likelihood"`` nothing is written, neither reasoning nor answer: the labels are compared by how
+    likely the model finds them behind prompt and input, and an output is a :class:`~promptopt.targets.labels.Likeliest`
+    label (:class:`~promptopt.targets.labels.Labels` says how). It takes one forward pass over what documents do not
+    share (:mod:`~promptopt.targets.local_lm.likelihood`). ``max_tokens``, ``answer_tokens`` and ``temperature`` then
+    say nothing, and the extractor, which stands before the label, is by default nothing in a chat template and a space
+    elsewhere.
+
     The default extractor suits the labels: where all of ``examples`` are numbers, it is that of [Das2025], which ends
     in "$"; else it ends in a colon and a new line, since behind a "$" models write amounts of money. We differ from
     [Das2025] in that it also begins a new line, so that it does not stick to the last word. The embedded LM was trained
@@ -110,6 +119,12 @@ class LocalLM:
         device_map: instead, how accelerate spreads the weights over several devices, for example ``balanced``.
         dtype: of the weights; ``auto`` is as they were saved.
         batch_size: documents at a time; halved for good where memory does not suffice.
+        answers: ``written``, or ``likelihood`` for the likeliest label.
+        labels: what is chosen among by likelihood: labels, or the word or words that stand for each; by default the
+            data set's classes, or else the labels of the training examples.
+        calibration: of likelihoods: ``content-free`` [Zhao2021], or ``none``.
+        length_normalized: whether a label's log-probability is the mean over its tokens, and not the sum.
+        classes: of the data set; those of the run.
         examples: training examples, whose labels choose the default extractor; those of the run.
 
     Raises:
@@ -118,6 +133,8 @@ class LocalLM:
     """
 
     metric = "match"
+    tiebreak: str | None = None
+    classes: Sequence[str] = ()
 
     def __init__(
         self,
@@ -135,6 +152,11 @@ class LocalLM:
         device_map: str | None = None,
         dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         batch_size: int = 128,
+        answers: Answers = "written",
+        labels: Words | None = None,
+        calibration: Calibration = "none",
+        length_normalized: bool = False,
+        classes: Sequence[str] = (),
         examples: Sequence[Example] = (),
     ) -> None:
         at_least(0, max_tokens=max_tokens, temperature=temperature)
@@ -144,7 +166,12 @@ class LocalLM:
         self._model, called = located(model)
         self.name = f"local:{called}"
         self._template = template
-        self._extractor = _suited(self._model, examples) if extractor is None else extractor
+        how: dict[str, Any] = {"calibration": calibration, "length_normalized": length_normalized}
+        self._labels = labels_for(answers, labels, classes=classes, examples=examples, **how)
+        if self._labels:
+            self.metric, self.tiebreak, self.classes = "accuracy", "log-probability", self._labels.names
+            max_tokens = answer_tokens = 0  # nothing is written
+        self._extractor = _suited(self._model, examples, self._labels is None) if extractor is None else extractor
         self._chat_template, self._template_options = chat_template, dict(template_options or {})
         self._max_tokens, self._answer_tokens, self._temperature = max_tokens, answer_tokens, temperature
         self._seed = seed
@@ -155,6 +182,7 @@ class LocalLM:
         self._loaded_pages: Pages | None = None
         self._loaded_memory: Memory | None = None
         self._loaded: tuple[Backbone, DocumentWriter] | None = None
+        self._loaded_classifier: Classifier | None = None
         self._setup: Setup | None = None
         if rehearsed() and not postponed(missing_weights(self._model)):
             _ = self._weights  # what cannot work is to come out before anything is spent
@@ -176,7 +204,7 @@ class LocalLM:
             unknown = self._pages.unknown_in(prompt.text)
         return unknown and f"it contains {unknown!r}, which the tokenizer knows and the model does not."
 
-    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Reasoned]:
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[Reasoned] | Sequence[Likeliest]:
         """An answer for each example, in order.
 
         Raises:
@@ -187,7 +215,9 @@ class LocalLM:
         (outputs,) = self.run_batch([prompt], examples)
         return outputs
 
-    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> Iterator[list[Reasoned]]:
+    def run_batch(
+        self, prompts: Sequence[Prompt], examples: Sequence[Example], /
+    ) -> Iterator[Sequence[Reasoned] | Sequence[Likeliest]]:
         """What ``run`` returns, prompt by prompt; documents of several prompts go into one batch.
 
         To save time, an earlier reasoning for the same example is read as a draft of the new one, and kept up to the
@@ -201,9 +231,15 @@ class LocalLM:
         for start in range(0, len(prompts), together):
             block = prompts[start : start + together]
             with self._lock:
-                outcomes = iter(self._outcomes(block, examples))
-                outputs = [[self._output(next(outcomes)) for _ in examples] for _ in block]
+                outputs = self._likeliest(block, examples) if self._labels else self._written(block, examples)
             yield from outputs
+
+    def _written(self, prompts: Sequence[Prompt], examples: Sequence[Example]) -> list[list[Reasoned]]:
+        outcomes = iter(self._outcomes(prompts, examples))
+        return [[self._output(next(outcomes)) for _ in examples] for _ in prompts]
+
+    def _likeliest(self, prompts: Sequence[Prompt], examples: Sequence[Example]) -> list[list[Likeliest]]:
+        return self._classifier.outputs([prompt.text for prompt in prompts], examples)
 
     def _output(self, outcome: CompletedDocument) -> Reasoned:
         lines = self._pages.text(outcome.answer).strip().splitlines()
@@ -269,7 +305,8 @@ class LocalLM:
         Raises:
             UserError: its document may grow longer than the model can hold.
         """
-        tail = self._pages.tail(self._pages.answer(example))
+        answer = self._labels.word(example.label) if self._labels else self._pages.answer(example)
+        tail = self._pages.tail(answer)
         rest = len(tail.ids) + self._answer_tokens
         if self._context is not None and len(head.ids) + self._max_tokens + rest > self._context:
             raise UserError(
@@ -280,7 +317,12 @@ class LocalLM:
         return tail
 
     def _reasoning(self, text: str, examples: Sequence[Example], heads: Sequence[Head]) -> list[tuple[int, ...]]:
-        """The tokens of each example's reasoning under a prompt: as it was written when last run, or written now."""
+        """The tokens of each example's reasoning under a prompt: as it was written when last run, or written now.
+
+        There are none where labels are compared by likelihood.
+        """
+        if self._labels:
+            return [()] * len(heads)
         pairs = zip(examples, heads, strict=True)
         kept = [self._memory.of(text, example.id, head.ids) for example, head in pairs if self._speedups.keep_reasoning]
         found = [one for one in kept if one is not None]
@@ -430,11 +472,20 @@ class LocalLM:
         return torch.full((n,), math.nan, dtype=torch.float64).numpy(), logits, slopes
 
     def losses(self, texts: Sequence[str], examples: Sequence[Example]) -> NDArray[np.float64]:
-        """``(n_prompts, n_examples)`` the ``loss`` of each output of :meth:`run_batch`."""
+        """``(n_prompts, n_examples)`` the loss of each true answer, mean nats a token: :attr:`Reasoned.loss`.
+
+        By likelihood it is that of the label's own (first) word, whatever the other labels.
+        """
         import numpy as np
 
-        outputs = self.run_batch([Prompt(text) for text in texts], examples)
-        return np.array([[output.loss for output in row] for row in outputs], dtype=np.float64)
+        if self._labels:
+            with self._lock:
+                losses = self._classifier.losses([(text, example) for text in texts for example in examples])
+                return losses.reshape(len(texts), len(examples))
+        block = [Prompt(text) for text in texts]
+        with self._lock:
+            rows = self._written(block, examples)
+        return np.array([[output.loss for output in row] for row in rows], dtype=np.float64)
 
     def nll(self, text: str, examples: Sequence[Example]) -> NDArray[np.float64]:
         """``(n_examples,)`` mean negative log-likelihood of the prompt's tokens in each document, nats a token.
@@ -468,7 +519,8 @@ class LocalLM:
 
             self._context = reader.context
             self._reader = reader
-            self._loaded_pages = Pages(reader, template=self._template, extractor=self._extractor)
+            extractor = ("" if reader.templated else " ") if self._extractor is None else self._extractor
+            self._loaded_pages = Pages(reader, template=self._template, extractor=extractor)
         return self._loaded_pages
 
     @property
@@ -499,6 +551,25 @@ class LocalLM:
             self._note_rereading()
         return self._loaded
 
+    @property
+    def _classifier(self) -> Classifier:
+        """What compares labels; loaded once."""
+        if self._loaded_classifier is None:
+            backbone, _ = self._weights
+            from .classifier import Classifier
+
+            assert self._labels is not None
+            self._loaded_classifier = Classifier(
+                backbone,
+                self._pages,
+                self._labels,
+                template=self._template,
+                batch_size=self._batch_size,
+                speedups=self._speedups,
+                context=self._context,
+            )
+        return self._loaded_classifier
+
     def _note_rereading(self) -> None:
         if self._setup and self._loaded and self._loaded[0].rereads:
             self._setup.note(
@@ -507,11 +578,16 @@ class LocalLM:
             )
 
 
-def _suited(model: str, examples: Sequence[Example]) -> str:
-    """The extractor that asks a model for answers like those of the examples."""
+def _suited(model: str, examples: Sequence[Example], written: bool) -> str | None:
+    """The extractor that asks a model for answers like those of the examples.
+
+    None, for labels by likelihood, is decided when it is known whether there is a chat template.
+    """
     labels = [one.label[0] if isinstance(one.label, list | tuple) and one.label else one.label for one in examples]
     numbers = bool(labels) and all(NUMBER.fullmatch(str(label).strip()) for label in labels)
-    return NUMBER_EXTRACTOR if numbers or Path(model).resolve() == EMBEDDED.resolve() else EXTRACTOR
+    if Path(model).resolve() == EMBEDDED.resolve():
+        return NUMBER_EXTRACTOR
+    return (NUMBER_EXTRACTOR if numbers else EXTRACTOR) if written else None
 
 
 def _ends(model: Any, tokenizer: Any) -> set[int]:

@@ -102,6 +102,11 @@ class Backbone:
         """
         return torch.cat([loss for loss, _ in self._scored(hidden, targets, temperatures)])
 
+    def log_probabilities(self, hidden: Tensor, tokens: Sequence[int]) -> Tensor:
+        """How likely each of some tokens is to follow each hidden state, nats: ``(n, n_tokens)``, fp32."""
+        parts = (self.logits(part) for part in self._in_parts(hidden))
+        return torch.cat([logits[:, list(tokens)] - logits.logsumexp(dim=-1, keepdim=True) for logits in parts])
+
     def scored(self, hidden: Tensor, targets: Sequence[int]) -> tuple[Tensor, Tensor]:
         """:meth:`losses`, and whether each token is the likeliest one: ``(n,)`` both."""
         losses, logits = zip(

@@ -51,6 +51,11 @@ class KVCache:
         return cls(backbone, DynamicCache(), nothing, nothing)
 
     @property
+    def bytes(self) -> int:
+        """How much memory the keys and values take."""
+        return sum(one.numel() * one.element_size() for pair in self._pairs for one in pair)
+
+    @property
     def _width(self) -> int:
         return int(self._cache.get_seq_length())
 

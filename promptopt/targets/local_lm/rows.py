@@ -20,6 +20,8 @@ class Rows(Protocol):
 
     @property
     def lengths(self) -> Indices: ...
+    @property
+    def bytes(self) -> int: ...
     def feed(self, ids: Sequence[Sequence[int]], *, embeds: Tensor | None = None) -> Tensor: ...
     def truncate(self, lengths: Sequence[int] | Indices) -> None: ...
     def select(self, rows: Sequence[int] | Indices) -> Rows: ...
@@ -49,6 +51,11 @@ class Rereading:
     def lengths(self) -> Indices:
         """``(n_rows,)`` tokens in each row."""
         return np.array([len(row) for row in self._rows], dtype=np.int64)
+
+    @property
+    def bytes(self) -> int:
+        """None but for the tokens."""
+        return 0
 
     def feed(self, ids: Sequence[Sequence[int]], *, embeds: Tensor | None = None) -> Tensor:
         """As :meth:`KVCache.feed`; gradients flow to ``embeds``, and not to what stands before."""
