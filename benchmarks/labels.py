@@ -4,8 +4,8 @@
 
 The ways take turns in one process, prompt by prompt, and every prompt is rated on the same reviews. ``likelihood`` is
 ``local-lm`` with the input before the prompt, so that the second prompt finds what stands before it read; ``prompt
-first`` shares the prompt alone. ``plain`` feeds each text with each label as a row of its own and takes the logits of all
-positions, ``generate`` writes up to 16 tokens with transformers' ``generate``; both in batches sorted by length.
+first`` shares the prompt alone. ``plain`` feeds each text with each label as a row of its own and takes the logits of
+all positions, ``generate`` writes up to 16 tokens with transformers' ``generate``; both in batches sorted by length.
 """
 
 from __future__ import annotations
