@@ -3,9 +3,9 @@
     python benchmarks/labels.py MODEL [--texts 64] [--threads 1]
 
 The ways take turns in one process, prompt by prompt, and every prompt is rated on the same reviews. ``likelihood`` is
-``local-lm`` with the input before the prompt, so that the second prompt finds what stands before it read; ``prompt
-first`` shares the prompt alone. ``plain`` feeds each text with each label as a row of its own and takes the logits of
-all positions, ``generate`` writes up to 16 tokens with transformers' ``generate``; both in batches sorted by length.
+``local-lm`` with the input before the prompt, where another prompt has read what stands before it; ``prompt first``
+shares the prompt alone. ``plain`` feeds each text with each label as a row of its own and takes the logits of all
+positions, ``generate`` writes up to 16 tokens with transformers' ``generate``; both in batches sorted by length.
 """
 
 from __future__ import annotations
@@ -89,9 +89,10 @@ def main() -> None:
         "plain": lambda prompt: plain(model, lm, prompt, examples),
         "generate": lambda prompt: generate(model, lm, prompt, examples),
     }
-    seconds = {
-        way: [timed(lambda run=run, prompt=prompt: run(prompt)) for prompt in PROMPTS] for way, run in ways.items()
-    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for prompt in PROMPTS:
+        for way, run in ways.items():
+            seconds[way].append(timed(lambda run=run, prompt=prompt: run(prompt)))
     apart = 0.0
     for prompt in PROMPTS:
         wanted = plain(model, lm, prompt, examples)
