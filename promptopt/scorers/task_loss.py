@@ -82,7 +82,8 @@ class _MinusLoss:
             return [None if output is None else self._marked(output) for output in outputs]
         except AttributeError:
             raise UserError(
-                "task-loss needs a target that knows the loss of the true answer. Give local-lm, or another scorer."
+                "task-loss needs a target that knows the loss of the true answer. Give local-lm, whose answers are "
+                "written; or another scorer. For labels by likelihood there is the metric log-probability."
             ) from None
 
     def _marked(self, output: Any) -> float:

@@ -142,6 +142,13 @@ def test_a_target_without_a_loss(select: Any) -> None:
         list(TaskLoss(target=Plain(), examples=CASES, select=select).answer([Rate(Prompt("a"))]))
 
 
+def test_labels_by_likelihood_have_no_such_loss() -> None:
+    lm = LocalLM(model=saved("llama", "byte-level"), answers="likelihood", labels=["yes", "no"])
+    examples = [Example("a", "Is the sky blue?", "yes")]
+    with pytest.raises(UserError, match="by likelihood there is the metric"):
+        list(TaskLoss(target=lm, examples=examples).answer([Rate(Prompt("Answer."))]))
+
+
 def test_a_negative_weight() -> None:
     with pytest.raises(UserError, match="perplexity_weight is -1"):
         TaskLoss(target=Scripted(), examples=CASES, perplexity_weight=-1.0)
