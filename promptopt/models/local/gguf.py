@@ -135,24 +135,32 @@ def _convert(file: Path, folder: Path) -> None:
         words = transformers.PreTrainedTokenizerFast.from_pretrained(file.parent, **given)
         _split_as_llama_cpp(words.backend_tokenizer, metadata, file)
         config = transformers.AutoConfig.from_pretrained(file.parent, **given)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
+        model, loaded = transformers.AutoModelForCausalLM.from_pretrained(
             file.parent,
             config=config,
             quantization_config=transformers.GgufConfig(dequantize=True),
             trust_remote_code=False,
+            output_loading_info=True,
             **given,
         )
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UserError(
-            f"cannot convert {str(file)!r}: {reason or type(error).__name__}. Give a whole GGUF file of one of the "
-            "architectures that transformers reads, or the model's folder with safetensors."
-        ) from None
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # of a damaged file the readers of bytes, tokens and weights each raise their own
+        raise _unreadable(file, str(error).strip().partition("\n")[0] or type(error).__name__) from None
+    if lacking := sorted(loaded["missing_keys"]):  # transformers would draw them at random
+        raise _unreadable(file, f"{len(lacking)} of its weights are missing, the first is {lacking[0]}")
     ends = [metadata[f"tokenizer.ggml.{one}_token_id"] for one in ENDS if f"tokenizer.ggml.{one}_token_id" in metadata]
     if len(set(ends)) > 1:
         model.generation_config.eos_token_id = sorted(set(ends))
     words.save_pretrained(folder)
     model.save_pretrained(folder)
+
+
+def _unreadable(file: Path, reason: str) -> UserError:
+    return UserError(
+        f"cannot convert {str(file)!r}: {reason}. Give a whole GGUF file of one of the architectures that transformers "
+        "reads, or the model's folder with safetensors."
+    )
 
 
 def _split_as_llama_cpp(words: Any, metadata: Mapping[str, Any], file: Path) -> None:

@@ -170,6 +170,18 @@ def test_what_cannot_be_converted_is_refused_in_one_line(tmp_path: Path, monkeyp
     (tmp_path / "no.gguf").write_bytes(b"GGUX")
     with pytest.raises(UserError, match=r"cannot convert .*no\.gguf"):
         local_gguf.converted(tmp_path / "no.gguf")
+    whole = written(tmp_path / "whole.gguf").read_bytes()
+    key, name = whole.index(b"tokenizer.ggml.pre"), whole.index(b"blk.1.ffn_up.weight")
+    for damage in (
+        whole[: len(whole) // 2],
+        whole[: key - 8] + b"\xff" * 7 + b"\x00" + whole[key:],  # the length of a name
+        whole[: key - 8] + b"\xff" * 8 + whole[key:],
+        whole[:name] + b"blk.1.ffn_uq" + whole[name + 12 :],  # one that transformers would draw at random
+    ):
+        (tmp_path / "damaged.gguf").write_bytes(damage)
+        with pytest.raises(UserError, match=r"cannot convert .*damaged\.gguf") as caught:
+            local_gguf.converted(tmp_path / "damaged.gguf")
+    assert "1 of its weights are missing, the first is model.layers.1.mlp.up_proj.weight" in str(caught.value)
     assert not [one for one in (tmp_path / "cache" / "gguf").iterdir() if one.is_dir()]
     with pytest.raises(UserError, match="no such folder or file"):
         Local(model="missing.gguf")
