@@ -60,7 +60,7 @@ from ..errors import UserError
 from ..vocabulary import check
 from ..vocabulary.class_texts import ClassLines, ClassTexts
 from .pools import Pool
-from .pools.descriptors import Library, need_clip, some, templates_of
+from .pools.descriptors import Descriptors, need_clip, some, templates_of
 from .pools.templates import Grammar
 from .steps import Ratings, RatingSearch, Search
 
@@ -151,7 +151,7 @@ class ProApo(RatingSearch):
         self.library = (
             None
             if descriptors is None and model is None
-            else Library(
+            else Descriptors(
                 classes=classes,
                 descriptors=descriptors,
                 model=model,

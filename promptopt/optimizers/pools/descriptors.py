@@ -31,17 +31,17 @@ from ...errors import UserError
 from ...vocabulary import is_template
 from ...vocabulary.class_texts import ClassLines, ClassTexts
 from ..proposers.asking import Asker
+from .fresh import DRAWS, new_texts
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Descriptors", "Library", "first_template", "need_clip", "some", "templates_of"]
+__all__ = ["Descriptors", "need_clip", "some", "templates_of"]
 
 T = TypeVar("T")
 
 TEMPLATE = "a photo of a {}"  # where no starting prompt has one
 STREAM = int.from_bytes(b"desc")  # key of the random stream that an LLM's seeds come from
-PATIENCE = 1_000  # the pool is used up after so many repeats in a row
 OTHERS = 20  # so many other classes are named in a question
 QUESTIONS = {
     "features": "What does one see in a picture of {name}? List {n} visual features by which it is told from the "
@@ -87,90 +87,6 @@ class Descriptors:
         temperature: float = 1.0,
         task: str = "",
     ) -> None:
-        self.library = Library(
-            classes=classes,
-            descriptors=descriptors,
-            model=model,
-            form=form,
-            template=template,
-            wanted=wanted,
-            temperature=temperature,
-            task=task,
-        )
-
-    def check(self, run: Prompted, /) -> None:
-        """Whether prompts can have texts of single classes.
-
-        Raises:
-            UserError: they cannot.
-        """
-        need_clip(run, "the pool descriptors", self.library.classes)
-
-    def begin(self, setup: Setup, /) -> None:
-        """Take the starting prompts, and bill the model to this run."""
-        self._templates = templates_of(setup, self.library.classes)
-        self.library.begin(setup)
-
-    def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
-        """Distinct prompts; ends after 1,000 repeats in a row.
-
-        Raises:
-            ModelError: the provider refused for good.
-            BudgetExhausted: the next call would exceed the budget.
-        """
-        texts = self.library.texts()
-        seen: set[str] = set()
-        repeats = 0
-        drawn = self._drawn(texts, rng)
-        while repeats < PATIENCE:
-            prompt = next(drawn).text
-            repeats = repeats + 1 if prompt in seen else 0
-            if prompt not in seen:
-                seen.add(prompt)
-                yield prompt
-
-    def _drawn(self, texts: Mapping[str, Sequence[str]], rng: np.random.Generator) -> Iterator[ClassTexts]:
-        yield self._prompt(texts, templates=False)
-        yield self._prompt(texts, templates=True)
-        most = max(map(len, texts.values()))
-        while True:
-            n, templates = int(rng.integers(1, max(most, 1) + 1)), bool(rng.integers(2))
-            yield self._prompt({name: some(texts[name], n, rng) for name in texts}, templates=templates)
-
-    def _prompt(self, texts: Mapping[str, Sequence[str]], *, templates: bool) -> ClassTexts:
-        if templates:
-            return ClassTexts(self._templates, {name: tuple(own) for name, own in texts.items() if own})
-        bare = self.library.template
-        return ClassTexts((), {name: tuple(own) or (bare.replace("{}", name),) for name, own in texts.items()})
-
-
-def some(texts: Sequence[T], n: int, rng: np.random.Generator) -> list[T]:
-    """``n`` of the texts, or all where there are fewer, in their order."""
-    chosen = sorted(rng.permutation(len(texts))[:n].tolist())
-    return [texts[i] for i in chosen]
-
-
-class Library:
-    """The texts of each class: from the user, or from an LLM that is asked once.
-
-    Args: as of :class:`Descriptors`.
-
-    Raises:
-        UserError: as :class:`Descriptors`.
-    """
-
-    def __init__(
-        self,
-        *,
-        classes: Sequence[str],
-        descriptors: str | Path | Mapping[str, Sequence[str]] | None = None,
-        model: ChatModel | None = None,
-        form: Literal["features", "sentences"] = "features",
-        template: str = "",
-        wanted: int = 8,
-        temperature: float = 1.0,
-        task: str = "",
-    ) -> None:
         not_empty(classes=classes)
         at_least(1, wanted=wanted)
         if template:
@@ -191,14 +107,33 @@ class Library:
                 "lists by class, an empty list for a class that has none, or a model that is asked for them."
             )
 
-    def begin(self, setup: Setup) -> None:
-        """Take the template and bill the model to this run; what an LLM said in another run is forgotten."""
+    def check(self, run: Prompted, /) -> None:
+        """Whether prompts can have texts of single classes.
+
+        Raises:
+            UserError: they cannot.
+        """
+        need_clip(run, "the pool descriptors", self.classes)
+
+    def begin(self, setup: Setup, /) -> None:
+        """Take the starting prompts and bill the model to this run; what an LLM said in another run is forgotten."""
         self._setup = setup
         self._rng = setup.rng(STREAM)
-        self.template = self._given_template or first_template(setup, self.classes)
+        self._templates = templates_of(setup, self.classes)
+        self.template = self._given_template or self._templates[0]
         self._texts: dict[str, tuple[str, ...]] | None = None
         if self._asker:
             self._asker.begin(setup)
+
+    def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
+        """Distinct prompts; ends after 1,000 repeats in a row.
+
+        Raises:
+            ModelError: the provider refused for good.
+            BudgetExhausted: the next call would exceed the budget.
+        """
+        drawn = ([prompt.text] for prompt in self._drawn(self.texts(), rng))
+        yield from new_texts(drawn, seen=set(), patience=DRAWS)
 
     def texts(self) -> dict[str, tuple[str, ...]]:
         """The texts of each class that fit the target, each once; may be none.
@@ -209,6 +144,19 @@ class Library:
         if self._texts is None:
             self._texts = {name: self._texts_of(name) for name in self.classes}
         return self._texts
+
+    def _drawn(self, texts: Mapping[str, Sequence[str]], rng: np.random.Generator) -> Iterator[ClassTexts]:
+        yield self._prompt(texts, templates=False)
+        yield self._prompt(texts, templates=True)
+        most = max(map(len, texts.values()))
+        while True:
+            n, templates = int(rng.integers(1, max(most, 1) + 1)), bool(rng.integers(2))
+            yield self._prompt({name: some(texts[name], n, rng) for name in texts}, templates=templates)
+
+    def _prompt(self, texts: Mapping[str, Sequence[str]], *, templates: bool) -> ClassTexts:
+        if templates:
+            return ClassTexts(self._templates, {name: tuple(own) for name, own in texts.items() if own})
+        return ClassTexts((), {name: tuple(own) or (self.template.replace("{}", name),) for name, own in texts.items()})
 
     def _texts_of(self, name: str) -> tuple[str, ...]:
         said = self._given[name] if name in self._given else self._asked(name)
@@ -241,9 +189,10 @@ class Library:
         return "\n\n".join(filter(None, parts))
 
 
-def first_template(run: Prompted, classes: Sequence[str]) -> str:
-    """The first template of the starting prompts, or a plain one."""
-    return next(iter(templates_of(run, classes)), TEMPLATE)
+def some(texts: Sequence[T], n: int, rng: np.random.Generator) -> list[T]:
+    """``n`` of the texts, or all where there are fewer, in their order."""
+    chosen = sorted(rng.permutation(len(texts))[:n].tolist())
+    return [texts[i] for i in chosen]
 
 
 def templates_of(run: Prompted, classes: Sequence[str]) -> tuple[str, ...]:

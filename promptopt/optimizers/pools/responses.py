@@ -17,7 +17,7 @@ from ...checks import at_least
 from ...core import ChatModel, Setup
 from ...errors import UserError
 from ..proposers.asking import Asker
-from .asking import new_texts
+from .fresh import new_texts
 
 if TYPE_CHECKING:
     import numpy as np

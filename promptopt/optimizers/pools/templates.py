@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from ...core import Prompted
 from ...errors import UserError, require
 from ...vocabulary import need_templates
 from ...vocabulary.phrases import PLACEHOLDER, SLOTS, read_slots
+from .fresh import new_texts
 from .listed import ListPool
 
 if TYPE_CHECKING:
@@ -86,16 +88,7 @@ class Grammar:
 
     def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
         """See :class:`promptopt.optimizers.pools.Pool`."""
-        seen: set[str] = set()
-        repeats = 0
-        while repeats < PATIENCE:
-            template = self._template(rng)
-            if template in seen:
-                repeats += 1
-                continue
-            repeats = 0
-            seen.add(template)
-            yield template
+        return new_texts(([self._template(rng)] for _ in itertools.count()), seen=set(), patience=PATIENCE)
 
     def _template(self, rng: np.random.Generator) -> str:
         frame, noun, suffix = (self._phrase(slot, rng) for slot in ("frames", "nouns", "suffixes"))

@@ -24,6 +24,7 @@ words     a list of its own    see above      that list is not ours
 
 from __future__ import annotations
 
+import itertools
 import string
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -32,7 +33,8 @@ from ...checks import at_least, not_empty
 from ...core import Prompted, Setup
 from ...vocabulary.class_texts import ClassTexts
 from ...vocabulary.phrases import read_slots
-from .descriptors import TEMPLATE, first_template, need_clip
+from .descriptors import TEMPLATE, need_clip, templates_of
+from .fresh import DRAWS, new_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Waffle"]
 
 CHARACTERS = string.ascii_letters + string.digits + "!?#-"
-PATIENCE = 1_000  # the pool is used up after so many repeats in a row
 
 
 class Waffle:
@@ -82,18 +83,11 @@ class Waffle:
 
     def begin(self, setup: Setup, /) -> None:
         """Take the first template of the starting prompts."""
-        self._template = first_template(setup, self.classes)
+        self._template = templates_of(setup, self.classes)[0]
 
     def draw(self, rng: np.random.Generator, /) -> Iterator[str]:
         """Distinct prompts; ends after 1,000 repeats in a row, which takes a single class of few words."""
-        seen: set[str] = set()
-        repeats = 0
-        while repeats < PATIENCE:
-            prompt = self._prompt(rng).text
-            repeats = repeats + 1 if prompt in seen else 0
-            if prompt not in seen:
-                seen.add(prompt)
-                yield prompt
+        return new_texts(([self._prompt(rng).text] for _ in itertools.count()), seen=set(), patience=DRAWS)
 
     def _prompt(self, rng: np.random.Generator) -> ClassTexts:
         if self.shared:

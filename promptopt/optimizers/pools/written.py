@@ -15,7 +15,7 @@ from ...errors import UserError
 from ...text import as_text, quotation_mark, quote
 from ...vocabulary import PLACEHOLDER_RULE
 from ..proposers.asking import Asker
-from .asking import new_texts
+from .fresh import new_texts
 
 if TYPE_CHECKING:
     import numpy as np

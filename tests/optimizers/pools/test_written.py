@@ -12,7 +12,7 @@ import pytest
 
 from promptopt.core import Begins, Example, Message, Reply
 from promptopt.errors import UserError
-from promptopt.optimizers.pools.asking import PATIENCE
+from promptopt.optimizers.pools.fresh import CALLS
 from promptopt.optimizers.pools.responses import Responses
 from promptopt.optimizers.pools.written import Paraphrases, Written
 from promptopt.optimizers.pools.written import _quoted as quoted
@@ -81,7 +81,7 @@ def test_an_llm_that_repeats_itself_ends_the_pool() -> None:
     model = ScriptedModel(lambda messages: INSTRUCTIONS)
     drawn, setup = begun(Written(model=model, examples=EXAMPLES))
     assert list(drawn) == ["Say the word.", "Repeat what you read.", "Copy the input."]
-    assert len(model.calls) == 1 + PATIENCE
+    assert len(model.calls) == 1 + CALLS
     assert not setup.counts
 
 
@@ -189,7 +189,7 @@ def test_responses_end_with_an_llm_that_knows_no_more() -> None:
     model = ScriptedModel(lambda messages: "Rayleigh.")
     drawn, _ = begun(Responses(model=model, query="Why?", per_call=2))
     assert list(drawn) == ["Rayleigh."]
-    assert len(model.calls) == 1 + PATIENCE
+    assert len(model.calls) == 1 + CALLS
     with pytest.raises(UserError, match="query is empty"):
         Responses(model=model, query=" ")
 
