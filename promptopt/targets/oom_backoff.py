@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-__all__ = ["in_batches"]
+__all__ = ["even", "in_batches"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def even(n: int, batch_size: int) -> int:
+    """The size at which ``n`` items go in equal batches: 130 at 128 a batch go as 65 and 65, not as 128 and 2."""
+    return math.ceil(n / math.ceil(n / batch_size)) if n else 1
 
 
 def in_batches(items: Sequence[T], encode: Callable[[Sequence[T]], R], *, batch_size: int) -> Iterator[tuple[R, int]]:

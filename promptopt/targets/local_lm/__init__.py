@@ -25,7 +25,7 @@ from ...loading import postponed, rehearsed
 from ...models.local.reader import EMBEDDED, Reader, located
 from ...models.local.weights import missing_weights
 from ..labels import Answers, Calibration, Likeliest, Words, labels_for
-from ..oom_backoff import in_batches
+from ..oom_backoff import even, in_batches
 from ..placeholders import names
 from .speedups import Speedups
 
@@ -257,11 +257,10 @@ class LocalLM:
         jobs = [self._job(*pair, head) for pair, head in zip(pairs, heads, strict=True)]
         _, writer = self._weights
         outcomes: dict[int, CompletedDocument] = {}
-        # batches of one size: 130 documents at 128 a batch go as 65 and 65, not as 128 and 2
-        even = math.ceil(len(jobs) / math.ceil(len(jobs) / self._batch_size)) if jobs else 1
-        batches = in_batches(self._order(jobs), lambda part: self._complete(writer, jobs, part), batch_size=even)
+        asked = even(len(jobs), self._batch_size)
+        batches = in_batches(self._order(jobs), lambda part: self._complete(writer, jobs, part), batch_size=asked)
         for done, size in batches:
-            self._batch_size = size if size < even else self._batch_size
+            self._batch_size = size if size < asked else self._batch_size
             outcomes |= done
         for i, (prompt, example) in enumerate(pairs):
             self._memory.keep(prompt.text, example.id, heads[i].ids, outcomes[i].written)

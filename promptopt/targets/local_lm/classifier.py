@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from ...core import Example
 from ...errors import UserError
 from ..labels import Labels, Likeliest, content_free
-from ..oom_backoff import in_batches
+from ..oom_backoff import even, in_batches
 from ..placeholders import names
 from .backbone import Backbone
 from .documents import Ids, Pages
@@ -32,7 +31,7 @@ class Classifier:
         labels: what is chosen among.
         template: how prompt and input are put together. Where the input comes first, documents share what stands before
             the prompt with those of other prompts, else the prompt with those of other inputs.
-        batch_size: documents at a time.
+        batch_size: documents at a time; halved for good where memory does not suffice.
         context: the most tokens that the model can hold, if it says.
     """
 
@@ -94,18 +93,13 @@ class Classifier:
         order = self._order(documents)
         found = np.empty((len(documents), len(self._options)))
         self._read.beginnings.opened()
-        done = 0
-        batches = in_batches(
-            order, lambda part: self._read.read([documents[i] for i in part]), batch_size=self._even(order)
-        )
-        for part, _ in batches:
+        done, asked = 0, even(len(order), self._batch_size)
+        batches = in_batches(order, lambda part: self._read.read([documents[i] for i in part]), batch_size=asked)
+        for part, size in batches:
+            self._batch_size = size if size < asked else self._batch_size
             found[order[done : done + len(part)]] = part
             done += len(part)
         return found
-
-    def _even(self, order: Sequence[int]) -> int:
-        """Batches of one size: 130 documents at 128 a batch go as 65 and 65, not as 128 and 2."""
-        return math.ceil(len(order) / math.ceil(len(order) / self._batch_size)) if order else 1
 
     @staticmethod
     def _order(documents: Sequence[Document]) -> list[int]:

@@ -194,3 +194,21 @@ def test_memory_that_does_not_suffice_halves_the_batch(monkeypatch: pytest.Monke
     monkeypatch.setattr(likelihood.Likelihoods, "read", crowded)
     assert local().run(Prompt("So"), EXAMPLES) == wanted
     assert sizes == [5, 2, 2, 1]
+
+
+def test_memory_that_does_not_suffice_halves_the_batch_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = local().run(Prompt(PROMPTS[0]), EXAMPLES)
+    read, sizes = likelihood.Likelihoods.read, []
+
+    def crowded(self: Any, documents: Sequence[Any]) -> Any:
+        sizes.append(len(documents))
+        if len(documents) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return read(self, documents)
+
+    monkeypatch.setattr(likelihood.Likelihoods, "read", crowded)
+    lm = local()
+    assert lm.run(Prompt(PROMPTS[0]), EXAMPLES) == wanted
+    assert sizes == [5, 2, 2, 1]
+    lm.run(Prompt(PROMPTS[0]), EXAMPLES)
+    assert sizes[4:] == [2, 2, 1]
