@@ -121,3 +121,17 @@ def test_long_tables_are_cut_and_say_so(tmp_path: Path) -> None:
     assert "The first and the last 100 of" in text
     [prompts] = [table for table in page.tables if table.name == "prompts"]
     assert len(prompts.rows) == 300
+
+
+def test_a_prompt_of_many_lines_is_folded_in_its_cell_and_its_new_words_stay_marked(tmp_path: Path) -> None:
+    long = "\n".join(f"answer {{}} by rule{i}" for i in range(50))
+    optimizer = {"name": "random-search", "pool": {"name": "list", "prompts": [long, "say {}"]}}
+    toy(tmp_path, optimizer=optimizer, finalists=1, budget=9)
+    text = html(run_page(tmp_path))
+    cells = [cell.partition("</td>")[0] for cell in text.split('<td class="prompt">')[1:]]
+    folded, short = ([cell for cell in cells if word in cell] for word in ("rule49", "say"))
+    assert folded
+    assert short
+    assert all(cell.startswith('<details class="fold"><summary>answer {} by rule0 answer') for cell in folded)
+    assert any("<ins>" in cell for cell in folded)
+    assert not any("<details" in cell for cell in short)
