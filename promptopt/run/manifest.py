@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -68,7 +69,8 @@ def _targets(plan: Plan) -> dict[str, dict[str, Any]]:
     }
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """The installed versions of what a run's numbers hang on."""
     found = {}
     for package in PACKAGES:

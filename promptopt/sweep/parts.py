@@ -155,7 +155,8 @@ def identity(space: Space, parts: Parts) -> dict[str, Any]:
         recipe = space.arguments(space.rehearsed()[0], task, space.seeds[0])
         given = parts.of(recipe).get("data")
         data[task] = fingerprint(given) if given else ""
-    packages = versions() | {"optuna": _optuna_version(), "python": ".".join(platform.python_version_tuple()[:2])}
+    python = ".".join(platform.python_version_tuple()[:2])
+    packages = {**versions(), "optuna": _optuna_version(), "python": python}
     return {"recipe": freeze(space.recipe), "data": data, "packages": packages}
 
 

@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("sentence_transformers", reason="the extra similarity is not installed")
-
 from promptopt.core import Example
 from promptopt.embedders.sentence import SentenceTransformer
 from promptopt.errors import UserError
 from promptopt.metrics.similarity import Similarity
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "photo", "of", "dog", "cat", "the"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _installed() -> None:
+    """Imported where it is needed: that takes seconds, and every worker imports every file of tests."""
+    pytest.importorskip("sentence_transformers", reason="the extra similarity is not installed")
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ class Letters:
 
 class Suite(OptimizerContract):
     __test__ = False
-    questions = 30
+    questions = 16
     factory: Any
     options: ClassVar[Any] = {}
 
@@ -75,7 +75,7 @@ class TestApohfWithMutation(Suite):
 
     def make(self) -> Any:
         proposer = LexicalProposer(phrases={"adjectives": WORDS})
-        return Apohf(pool=ListPool(prompts=POOL), embedder=Letters(), proposer=proposer, mutate_every=10)
+        return Apohf(pool=ListPool(prompts=POOL), embedder=Letters(), proposer=proposer, mutate_every=5)
 
 
 class Exchanges(ListPool):
