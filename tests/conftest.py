@@ -27,7 +27,11 @@ settings.register_profile("long", deadline=None, max_examples=3000)  # pytest --
 settings.load_profile("busy machine")
 
 HERE = {"127.0.0.1", "localhost", "::1"}
-FIRST = ["tests/test_typing.py", "tests/test_demo.py", "tests/test_docs.py", "tests/browser/", "tests/sweep/"]
+FIRST = """test_docs test_demo test_text_task test_papers sweep/test_ray_executor sweep/test_sweep
+sweep/test_extend optimizers/test_apohf_contract test_smollm2 targets/local_lm/test_gradient
+targets/local_lm/test_likelihood test_api test_typing optimizers/test_preferential_bo
+targets/local_lm/test_generate optimizers/test_greater_lms browser/test_duels models/ test_cli
+optimizers/test_apohf run/test_budget optimizers/test_bayes targets/clip/ metrics/test_code""".split()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,8 +47,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is long, or costs much once for a whole file, comes first: workers take over what lies at the end."""
-    items.sort(key=lambda item: next((n for n, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST)))
+    """The files that take longest come first, so that the workers end together."""
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, name in enumerate(FIRST) if item.nodeid.startswith(f"tests/{name}")), len(FIRST))
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:
