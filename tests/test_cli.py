@@ -445,6 +445,7 @@ def test_kill_and_resume_by_the_command(folder: Path) -> None:
     )
     while len(lines(folder / "paid")) < 9:
         time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)  # it must not end before the other begins
     locked = shell("resume", "out", cwd=folder, check=2)
     assert "out is in use by another process" in locked.stderr
     process.kill()

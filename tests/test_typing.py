@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.study  # mypy reads the whole package
+
 HEADER = """
 from __future__ import annotations
 from collections.abc import Sequence
