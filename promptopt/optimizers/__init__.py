@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .proapo import ProApo
     from .proposers.chat import ChatProposer
     from .proposers.lexical import LexicalProposer
+    from .protegi import ProTeGi
     from .racing import Racing
     from .random_duel import RandomDuels
     from .random_search import RandomSearch
@@ -34,6 +35,7 @@ __all__ = [
     "LinearDuel",
     "PreferentialBO",
     "ProApo",
+    "ProTeGi",
     "Racing",
     "RandomDuels",
     "RandomSearch",
@@ -53,6 +55,7 @@ __getattr__, __dir__ = lazily(
         "LinearDuel": "linear_duel",
         "PreferentialBO": "preferential_bo",
         "ProApo": "proapo",
+        "ProTeGi": "protegi",
         "Racing": "racing",
         "RandomDuels": "random_duel",
         "RandomSearch": "random_search",
