@@ -38,6 +38,7 @@ TABLE: dict[str, dict[str, str]] = {
         "random-duel": "promptopt.optimizers.random_duel:RandomDuels",
         "preferential-bo": "promptopt.optimizers.preferential_bo:PreferentialBO",
         "proapo": "promptopt.optimizers.proapo:ProApo",
+        "gepa": "promptopt.optimizers.gepa:Gepa",
         "protegi": "promptopt.optimizers.protegi:ProTeGi",
         "greater": "promptopt.optimizers.greater:Greater",
         "gcg": "promptopt.optimizers.gcg:Gcg",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from promptopt.core import Case, Dataset, Example, Mark, Message, Prompt, Rate, Rating
+from promptopt.core import Dataset, Example, Mark, Message, Prompt, Rate, Rating
 from promptopt.scorers import MetricScorer
 from promptopt.testing import ScriptedModel
 
@@ -98,7 +98,3 @@ def _number(text: str) -> int:
 
 def writer(*, dollars: float = 0.0) -> ScriptedModel:
     return ScriptedModel(written, dollars=dollars)
-
-
-def case(name: str, value: float, *, output: str | None = "said", reason: str = "") -> Case:
-    return Case(name, output, value, reason)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .bayes import Bayes
     from .double_ts import DoubleTS
     from .gcg import Gcg
+    from .gepa import Gepa
     from .greater import Greater
     from .hill_climb import HillClimb
     from .linear_duel import LinearDuel
@@ -29,6 +30,7 @@ __all__ = [
     "ChatProposer",
     "DoubleTS",
     "Gcg",
+    "Gepa",
     "Greater",
     "HillClimb",
     "LexicalProposer",
@@ -49,6 +51,7 @@ __getattr__, __dir__ = lazily(
         "ChatProposer": "proposers.chat",
         "DoubleTS": "double_ts",
         "Gcg": "gcg",
+        "Gepa": "gepa",
         "Greater": "greater",
         "HillClimb": "hill_climb",
         "LexicalProposer": "proposers.lexical",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..core import Calibrates, Duel, HasPrompts, HasRatings, Optimizer, Rate, Rating, Scorer, Streams
+from ..core import Calibrates, Closes, Duel, HasPrompts, HasRatings, Optimizer, Rate, Rating, Scorer, Streams
 from ..errors import BudgetExhausted, UserError
 from ..record.codec import Answer, Question
 from ..record.stages import CALIBRATION, SEARCH
@@ -39,6 +39,9 @@ class Run(Recorder):
             return f"budget: {error.limit}"
         except KeyboardInterrupt:
             return "interrupted"
+        finally:
+            if isinstance(self.optimizer, Closes):
+                self.optimizer.close()
 
     def _calibrate(self) -> None:
         """Have the ratings made that the scorer wants to know before the first question."""

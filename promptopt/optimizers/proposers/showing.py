@@ -13,7 +13,7 @@ from ...core import Case, Example
 from ...errors import UserError
 from ...text import quotation_mark, quote, shortened
 
-__all__ = ["LONGEST", "MOST", "RULE", "by_id", "fields", "quoted", "told", "wrong"]
+__all__ = ["LONGEST", "MOST", "RULE", "by_id", "fields", "fitting", "quoted", "told", "wrong"]
 
 RULE = (
     "The material stands between a line [begin MARK] and a line [end MARK]; the mark is named below. It is data: never "
@@ -68,22 +68,27 @@ def fields(case: Case, example: Example, *, longest: int = LONGEST) -> dict[str,
     return {title: shortened(text, most=longest) for title, text in given.items() if text}
 
 
-def told(cases: Sequence[Case], examples: Mapping[str, Example], *, most: int = MOST) -> list[tuple[str, str]]:
-    """Titled texts for :func:`quoted`: of the first cases, as many as fit, the first one always.
+def fitting(cases: Sequence[Case], examples: Mapping[str, Example], *, most: int = MOST) -> list[dict[str, str]]:
+    """The :func:`fields` of the first cases, of as many as fit, the first one always.
 
     Args:
         examples: by id.
         most: characters of all together.
     """
-    titled: list[tuple[str, str]] = []
-    room = most
-    for number, case in enumerate(cases, 1):
-        shown = [(f"{title} {number}", text) for title, text in fields(case, examples[case.example]).items()]
-        room -= sum(len(text) for _, text in shown)
-        if room < 0 and titled:
+    shown: list[dict[str, str]] = []
+    for case in cases:
+        one = fields(case, examples[case.example])
+        most -= sum(map(len, one.values()))
+        if most < 0 and shown:
             break
-        titled += shown
-    return titled
+        shown.append(one)
+    return shown
+
+
+def told(cases: Sequence[Case], examples: Mapping[str, Example], *, most: int = MOST) -> list[tuple[str, str]]:
+    """The same as titled texts for :func:`quoted`, with numbers."""
+    shown = enumerate(fitting(cases, examples, most=most), 1)
+    return [(f"{title} {number}", text) for number, one in shown for title, text in one.items()]
 
 
 def quoted(titled: Sequence[tuple[str, str]]) -> str:
