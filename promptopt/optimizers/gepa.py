@@ -54,7 +54,8 @@ from ..errors import UnknownName, require
 from ..text import between, quotation_mark
 from ..vocabulary import PLACEHOLDER_RULE, is_template
 from .proposers.asking import Asker
-from .proposers.showing import RULE, by_id, fitting
+from .proposers.quoting import RULE
+from .proposers.showing import by_id, fitting
 from .steps import Ratings, RatingSearch, Search
 
 if TYPE_CHECKING:

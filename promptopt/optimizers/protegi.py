@@ -61,9 +61,10 @@ from ..core import Case, ChatModel, Example, Message, Prompt, Rate, Rating, Setu
 from ..errors import UnknownName
 from ..stats import mean
 from ..vocabulary import PLACEHOLDER_RULE, is_template
-from .pools.written import Paraphrases
+from .pools.written import paraphrasing
 from .proposers.asking import Asker
-from .proposers.showing import RULE, by_id, quoted, told, wrong
+from .proposers.quoting import RULE, list_format, quoted
+from .proposers.showing import by_id, told, wrong
 from .racing import Runner, clearly_worse
 from .steps import Ratings, RatingSearch, Search
 
@@ -153,9 +154,6 @@ class ProTeGi(RatingSearch):
             raise UnknownName("selection", selection, selects)
         self._select = selects[selection]
         self._asker = Asker(model, temperature=temperature)
-        self._paraphrases = (
-            Paraphrases(model=model, per_call=paraphrases, temperature=temperature, task=task) if paraphrases else None
-        )
         self._examples = by_id(examples)
         self._ids = list(self._examples)
         self._everything = np.arange(len(self._ids))
@@ -167,6 +165,7 @@ class ProTeGi(RatingSearch):
         self.errors = errors
         self.reasons = reasons
         self.edits = edits
+        self.paraphrases = paraphrases
         self.successors = successors
         self.evaluations = evaluations
         self.sample = sample
@@ -187,8 +186,6 @@ class ProTeGi(RatingSearch):
         self._tries: dict[Prompt, Tries] = {}
         self._whole: dict[Prompt, Rating] = {}
         self._asker.begin(setup)
-        if self._paraphrases:
-            self._paraphrases.begin(setup)
         self._search = self._descend()
 
     def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
@@ -229,7 +226,7 @@ class ProTeGi(RatingSearch):
             for reason in self._reasons_for(parent, shown):
                 origin = {"step": f"{turn} edit", "parents": [parent.text], "reason": reason[:LONGEST]}
                 made |= dict.fromkeys(Prompt(text, origin) for text in self._edited(parent, shown, reason))
-        for prompt in [parent, *made] if self._paraphrases else []:
+        for prompt in [parent, *made] if self.paraphrases else []:
             origin = {"step": f"{turn} paraphrase", "parents": [prompt.text]}
             made |= dict.fromkeys(Prompt(text, origin) for text in self._paraphrased(prompt))
         fresh = [prompt for prompt in made if prompt not in self._tries]
@@ -269,7 +266,8 @@ class ProTeGi(RatingSearch):
         return self._asker.prompts([message], self._rng)[1][: self.edits]
 
     def _paraphrased(self, prompt: Prompt) -> list[str]:
-        return self._paraphrases.of(prompt.text, self._rng) if self._paraphrases else []
+        message = paraphrasing(prompt.text, n=self.paraphrases, task=self._task)
+        return self._asker.prompts([Message("user", message)], self._rng)[1][: self.paraphrases]
 
     def _material(self, parent: Prompt, shown: Sequence[Case]) -> list[tuple[str, str]]:
         return [(self._kind.capitalize(), parent.text), *told(shown, self._examples)]
@@ -283,7 +281,7 @@ class ProTeGi(RatingSearch):
             quoted(material),
             wish,
             PLACEHOLDER_RULE if form == "template" else "",
-            f'Answer only with a list: one {form} per line, each line starting with "- ", without remarks.',
+            list_format(form),
         ]
         return Message("user", "\n\n".join(filter(None, parts)))
 

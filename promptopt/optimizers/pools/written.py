@@ -7,21 +7,21 @@ without a new prompt the pool is used up.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...checks import at_least, not_empty
 from ...core import ChatModel, Example, Message, Setup
 from ...errors import UserError
-from ...text import as_text
+from ...text import shortened
 from ...vocabulary import PLACEHOLDER_RULE
 from ..proposers.asking import Asker
-from ..proposers.showing import RULE, quoted
+from ..proposers.quoting import RULE, list_format, pairs, quoted
 from .fresh import new_texts
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Paraphrases", "Written"]
+__all__ = ["Paraphrases", "Written", "paraphrasing"]
 
 
 class Written:
@@ -79,11 +79,6 @@ class Written:
             yield self._asker.prompts([Message("user", self._ask(shown))], rng)[1]
 
     def _ask(self, shown: Sequence[Example]) -> str:
-        pairs = [
-            (f"{title} {number}", as_text(text))
-            for number, example in enumerate(shown, 1)
-            for title, text in (("Input", example.input), ("Output", _first(example.label)))
-        ]
         many = self._per_call > 1
         wish = f"Write {self._per_call} instructions" if many else "Write one instruction"
         parts = [
@@ -91,11 +86,11 @@ class Written:
             "The instruction is lost.",
             f"What it is for: {self._task}" if self._task else "",
             RULE,
-            quoted(pairs),
+            quoted(pairs(shown, most=None)),
             f"{wish} under which just these inputs would lead to just these outputs"
             + (", each worded differently from the others. " if many else ". ")
             + "An instruction must work for inputs that were not seen, so name none of these.",
-            _format("instruction"),
+            list_format("instruction"),
         ]
         return "\n\n".join(filter(None, parts))
 
@@ -141,38 +136,28 @@ class Paraphrases:
         """
         return new_texts(self._written(rng), seen=set(self._start))
 
-    def of(self, text: str, rng: np.random.Generator) -> list[str]:
-        """Paraphrases of one prompt, as one call brings them; may be none.
-
-        Raises:
-            ModelError: the provider refused for good.
-            BudgetExhausted: the call would exceed the budget.
-        """
-        return self._asker.prompts([Message("user", self._ask(text))], rng)[1]
-
     def _written(self, rng: np.random.Generator) -> Iterator[list[str]]:
         while True:
             for text in self._start:
-                yield self.of(text, rng)
-
-    def _ask(self, text: str) -> str:
-        kind = "template" if "{}" in text else "instruction"
-        wish = f"{self._per_call} {kind}s" if self._per_call > 1 else f"one {kind}"
-        parts = [
-            f"What the {kind} below is for: {self._task}" if self._task else "",
-            RULE,
-            quoted([(kind.capitalize(), text)]),
-            f"Write {wish} that mean the same and are worded differently: other words, another order, longer or "
-            "shorter. Leave out nothing that it asks for.",
-            PLACEHOLDER_RULE if kind == "template" else "",
-            _format(kind),
-        ]
-        return "\n\n".join(filter(None, parts))
+                message = paraphrasing(text, n=self._per_call, task=self._task)
+                yield self._asker.prompts([Message("user", message)], rng)[1]
 
 
-def _first(label: Any) -> Any:
-    return label[0] if isinstance(label, list | tuple) and label else label
+def paraphrasing(text: str, *, n: int, task: str = "", most: int | None = None) -> str:
+    """The message that asks for ``n`` other wordings of a prompt.
 
-
-def _format(kind: str) -> str:
-    return f'Answer only with a list: one {kind} per line, each line starting with "- ", without remarks.'
+    Args:
+        task: what the prompt is for, in the user's words.
+        most: characters of the prompt that are shown; None for no limit.
+    """
+    kind = "template" if "{}" in text else "instruction"
+    parts = [
+        f"What the {kind} below is for: {task}" if task else "",
+        RULE,
+        quoted([(kind.capitalize(), text if most is None else shortened(text, most=most))]),
+        f"Write {f'{n} {kind}s' if n > 1 else f'one {kind}'} that mean the same and are worded differently: other "
+        "words, another order, longer or shorter. Leave out nothing that it asks for.",
+        PLACEHOLDER_RULE if kind == "template" else "",
+        list_format(kind),
+    ]
+    return "\n\n".join(filter(None, parts))
