@@ -46,7 +46,7 @@ from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..checks import at_least, check_argument
 from ..core import Case, ChatModel, Example, Prompt, Rate, Rating, Setup
@@ -63,9 +63,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Gepa"]
 
-Parents: TypeAlias = Literal["pareto", "current_best", "epsilon_greedy", "top_k_pareto"]
-Acceptance: TypeAlias = Literal["strict_improvement", "improvement_or_equal"]
-
+PARENTS = ("pareto", "current_best", "epsilon_greedy", "top_k_pareto")
+ACCEPTANCE = ("strict_improvement", "improvement_or_equal")
 COMPONENT = "prompt"  # what the package calls the text that it changes
 REPLIES = 20  # in a row without a new prompt end the search
 PATIENCE = 5.0  # seconds for the thread to end
@@ -108,8 +107,8 @@ class Gepa(RatingSearch):
         task: str = "",
         seed: int = 0,
         minibatch: int = 3,
-        parents: Parents = "pareto",
-        acceptance: Acceptance = "strict_improvement",
+        parents: Literal["pareto", "current_best", "epsilon_greedy", "top_k_pareto"] = "pareto",
+        acceptance: Literal["strict_improvement", "improvement_or_equal"] = "strict_improvement",
         proposals: int = 1,
         skip_perfect: bool = True,
         perfect: float = 1.0,
@@ -117,9 +116,9 @@ class Gepa(RatingSearch):
     ) -> None:
         at_least(1, minibatch=minibatch, proposals=proposals)
         check_argument("perfect", perfect, allowed="a finite number", holds=math.isfinite(perfect))
-        for what, name, allowed in (("parents", parents, Parents), ("acceptance", acceptance, Acceptance)):
-            if name not in get_args(allowed):
-                raise UnknownName(what, name, get_args(allowed))
+        for what, name, allowed in (("parents", parents, PARENTS), ("acceptance", acceptance, ACCEPTANCE)):
+            if name not in allowed:
+                raise UnknownName(what, name, allowed)
         self._gepa = require("gepa", extra="gepa")
         self._asker = Asker(model, temperature=temperature)
         self._examples = by_id(examples)

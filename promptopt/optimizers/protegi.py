@@ -14,29 +14,29 @@ Reid Pryzant et al., *Automatic Prompt Optimization with "Gradient Descent" and 
         beam <- the best of the beam and the successors, found on few examples each
         the first of the beam is rated on what is left of the training split; the best one so rated is the answer
 
-Rows marked † were read in the released code; the paper's text was not at hand, so what it alone states is called "not
-looked up".
+Rows marked † were read in the released code. "Not stated" is what could not be looked up: the paper's text was not at
+hand, but for its abstract.
 
 ============ =============== ================================== ============== =====================================
 parameter    paper           released code †                    default here   why it differs
 ============ =============== ================================== ============== =====================================
-rounds       not looked up   6                                  6
-beam         not looked up   4                                  4
-minibatch    not looked up   64                                 64
-gradients    not looked up   4 groups of errors                 4
-errors       not looked up   4 in a group                       4
-reasons      not looked up   1 of each group                    1
-edits        not looked up   1 of each reason                   1
-paraphrases  not looked up   2 of each                          2
-successors   not looked up   8                                  8
+rounds       not stated      6                                  6
+beam         not stated      4                                  4
+minibatch    not stated      64                                 64
+gradients    not stated      4 groups of errors                 4
+errors       not stated      4 in a group                       4
+reasons      not stated      1 of each group                    1
+edits        not stated      1 of each reason                   1
+paraphrases  not stated      2 of each                          2
+successors   not stated      8                                  8
 selection    bandits         brute force; ucb, ucb-e, successive ucb            brute force rates most where least is
                              rejects, successive halving                       to be learnt
-evaluations  not looked up   2,048 a round                      640            in proportion to a training split of
+evaluations  not stated      2,048 a round                      640            in proportion to a training split of
                                                                                some dozens
-sample       not looked up   32                                 8              likewise
-arms         not looked up   8                                  8
-exploration  not looked up   1                                  1
-temperature  not looked up   0.7                                0.7
+sample       not stated      32                                 8              likewise
+arms         not stated      8                                  8
+exploration  not stated      1                                  1
+temperature  not stated      0.7                                0.7
 ============ =============== ================================== ============== =====================================
 
 We differ from the released code, which evaluates the test split each round, in that the test split is out of reach. It
@@ -73,7 +73,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ProTeGi"]
 
-Selection: TypeAlias = Literal["ucb", "successive-rejects", "racing", "all"]
 Selected: TypeAlias = Generator[list[Rate], None, list[Prompt]]
 """Batches of questions, and in the end the prompts that are left."""
 
@@ -132,7 +131,7 @@ class ProTeGi(RatingSearch):
         edits: int = 1,
         paraphrases: int = 2,
         successors: int = 8,
-        selection: Selection = "ucb",
+        selection: Literal["ucb", "successive-rejects", "racing", "all"] = "ucb",
         evaluations: int = 640,
         sample: int = 8,
         arms: int = 8,
