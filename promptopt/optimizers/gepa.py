@@ -198,12 +198,12 @@ class Gepa(RatingSearch):
         """A number for each example that the package asked about, and what happened on it if it wants to know."""
         rating = self._answers.get(question, Rating(math.nan))
         on = question.on or self._ids
-        if rating.per_example is None and rating.value == rating.value and len(on) > 1:
-            self._setup.note(NO_VALUES)
         values = dict(zip(on, _values(rating, len(on)), strict=True))
         cases = {case.example: case for case in rating.cases}
-        if wanted.cases and not cases and rating.value == rating.value:
-            self._setup.note(NO_CASES)
+        if wanted.cases and rating.value == rating.value:
+            for lacking, note in ((not cases, NO_CASES), (rating.per_example is None, NO_VALUES)):
+                if lacking:
+                    self._setup.note(note)
         ids = [self._ids[i] for i in wanted.places]
         return Evaluated(
             [self._number(values[one], rating) for one in ids],
