@@ -155,6 +155,7 @@ class ProTeGi(RatingSearch):
         self._asker = Asker(model, temperature=temperature)
         self._examples = by_id(examples)
         self._ids = list(self._examples)
+        self._place = {name: i for i, name in enumerate(self._ids)}
         self._everything = np.arange(len(self._ids))
         self._task = task.strip()
         self.rounds = rounds
@@ -273,7 +274,7 @@ class ProTeGi(RatingSearch):
 
     def _message(self, material: Sequence[tuple[str, str]], wish: str, *, form: str) -> Message:
         parts = [
-            f"A language model follows the {self._kind} below. For the inputs below it gave these outputs, which are "
+            f"A model follows the {self._kind} below. For the inputs below it gave these outputs, which are "
             "wrong or not as good as they could be.",
             f"What the {self._kind} is for: {self._task}" if self._task else "",
             RULE,
@@ -357,11 +358,12 @@ class ProTeGi(RatingSearch):
         return [Rate(prompt, on, cases=True)] if len(new) else []
 
     def _places(self, on: Sequence[str]) -> Indices:
-        places = {name: i for i, name in enumerate(self._ids)}
-        return np.array([places[name] for name in on]) if on else self._everything
+        return np.array([self._place[name] for name in on]) if on else self._everything
 
     def _tried(self, prompt: Prompt) -> Tries:
-        return self._tries.setdefault(prompt, Tries(prompt, len(self._ids)))
+        if prompt not in self._tries:
+            self._tries[prompt] = Tries(prompt, len(self._ids))
+        return self._tries[prompt]
 
 
 class Tries(Runner):
