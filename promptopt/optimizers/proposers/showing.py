@@ -90,7 +90,9 @@ def described(value: Any) -> str:
 
     The same value is the same text in every process: replies are looked up by what was asked.
     """
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_named)
+    known = value is None or isinstance(value, str | int | float | dict | list | tuple)
+    plain = value if known else _named(value)
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, default=_named)
 
 
 def _named(value: Any) -> Any:

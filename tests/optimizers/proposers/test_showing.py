@@ -64,8 +64,10 @@ def test_values_that_are_no_texts_are_told_alike_in_every_process() -> None:
     assert described("as is") == "as is"
     assert described({"question": "é", "n": np.int64(3)}) == '{"question": "é", "n": 3}'
     assert described([Path("a/b.png"), 0.5, None]) == '["a/b.png", 0.5, null]'
-    assert described(object()) == '"(object)"'
-    assert described(np.zeros((2, 2))) == '"(ndarray)"'
+    assert described(object()) == "(object)"
+    assert described(np.zeros((2, 2))) == "(ndarray)"
+    assert described(Path("a/b.png")) == "a/b.png"
+    assert described(np.float64(0.5)) == described(0.5) == "0.5"
 
 
 def test_examples_need_ids_of_their_own() -> None:
