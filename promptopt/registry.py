@@ -30,10 +30,10 @@ TABLE: dict[str, dict[str, str]] = {
     "optimizers": {
         "bayes": "promptopt.optimizers.bayes:Bayes",
         "hill-climb": "promptopt.optimizers.hill_climb:HillClimb",
-        "random-search": "promptopt.optimizers.random_search:RandomSearch",
-        "racing": "promptopt.optimizers.racing:Racing",
         "gepa": "promptopt.optimizers.gepa:Gepa",
         "protegi": "promptopt.optimizers.protegi:ProTeGi",
+        "random-search": "promptopt.optimizers.random_search:RandomSearch",
+        "racing": "promptopt.optimizers.racing:Racing",
         "apohf": "promptopt.optimizers.apohf:Apohf",
         "linear-duel": "promptopt.optimizers.linear_duel:LinearDuel",
         "double-ts": "promptopt.optimizers.double_ts:DoubleTS",
