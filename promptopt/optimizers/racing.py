@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..checks import at_least, check_argument
-from ..core import Case, Closes, Coverage, Example, Optimizer, Prompt, Prompted, Rate, Rating, Setup
+from ..core import Case, Coverage, Example, Optimizer, Prompt, Prompted, Rate, Rating, Setup
 from ..errors import UserError
 from ..stats import mean as average
 from ..vocabulary import check
@@ -135,11 +135,6 @@ class Racing:
     def best(self) -> Prompt:
         """The inner optimizer's incumbent; never a prompt that was dropped."""
         return self.optimizer.best()
-
-    def close(self) -> None:
-        """The search is over."""
-        if isinstance(self.optimizer, Closes):
-            self.optimizer.close()
 
     def ratings(self) -> Mapping[Prompt, Rating]:
         """Ratings of the prompts that were rated on all training examples, put together from their minibatches."""

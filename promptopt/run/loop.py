@@ -40,8 +40,7 @@ class Run(Recorder):
         except KeyboardInterrupt:
             return "interrupted"
         finally:
-            if isinstance(self.optimizer, Closes):
-                self.optimizer.close()
+            _close(self.optimizer)
 
     def _calibrate(self) -> None:
         """Have the ratings made that the scorer wants to know before the first question."""
@@ -95,6 +94,14 @@ class Run(Recorder):
                 else:
                     fresh[question] = None
         return [*fresh, *duels], repeats
+
+
+def _close(optimizer: object) -> None:
+    """Close an optimizer and, where it is around another, as racing is, that one too."""
+    while optimizer is not None:
+        if isinstance(optimizer, Closes):
+            optimizer.close()
+        optimizer = getattr(optimizer, "optimizer", None)
 
 
 def check_match(optimizer: Optimizer[Any, Any], scorer: Scorer[Any, Any]) -> None:

@@ -23,7 +23,7 @@ from reflective_parts import RULES, START, Follows, Repeats, prompt_in, rated, t
 import promptopt
 from promptopt.core import Closes, Example, Message, Prompt, Rate, Rating, Reply
 from promptopt.errors import MissingExtra, UserError
-from promptopt.optimizers import Gepa, HillClimb, Racing, RandomSearch
+from promptopt.optimizers import Gepa, HillClimb, RandomSearch
 from promptopt.optimizers.gepa import REPLIES, Bridge
 from promptopt.optimizers.pools.written import Paraphrases, Written
 from promptopt.optimizers.proposers.chat import ChatProposer
@@ -291,6 +291,16 @@ def test_it_is_taken_up_where_it_was_killed_and_a_second_run_buys_nothing(tmp_pa
     assert (len(model.calls), target.calls) == (0, 0)
 
 
+def test_inside_another_optimizer_it_ends_too() -> None:
+    inner = {"name": "gepa", "model": ScriptedModel(one_step)}
+    optimizer = {"name": "racing", "optimizer": inner}
+    result = promptopt.optimize(
+        start=START, target=Repeats(), metric=Follows(), data=DATA, optimizer=optimizer, budget=12, run=None
+    )
+    assert result.stop_reason == "budget: questions"
+    assert not threads()
+
+
 class Interrupts(Repeats):
     """Ctrl-C comes when it has worked for so many prompts."""
 
@@ -376,12 +386,11 @@ def test_closed_or_begun_again_or_forgotten_its_thread_ends() -> None:
     search(optimizer, questions=5)
     search(optimizer, questions=5)
     assert len(threads()) == 1
-    racing = Racing(optimizer=optimizer, examples=DATA.train)
-    racing.close()
+    optimizer.close()
     assert not threads()
     search(optimizer, questions=5)
     [thread] = threads()
-    del optimizer, racing
+    del optimizer
     gc.collect()
     thread.join(10)
     assert not thread.is_alive()
