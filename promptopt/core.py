@@ -691,9 +691,10 @@ class Checks(Protocol):
 
 @runtime_checkable
 class Closes(Protocol):
-    """A scorer that holds on to something, such as a page; closed once, after the run's last question to it.
+    """A part that holds on to something, such as a page or a thread; without it, nothing is done at the end.
 
-    Without it, nothing is done at the end.
+    A scorer is closed once, after the run's last question to it, and an optimizer when the search has ended, however it
+    did; its incumbent is asked for after that, too. So is the one that an optimizer has as its ``optimizer``.
     """
 
     def close(self) -> None: ...

@@ -30,6 +30,8 @@ TABLE: dict[str, dict[str, str]] = {
     "optimizers": {
         "bayes": "promptopt.optimizers.bayes:Bayes",
         "hill-climb": "promptopt.optimizers.hill_climb:HillClimb",
+        "gepa": "promptopt.optimizers.gepa:Gepa",
+        "protegi": "promptopt.optimizers.protegi:ProTeGi",
         "random-search": "promptopt.optimizers.random_search:RandomSearch",
         "racing": "promptopt.optimizers.racing:Racing",
         "apohf": "promptopt.optimizers.apohf:Apohf",

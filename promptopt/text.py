@@ -78,7 +78,12 @@ def quotation_mark(texts: Iterable[str]) -> str:
 
 def quote(title: str, text: str, *, mark: str) -> str:
     """A titled text between marks, for a message to an LLM."""
-    return f"{title}:\n[begin {mark}]\n{text}\n[end {mark}]"
+    return f"{title}:\n{between(text, mark=mark)}"
+
+
+def between(text: str, *, mark: str) -> str:
+    """A text between marks, for a message to an LLM."""
+    return f"[begin {mark}]\n{text}\n[end {mark}]"
 
 
 def as_text(value: Any) -> str:

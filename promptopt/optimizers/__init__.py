@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .bayes import Bayes
     from .double_ts import DoubleTS
     from .gcg import Gcg
+    from .gepa import Gepa
     from .greater import Greater
     from .hill_climb import HillClimb
     from .linear_duel import LinearDuel
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .proapo import ProApo
     from .proposers.chat import ChatProposer
     from .proposers.lexical import LexicalProposer
+    from .protegi import ProTeGi
     from .racing import Racing
     from .random_duel import RandomDuels
     from .random_search import RandomSearch
@@ -28,12 +30,14 @@ __all__ = [
     "ChatProposer",
     "DoubleTS",
     "Gcg",
+    "Gepa",
     "Greater",
     "HillClimb",
     "LexicalProposer",
     "LinearDuel",
     "PreferentialBO",
     "ProApo",
+    "ProTeGi",
     "Racing",
     "RandomDuels",
     "RandomSearch",
@@ -47,12 +51,14 @@ __getattr__, __dir__ = lazily(
         "ChatProposer": "proposers.chat",
         "DoubleTS": "double_ts",
         "Gcg": "gcg",
+        "Gepa": "gepa",
         "Greater": "greater",
         "HillClimb": "hill_climb",
         "LexicalProposer": "proposers.lexical",
         "LinearDuel": "linear_duel",
         "PreferentialBO": "preferential_bo",
         "ProApo": "proapo",
+        "ProTeGi": "protegi",
         "Racing": "racing",
         "RandomDuels": "random_duel",
         "RandomSearch": "random_search",

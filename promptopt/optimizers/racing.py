@@ -201,7 +201,7 @@ class Runner:
         given = rating.per_example
         if given is not None and len(given) != len(part):
             raise UserError(
-                f"racing asked for a rating on {len(part)} examples and got {len(given)} values. It needs a scorer "
+                f"The search asked for a rating on {len(part)} examples and got {len(given)} values. It needs a scorer "
                 "that rates on the examples it is asked about, as a target with data and a metric does."
             )
         self.values[part] = rating.value if given is None else given

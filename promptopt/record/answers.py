@@ -67,11 +67,13 @@ def rated(events: Sequence[Event]) -> list[Rated]:
     """Every rating of the search, and of shortening its answer, in the order of the questions.
 
     Where prompts were rated on parts of the training split, as racing does, a prompt stands where its last part was
-    answered, with the mean over all examples that it was tried on.
+    answered, with the mean over all examples that it was tried on. One that was rated on the whole split at once stands
+    there, though some searches try it on a few examples again.
     """
     ids: list[str] = events[0].get("examples", {}).get("train", [])
     parts: dict[str, dict[str, float]] = {}
     covered: dict[str, dict[tuple[str, ...], Coverage | None]] = {}
+    at_once: set[str] = set()
     found: list[Rated] = []
     searched = list(answers(events, SEARCH))
     shortened = [{**event, "n": len(searched) + i} for i, event in enumerate(answers(events, SHORTEN))]
@@ -80,12 +82,20 @@ def rated(events: Sequence[Event]) -> list[Rated]:
         if not (isinstance(question, Rate) and isinstance(answer, Rating)):
             continue
         prompt = question.prompt
+        if question.on and prompt.text in at_once:
+            continue
         if question.on and answer.per_example is not None:
             seen = parts.setdefault(prompt.text, {})
             seen.update(zip(question.on, answer.per_example.tolist(), strict=True))
-            found = [one for one in found if one.prompt != prompt.text]
             covered.setdefault(prompt.text, {})[question.on] = answer.coverage
-            answer = replace(_together(seen, ids), coverage=together(covered[prompt.text].values()))
+            coverage = together(covered[prompt.text].values())
+            disjoint = coverage is not None and coverage.examples == len(seen)
+            answer = replace(_together(seen, ids), coverage=coverage if disjoint else None)
+        if prompt.text in parts:
+            found = [one for one in found if one.prompt != prompt.text]
+        if not question.on:
+            at_once.add(prompt.text)
+            parts.pop(prompt.text, None)
         count = len(answer.per_example) if answer.per_example is not None else len(question.on) or None
         whole = not question.on or count == len(ids)
         found.append(Rated(prompt.text, prompt.origin, answer, count, whole, event["n"]))

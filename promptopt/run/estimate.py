@@ -23,6 +23,7 @@ import numpy as np
 
 from ..core import (
     Calibrates,
+    Case,
     ChatModel,
     Choice,
     Chooses,
@@ -295,18 +296,25 @@ class _MadeUp:
     def __init__(self, plan: Plan) -> None:
         self.question = plan.scorer.question
         self.ratings = 0.0
-        self._examples = len(plan.data.train) if plan.data else 0
+        self._ids = tuple(example.id for example in plan.data.train) if plan.data else ()
         self._rng = np.random.default_rng(plan.seed)
 
     def answer(self, questions: Sequence[Question], /) -> Iterator[Answer]:
         for question in questions:
             draw = float(self._rng.random())
             if isinstance(question, Rate):
-                self.ratings += len(question.on) / self._examples if question.on and self._examples else 1.0
-                yield Rating(draw)
+                self.ratings += len(question.on) / len(self._ids) if question.on and self._ids else 1.0
+                yield self._with_cases(question.on or self._ids) if question.cases and self._ids else Rating(draw)
             else:
                 self.ratings += 1.0
                 yield Preference("a" if draw < 0.5 else "b")
+
+    def _with_cases(self, ids: Sequence[str]) -> Rating:
+        """A rating that tells what happened on each example: a made-up reply, and a value at random."""
+        values = self._rng.random(len(ids))
+        said = "x" * (CHARACTERS_PER_TOKEN * TOKENS_PER_REPLY)
+        cases = tuple(Case(name, said, value) for name, value in zip(ids, values.tolist(), strict=True))
+        return Rating(float(values.mean()), per_example=values, cases=cases)
 
 
 def _price(model: ChatModel) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..core import Calibrates, Duel, HasPrompts, HasRatings, Optimizer, Rate, Rating, Scorer, Streams
+from ..core import Calibrates, Closes, Duel, HasPrompts, HasRatings, Optimizer, Rate, Rating, Scorer, Streams
 from ..errors import BudgetExhausted, UserError
 from ..record.codec import Answer, Question
 from ..record.stages import CALIBRATION, SEARCH
@@ -39,6 +39,8 @@ class Run(Recorder):
             return f"budget: {error.limit}"
         except KeyboardInterrupt:
             return "interrupted"
+        finally:
+            _close(self.optimizer)
 
     def _calibrate(self) -> None:
         """Have the ratings made that the scorer wants to know before the first question."""
@@ -92,6 +94,14 @@ class Run(Recorder):
                 else:
                     fresh[question] = None
         return [*fresh, *duels], repeats
+
+
+def _close(optimizer: object) -> None:
+    """Close an optimizer and, where it is around another, as racing is, that one too."""
+    while optimizer is not None:
+        if isinstance(optimizer, Closes):
+            optimizer.close()
+        optimizer = getattr(optimizer, "optimizer", None)
 
 
 def check_match(optimizer: Optimizer[Any, Any], scorer: Scorer[Any, Any]) -> None:

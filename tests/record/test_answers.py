@@ -84,6 +84,23 @@ def test_an_unfinished_race_is_led_by_the_best_rated(tmp_path: Path) -> None:
     assert [one.prompt for one in counted(rated(story.events))] == ["start"]
 
 
+def test_a_rating_on_all_examples_is_not_displaced_by_one_on_a_few(tmp_path: Path) -> None:
+    whole = {key: value for key, value in rate(1, "b", [], 0.2, 0.6).items() if key != "on"}
+    some = {"examples": 1, "scored": 1, "failed": 0, "reasons": {}}
+    parts = [{**rate(n, "b", ["x"], value), "coverage": some} for n, value in ((0, 0.3), (2, 0.9), (3, 0.9))]
+    story = Story.read(ledger(tmp_path, [parts[0], whole, *parts[1:]]))
+    assert [(one.n, one.rating.value, one.examples, one.whole) for one in story.rated] == [(1, 0.4, 2, True)]
+
+
+def test_examples_that_parts_share_are_counted_once(tmp_path: Path) -> None:
+    some = {"examples": 2, "scored": 2, "failed": 0, "reasons": {}}
+    parts = [{**rate(n, "b", on, 0.2, 0.6), "coverage": some} for n, on in enumerate((["x", "y"], ["y", "z"]))]
+    [one] = rated(read(ledger(tmp_path, parts) / "ledger.jsonl"))
+    assert one.examples == 3
+    assert one.rating.coverage is None  # which of them failed cannot be told
+    assert one.rating.value == pytest.approx((0.2 + 0.2 + 0.6) / 3)
+
+
 def test_unfinished_duels_are_led_by_who_has_won_most_and_have_a_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     won = [duel(0, "start", "b", "b"), duel(1, "b", "c", "tie"), duel(2, "c", "b", "b")]

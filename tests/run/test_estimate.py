@@ -116,6 +116,14 @@ def test_verdicts_on_other_targets_are_counted() -> None:
     assert more == other.calls == 2 * 2 * 5
 
 
+def test_a_search_that_wants_to_know_what_happened_is_told_something() -> None:
+    options = {"rounds": 1, "gradients": 2, "reasons": 1, "paraphrases": 1}
+    optimizer = {"name": "protegi", "model": Priced(), **options}
+    expected = of(target=Chat(Priced()), optimizer=optimizer, data=data(4), budget=200)
+    assert expected.shares["proposer"].expected.calls == 2 + 2 + 3  # reasons, edits, paraphrases of the start and edits
+    assert not [note for note in expected.notes if "gradients" in note]
+
+
 def test_tokens_and_dollars_at_the_models_own_prices() -> None:
     expected = of(target=Chat(Priced()), optimizer=climb(Priced()), data=data(1), budget=1)
     target = expected.shares["target"]

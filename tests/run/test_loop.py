@@ -274,6 +274,32 @@ def test_an_interruption_keeps_what_was_answered(tmp_path: Path) -> None:
 # ── Watching ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def boom(questions: Sequence[Any]) -> Any:
+    raise RuntimeError("boom")
+
+
+def stop(questions: Sequence[Any]) -> Any:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("function", [lambda questions: [Rating(0.5)] * len(questions), stop, boom])
+def test_an_optimizer_is_closed_once_when_the_search_ends(function: Any) -> None:
+    class Holds(Asks):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    optimizer = Holds(rate("a"), rate("b"))
+    search = run(Gives(function), optimizer=optimizer, start="a", budget=Budget(questions=9))
+    try:
+        search.search()
+    except RuntimeError:
+        assert function is boom
+    assert optimizer.closed == 1
+    assert optimizer.best() == Prompt("a")
+
+
 def test_watchers_hear_of_every_answer() -> None:
     heard: list[Progress] = []
     optimizer = build("optimizers", CLIMB, where="optimizer")
