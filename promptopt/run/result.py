@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import Belief, Coverage, Prompt, Rating
+from ..parts import parts_of
 from ..record.codec import encode, null_for_nan
 from ..record.verdict import Verdict
 from .budget import Costs
@@ -69,6 +70,11 @@ class Result:
 
     def __str__(self) -> str:
         return self.best
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The parts of the best prompt by name; empty where it is one text."""
+        return parts_of(self.best)
 
     def score(self, prompt: str) -> float | None:
         """A prompt's rating on the training split, or None if it has none."""
