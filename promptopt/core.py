@@ -776,7 +776,11 @@ class KnowsParts(Protocol):
 class HasOptimizer(Protocol):
     """An optimizer around another one, such as racing. What is put around optimizers goes around the inner one."""
 
-    optimizer: Optimizer[Any, Any]
+    @property
+    def optimizer(self) -> Optimizer[Any, Any]: ...
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer[Any, Any], /) -> None: ...
 
 
 @runtime_checkable

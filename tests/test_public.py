@@ -40,6 +40,7 @@ SURFACE = {
         "HillClimb",
         "LexicalProposer",
         "LinearDuel",
+        "PartByPart",
         "PreferentialBO",
         "ProApo",
         "Racing",
