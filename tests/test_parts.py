@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -346,9 +347,9 @@ MODEL = ScriptedModel(lambda messages: "a")
     ids=lambda table: table["name"],
 )
 def test_other_targets_say_that_they_take_one_text(target: dict[str, Any]) -> None:
-    data = {"name": "digits", "shots": 1} if target["name"] == "vlm" else DATA
+    pictures = [(np.full((2, 2), i, np.uint8), "ab"[i % 2]) for i in range(8)]
     with pytest.raises(UserError, match=r"^target: \w+ takes a prompt that is one text, and the start has the parts r"):
-        search(score=None, target=target, data=data, metric="exact-match")
+        search(score=None, target=target, data=pictures if target["name"] == "vlm" else DATA, metric="exact-match")
 
 
 def test_clip_takes_one_text() -> None:
