@@ -37,7 +37,7 @@ Table: TypeAlias = Mapping[str, Any]
 
 def optimize(
     *,
-    start: str | Sequence[str],
+    start: str | Mapping[str, str] | Sequence[str | Mapping[str, str]],
     score: ScoreFunction | None = None,
     optimizer: str | Table | Optimizer[Any, Any] = "bayes",
     scorer: str | Table | Scorer[Any, Any] | None = None,
@@ -46,6 +46,7 @@ def optimize(
     metric: str | Table | Metric | None = None,
     tiebreak: str | Table | Metric | None = None,
     transfer: Table | None = None,
+    frozen: Sequence[str] = (),
     budget: int | Table | Budget = 500,
     patience: int | None = None,
     goal: float | None = None,
@@ -72,8 +73,9 @@ def optimize(
     with options (``{"name": "clip", "model": "ViT-B-32", "pretrained": "openai"}``), or as objects.
 
     Args:
-        start: the prompt that you use today; several are searched from together, and the first is compared with.
-        score: text to a number, higher is better.
+        start: the prompt that you use today; several are searched from together, and the first is compared with. A
+            prompt of several parts is a mapping of their names to their texts (:mod:`promptopt.parts`).
+        score: text to a number, higher is better; of a prompt of several parts it is given the mapping.
         optimizer: what searches. ``bayes`` by default, which needs phrases and no LLM; those for CLIP templates come
             along.
         scorer: what answers the optimizer's questions.
@@ -83,6 +85,7 @@ def optimize(
         tiebreak: a metric that decides between equal ratings; likewise.
         transfer: other targets by a name of your choice; the best prompt is compared with the start on each of them,
             on the same test split.
+        frozen: names of parts of the start that stay as they are.
         budget: questions, or a :class:`Budget` (as a table: questions, calls, tokens, dollars, seconds).
         patience: stop after this many questions without a better prompt.
         goal: stop at this rating.
@@ -191,7 +194,7 @@ def execute(arguments: Table, *, watch: Watch | None = None, parts: Table | None
     new = run == "auto" or not run or not Path(run).exists()
     if new or not (Path(run) / "ledger.jsonl").exists():
         plan.check_keys()
-    folder = new_folder(f"{type(plan.optimizer).__name__}-s{plan.seed}") if run == "auto" else run and Path(run)
+    folder = new_folder(f"{plan.searcher}-s{plan.seed}") if run == "auto" else run and Path(run)
     try:
         return _execute(plan, folder or None, arguments, watch=watch, parts=parts)
     except UserError as error:

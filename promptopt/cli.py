@@ -337,7 +337,7 @@ def _rehearse(recipe: Path, overrides: list[str] | None, *, estimate: bool) -> N
     if not estimate:
         plan.check_keys()
     sizes = f", {len(plan.data.train)} + {len(plan.data.dev)} + {len(plan.data.test)} examples" if plan.data else ""
-    _say(f"{recipe} is in order: {type(plan.optimizer).__name__}, {type(plan.scorer).__name__}{sizes}.")
+    _say(f"{recipe} is in order: {plan.searcher}, {type(plan.scorer).__name__}{sizes}.")
     if missing:
         _say(f"Not on this machine, and downloaded when it runs: {', '.join(missing)}.")
     if estimate:

@@ -34,7 +34,8 @@ class Prompt:
     """The text being searched for. Two prompts are equal when their texts are equal.
 
     For CLIP the text is a template with one ``{}`` where the class name goes; several lines are an ensemble of
-    templates, and of texts of single classes, ``class: text``.
+    templates, and of texts of single classes, ``class: text``. A prompt of several parts is one text as well, with a
+    heading before each part (:mod:`promptopt.parts`).
 
     Attributes:
         text: the prompt.
@@ -590,6 +591,18 @@ class HasLogProbabilities(Protocol):
 
 
 @runtime_checkable
+class TakesParts(Protocol):
+    """A target that takes prompts of several parts (:mod:`promptopt.parts`).
+
+    Without it, a recipe whose start has parts is refused before anything is spent.
+    """
+
+    @property
+    def takes_parts(self) -> Collection[str] | None:
+        """The names that parts may have; None for any."""
+
+
+@runtime_checkable
 class HasMetric(Protocol):
     """A target that says what its outputs are judged by where the user does not; without it, the user has to."""
 
@@ -749,6 +762,48 @@ class HasQueries(Protocol):
 
 
 @runtime_checkable
+class KnowsParts(Protocol):
+    """An optimizer that takes prompts of several parts as they are and changes the parts itself.
+
+    Without it, or with False, it is given the text of one part at a time (``part-by-part``), as its start and in
+    :meth:`Setup.problem_with`.
+    """
+
+    @property
+    def knows_parts(self) -> bool: ...
+
+
+@runtime_checkable
+class HasOptimizer(Protocol):
+    """An optimizer around another one, such as racing. What is put around optimizers goes around the inner one."""
+
+    @property
+    def optimizer(self) -> Optimizer[Any, Any]: ...
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer[Any, Any], /) -> None: ...
+
+
+@runtime_checkable
+class OfPart(Protocol):
+    """A setup whose texts are one part of the prompts; the other parts stay as they are.
+
+    Without it, texts are whole prompts.
+    """
+
+    @property
+    def part(self) -> str:
+        """The name of the part."""
+
+    @property
+    def others(self) -> Mapping[str, str]:
+        """The other parts by name; none where the prompts are one text."""
+
+    def whole(self, text: str, /) -> str:
+        """The prompt with this text as that part."""
+
+
+@runtime_checkable
 class Shortens(Protocol):
     """An optimizer whose prompts hold phrases that came in by chance; without it, none of its answer is taken away."""
 
@@ -881,4 +936,5 @@ class Streams(Protocol):
 
 RatingScorer: TypeAlias = Scorer[Rate, Rating]
 PreferenceScorer: TypeAlias = Scorer[Duel, Preference]
-ScoreFunction: TypeAlias = Callable[[str], "float | Rating"]
+ScoreFunction: TypeAlias = Callable[[Any], "float | Rating"]
+"""Of a prompt's text, or of its parts by name where it has parts."""

@@ -41,6 +41,7 @@ SURFACE = {
         "HillClimb",
         "LexicalProposer",
         "LinearDuel",
+        "PartByPart",
         "PreferentialBO",
         "ProApo",
         "ProTeGi",

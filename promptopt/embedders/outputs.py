@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..checks import at_least, not_empty
-from ..core import Begins, Embedder, Example, Failed, Missing, Prompt, Setup, Target
+from ..core import Begins, Embedder, Example, Failed, Missing, OfPart, Prompt, Setup, Target
 from ..errors import ModelError, UserError
 from ..targets.outputs import outputs_of
 from .ngrams import Ngrams
@@ -57,6 +57,7 @@ class Outputs:
         self._examples = tuple(examples)
         self._shown = self._examples[:n_examples]
         self._embedder: Embedder = embedder or Ngrams()
+        self._whole: Callable[[str], str] = str
 
     @property
     def name(self) -> str:
@@ -65,6 +66,7 @@ class Outputs:
 
     def begin(self, setup: Setup, /) -> None:
         """Draw the examples, and bill the target's calls to the run."""
+        self._whole = setup.whole if isinstance(setup, OfPart) else str
         drawn = setup.rng(STREAM).permutation(len(self._examples))[: len(self._shown)]
         self._shown = tuple(self._examples[i] for i in sorted(drawn))
         if isinstance(self._target, Begins):
@@ -82,7 +84,7 @@ class Outputs:
         """
         if not texts:
             return np.empty((0, 0))
-        prompts = [Prompt(text) for text in texts]
+        prompts = [Prompt(self._whole(text)) for text in texts]
         outputs = [_text(output) for row in outputs_of(self._target, prompts, self._shown) for output in row]
         distinct = list(dict.fromkeys(outputs))
         rows = dict(zip(distinct, self._embedder.embed(distinct), strict=True))

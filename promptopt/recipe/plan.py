@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..checks import at_least
-from ..core import Dataset, Example, HasClasses, HasMetric, HasTiebreak, HasViews, Prompt, Rate, Rating, Scorer, Target
+from ..core import (
+    Dataset,
+    Example,
+    HasClasses,
+    HasMetric,
+    HasOptimizer,
+    HasTiebreak,
+    HasViews,
+    KnowsParts,
+    Optimizer,
+    Prompt,
+    Rate,
+    Rating,
+    Scorer,
+    TakesParts,
+    Target,
+)
 from ..errors import UserError
+from ..optimizers.part_by_part import PartByPart
+from ..parts import check_names, listed, parts_of, text_of
 from ..run.budget import Budget
 from ..run.loop import check_match
 from ..run.plan import Plan
 from ..scorers import FunctionScorer, MetricScorer
 from ..scorers.adapters import meet
 from .build import accepts, build, call, models_shared
+
+Start: TypeAlias = str | Mapping[str, str]
+"""A starting prompt: one text, or parts by name."""
 
 SPLITS = ("train", "dev", "test")
 VIEWS = 16  # of a training example, where there is one for each label: experiments/liu2024
@@ -53,14 +75,16 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     seed = given["seed"]
     at_least(0, seed=seed, shorten=given["shorten"])
     at_least(1, **{key: given[key] for key in ("finalists", "ensemble", "patience", "views")})
+    start = _start(given["start"], frozen=given["frozen"])
     data = _part(given, "data", "datasets", {"seed": seed})
     offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
-    offered["rate_once"] = given["cache"]
+    offered |= {"rate_once": given["cache"], "frozen": tuple(given["frozen"])}
     if data is not None:
         offered |= {"classes": data.classes, "examples": data.train}
     target = _part(given, "target", "targets", offered)
-    transfer = _transfer(given, data, offered) if given["verdict"] else {}
+    transfer = _transfer(given, data, offered, start=start) if given["verdict"] else {}
     if target is not None:
+        _check_start(start, target)
         offered["target"] = target
         if isinstance(target, HasClasses) and not offered.get("classes"):
             offered["classes"] = tuple(target.classes)
@@ -70,8 +94,11 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     optimizer = _part(given, "optimizer", "optimizers", offered)
     scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
     check_match(optimizer, scorer)
+    if parts_of(start[0].text):
+        optimizer = _part_by_part(optimizer, frozen=given["frozen"])
     plan = Plan(
-        start=_start(given["start"], target),
+        start=start,
+        frozen=tuple(given["frozen"]),
         optimizer=optimizer,
         scorer=scorer,
         dev=dev,
@@ -93,14 +120,72 @@ def _part(given: Mapping[str, Any], key: str, kind: str, offered: Mapping[str, A
     return None if given[key] is None else build(kind, given[key], where=key, offered=offered)
 
 
-def _start(start: str | Sequence[str], target: Target | None) -> tuple[Prompt, ...]:
-    prompts = tuple(Prompt(text) for text in dict.fromkeys([start] if isinstance(start, str) else start))
-    if not prompts:
+def _start(start: Start | Sequence[Start], *, frozen: Sequence[str]) -> tuple[Prompt, ...]:
+    """The starting prompts, each once; those of parts have the same parts in the same order.
+
+    Raises:
+        UserError: there are none, they have different parts, or what is frozen is not there, not the same in all, or
+            everything.
+    """
+    given = [start] if isinstance(start, str | Mapping) else start
+    if not given:
         raise UserError('start is empty; give the prompt that you use today, for example start = "a photo of a {}".')
-    for prompt in prompts:
-        if target is not None and (problem := target.problem_with(prompt)):
+    every = [parts_of(one) if isinstance(one, str) else dict(one) for one in given]
+    first = every[0]
+    for other in every[1:]:
+        if {*other} != {*first}:
+            raise UserError(f"the starting prompts have {listed(first)} and {listed(other)}; give all the same parts.")
+    if frozen and not first:
+        raise UserError("frozen names parts, and start is one text; give start as a table of parts.")
+    check_names(frozen, first, where="frozen")
+    if changed := [name for name in frozen if any(one[name] != first[name] for one in every)]:
+        raise UserError(f"frozen: the starting prompts differ in {listed(changed)}; give all the same text there.")
+    if first and {*first} == {*frozen}:
+        raise UserError(f"frozen names {listed(first)}, which is all there is; leave out what the search may change.")
+    if first:
+        texts = [text_of({name: one[name] for name in first}) for one in every]
+    else:
+        texts = [one if isinstance(one, str) else text_of(one) for one in given]
+    return tuple(Prompt(text) for text in dict.fromkeys(texts))
+
+
+def _check_start(start: Sequence[Prompt], target: Target) -> None:
+    """Make sure that the run's target can take the starting prompts.
+
+    Raises:
+        UserError: it cannot, or it takes no parts, or not these.
+    """
+    _check_parts(start, target, where="target")
+    for prompt in start:
+        if problem := target.problem_with(prompt):
             raise UserError(f"start {prompt.text!r} cannot be used: {problem.rstrip('.')}.")
-    return prompts
+
+
+def _check_parts(start: Sequence[Prompt], target: Target, *, where: str) -> None:
+    """Make sure that a target takes prompts of the start's parts.
+
+    Raises:
+        UserError: it takes no parts, or not these.
+    """
+    parts = parts_of(start[0].text)
+    if isinstance(target, TakesParts):
+        check_names(parts, target.takes_parts, where=f"start, for {where}")
+    elif parts:
+        raise UserError(
+            f"{where}: {type(target).__name__} takes a prompt that is one text, and the start has {listed(parts)}. "
+            "Give start as one text."
+        )
+
+
+def _part_by_part(optimizer: Optimizer[Any, Any], *, frozen: Sequence[str]) -> Optimizer[Any, Any]:
+    """The optimizer, with what it needs around it to search prompts of several parts; inside racing and the like."""
+    if isinstance(optimizer, KnowsParts) and optimizer.knows_parts:
+        return optimizer
+    if not (isinstance(optimizer, HasOptimizer) and hasattr(optimizer.optimizer, "ask")):
+        return PartByPart(optimizer=optimizer, frozen=frozen)
+    outer = copy(optimizer)
+    outer.optimizer = _part_by_part(optimizer.optimizer, frozen=frozen)
+    return outer
 
 
 def _budget(budget: int | Mapping[str, Any] | Budget) -> Budget:
@@ -149,13 +234,14 @@ def _scorers(
 
 
 def _transfer(
-    given: Mapping[str, Any], data: Dataset | None, offered: Mapping[str, Any]
+    given: Mapping[str, Any], data: Dataset | None, offered: Mapping[str, Any], *, start: Sequence[Prompt]
 ) -> dict[str, Scorer[Rate, Rating]]:
     """Who rates on the test split with other targets."""
     scorers = {}
     for name, spec in (given["transfer"] or {}).items():
         where = f"transfer.{name}"
         target = build("targets", spec, where=where, offered=offered)
+        _check_parts(start, target, where=where)
         scorer = _scorers(given, target, data, {**offered, "target": target})[2] if given["target"] else None
         if scorer is None:
             raise UserError(f"{where}: to compare prompts on another target, give target and data with a test split.")

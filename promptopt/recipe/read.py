@@ -66,7 +66,7 @@ def override(recipe: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
             inside = place.get(table, {})
             if table == "budget" and isinstance(inside, int):
                 inside = {"questions": inside}
-            if not isinstance(inside, str | dict):
+            if not isinstance(inside, str | dict) or (table == "start" and isinstance(inside, str)):
                 raise UserError(f"{text!r}: {table} is {inside!r}, which has nothing inside to set.")
             place[table] = place = {"name": inside} if isinstance(inside, str) else inside
         if last == "name" and tables and place.get("name", _value(value)) != _value(value):

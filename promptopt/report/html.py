@@ -9,7 +9,8 @@ from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
 from ..errors import require
-from ..text import Change, changes, visible
+from ..parts import changes
+from ..text import Change, visible
 from .page import Page
 from .told import covered
 

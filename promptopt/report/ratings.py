@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core import Rate, Rating
+from ..parts import changes
 from ..record.answers import Rated, counted
 from ..record.codec import decode_question
 from ..record.story import Story
 from ..stats import interval
-from ..text import Change, changes
+from ..text import Change
 
 if TYPE_CHECKING:
     from ..core import Array

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core import Dataset, Rating
+from ..parts import changes
 from ..record.freeze import OBJECT
 from ..record.replay import Replay
 from ..record.story import Story
 from ..record.verdict import Verdict
-from ..text import changes
 from . import duels as duelling
 from .curve import SearchCurve, as_svg, legend
 from .figures import forest

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ..core import Belief, Case, Rating, Usage
 from ..errors import UserError
+from ..parts import changed
 from ..record.codec import decode_answer
 from ..record.replay import Replay
 from ..record.stages import TEST
@@ -93,13 +94,13 @@ def _rated(rating: Rating | None) -> str:
 
 
 def _others(story: Story, scores: dict[str, Rating], console: Console, *, top: int) -> None:
-    """The best prompts after the best, a line each, as they are but for line breaks."""
+    """The best prompts after the best, a line each, as they are but for line breaks; only parts that have changed."""
     ranked = sorted(scores, key=lambda prompt: scores[prompt].rank, reverse=True)
     others = [prompt for prompt in ranked if prompt != story.best][: top - 1]
     if others:
         console.print(Text("Next:", "bold"))
     for prompt in others:
-        text, more = beginning(plain(prompt), FEW)
+        text, more = beginning(plain(changed(story.start, prompt)), FEW)
         text += f"\n({more} more lines)" if more else ""
         console.print(Text(f"{score(scores[prompt])}  {text}".replace("\n", "\n       ")))
     reasons = sum((Counter(dict(r.coverage.reasons)) for r in scores.values() if r.coverage), Counter[str]())

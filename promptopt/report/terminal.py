@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.text import Text
 
+from ..parts import parts_of
 from ..text import changes as word_changes
 from ..text import copyable, plain
 
@@ -59,14 +60,23 @@ def changes(start: str, prompt: str, *, styled: bool) -> Text:
 
 
 def print_changes(console: Console, start: str, prompt: str) -> None:
-    """A line with what changed, unless nothing did or nothing is left of the start."""
+    """A line with what changed, for each part of a prompt; none if nothing did or nothing is left of the start."""
+    before, after = parts_of(start), parts_of(prompt)
+    if not before or list(before) != list(after):
+        _print_changes(console, start, prompt)
+        return
+    for name, text in before.items():
+        _print_changes(console, text, after[name], where=f" in {name}")
+
+
+def _print_changes(console: Console, start: str, prompt: str, *, where: str = "") -> None:
     styled = console.color_system is not None and not console.no_color
     shared = {*plain(start).split()} & {*plain(prompt).split()}
     if start != prompt and max(start.count("\n"), prompt.count("\n")) >= LINES:
         old, new = Counter(start.split("\n")), Counter(prompt.split("\n"))
-        console.print(Text(f"Changed lines: {(old - new).total()} less, {(new - old).total()} more", "dim"))
+        console.print(Text(f"Changed lines{where}: {(old - new).total()} less, {(new - old).total()} more", "dim"))
     elif start != prompt and shared:
-        console.print(Text("Changed: ", "dim").append_text(changes(start, prompt, styled=styled)))
+        console.print(Text(f"Changed{where}: ", "dim").append_text(changes(start, prompt, styled=styled)))
 
 
 def _shortened(words: Sequence[str]) -> str:

@@ -67,6 +67,7 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         patience=plan.patience,
         goal=plan.goal,
         problem_with=plan.problem_with,
+        refuses=plan.problem_with_parts,
         cache=plan.cache,
         per_example=plan.per_example,
         cases=plan.cases,
@@ -81,7 +82,7 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         reason = run.search()
         if reason not in ("interrupted", "stopped") and not run.harvest.any:
             run.harvest.end()
-        best = run.optimizer.best()
+        best = run.best()
         verdict, transfers = None, {}
         if reason not in ("interrupted", "stopped"):
             try:

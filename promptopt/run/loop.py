@@ -10,9 +10,7 @@ from ..errors import BudgetExhausted, UserError
 from ..record.codec import Answer, Question
 from ..record.stages import CALIBRATION, SEARCH
 from .recorder import Recorder
-from .stream import Stream
-
-IDLE_BATCHES = 1_000  # an optimizer that asks only what it knows, this often in a row, has converged
+from .stream import IDLE_BATCHES, Stream
 
 
 class Run(Recorder):
@@ -33,7 +31,7 @@ class Run(Recorder):
             self._begin(self.scorer, "scorer")
             self.optimizer.begin(self.setup("optimizer"))
             self._calibrate()
-            self._incumbent = self.optimizer.best()
+            self._incumbent = self.best()
             return Stream(self, self.scorer).search() if isinstance(self.scorer, Streams) else self._batches()
         except BudgetExhausted as error:
             return f"budget: {error.limit}"
@@ -68,7 +66,7 @@ class Run(Recorder):
 
     def _answer_batch(self, batch: Sequence[Question]) -> tuple[list[tuple[Question, Answer]], str | None]:
         """Answers to a batch, and why some stayed unanswered."""
-        fresh, repeats = self._split_repeats(batch)
+        fresh, repeats = self._split_repeats(self.allowed(batch))
         room = self.room()
         payable = fresh if room is None else fresh[:room]
         refused = "budget: questions" if len(payable) < len(fresh) else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .. import parts
 from ..core import Checks, ChecksKey, Dataset, FailedRule, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from ..errors import UserError
 from .budget import Budget
@@ -17,12 +18,14 @@ class Plan:
     """A run's parts. ``scorer`` answers the search; ``dev`` and ``test`` rate on the other splits, where there are any,
     and ``transfer`` with other targets on the test split.
 
+    ``frozen`` names the parts of the start that no prompt changes.
     ``recipe`` holds the arguments as they were given, ``models`` the chat models that were built for it.
     ``aftermath_roles`` are the roles whose calls are made again after the search, None for all: the target's alone
     where the verdict is by a metric, which needs no judge.
     """
 
     start: tuple[Prompt, ...]
+    frozen: tuple[str, ...]
     optimizer: Optimizer[Any, Any]
     scorer: Scorer[Any, Any]
     dev: Scorer[Rate, Rating] | None
@@ -47,6 +50,11 @@ class Plan:
     recipe: Mapping[str, Any]
     models: Sequence[Any] = ()
     aftermath_roles: tuple[str, ...] | None = None
+
+    @property
+    def searcher(self) -> str:
+        """The name of the class that searches; what a run puts around it for parts is left out."""
+        return type(getattr(self.optimizer, "searches", self.optimizer)).__name__
 
     @property
     def reserved(self) -> int:
@@ -78,8 +86,13 @@ class Plan:
         return examples / len(self.data.train)
 
     def problem_with(self, prompt: Prompt) -> str | None:
-        """Why the target cannot take a prompt, or None."""
-        return None if self.target is None else self.target.problem_with(prompt)
+        """Why a prompt has not the start's parts, or the target cannot take it; None if neither."""
+        problem = self.problem_with_parts(prompt)
+        return self.target.problem_with(prompt) if problem is None and self.target is not None else problem
+
+    def problem_with_parts(self, prompt: Prompt) -> str | None:
+        """Why a prompt has not the same parts as the start, or another text in a frozen one; None if it has."""
+        return parts.problem_with(prompt.text, start=self.start[0].text, frozen=self.frozen)
 
     def check_keys(self) -> None:
         """Raises UserError if a chat model of the recipe lacks the key that its first call will need."""

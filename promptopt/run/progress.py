@@ -15,6 +15,7 @@ from rich.table import Column
 
 from ..core import Streams
 from ..loading import heard
+from ..parts import parts_of
 from ..text import plain
 from .recorder import Progress as Standing
 from .recorder import Watch
@@ -177,7 +178,9 @@ def _share(now: Standing) -> tuple[float, float | None]:
 
 def _best(now: Standing) -> str:
     score = f"{now.rating.value:.3f} " if now.rating else ""
-    text = plain(now.best.text).replace("\n", " / ")
+    part = now.best.origin.get("part")
+    latest = parts_of(now.best.text).get(part) if part else None
+    text = plain(now.best.text if latest is None else f"{part}: {latest}").replace("\n", " / ")
     return score + (text if len(text) <= 48 else text[:47] + "…")
 
 

@@ -92,6 +92,7 @@ class Recorder:
         patience: stop after this many questions without a new best prompt.
         goal: stop when a prompt is rated this high.
         problem_with: why the target cannot take a prompt; free.
+        refuses: why a prompt is not even asked about, whatever the optimizer does; free.
         cache: answer a ``Rate`` that was answered before from memory, at no cost. Turn it off for noisy scorers whose
             repeats should count.
         per_example: keep per-example values; without them the ledger of large data sets stays small.
@@ -119,6 +120,7 @@ class Recorder:
         patience: int | None = None,
         goal: float | None = None,
         problem_with: Callable[[Prompt], str | None] = lambda prompt: None,
+        refuses: Callable[[Prompt], str | None] = lambda prompt: None,
         cache: bool = True,
         per_example: bool = True,
         cases: bool = False,
@@ -136,6 +138,7 @@ class Recorder:
         self.patience = patience
         self.goal = goal
         self.problem_with = problem_with
+        self.refuses = refuses
         self.cache = cache
         self.per_example = per_example
         self.cases = cases
@@ -186,9 +189,28 @@ class Recorder:
 
     def renew(self) -> None:
         """Take what the optimizer holds best now as the incumbent."""
-        best = self.optimizer.best()
+        best = self.best()
         if best != self._incumbent:
             self._incumbent, self._improved_at = best, self._numbers[SEARCH]
+
+    def best(self) -> Prompt:
+        """What the optimizer holds best; where the run refuses that, the highest rated prompt, or else the first."""
+        best = self.optimizer.best()
+        if self.refuses(best) is None:
+            return best
+        rated = [prompt for prompt, rating in self.ratings.items() if rating.value == rating.value]
+        return max(rated, key=lambda prompt: self.ratings[prompt].rank, default=self.start[0])
+
+    def allowed(self, questions: Sequence[Question]) -> list[Question]:
+        """The questions about prompts that the run does not refuse; the others are counted, and stay unanswered."""
+        kept = []
+        for question in questions:
+            prompts = [question.prompt] if isinstance(question, Rate) else [question.a, question.b]
+            if problem := next(filter(None, map(self.refuses, prompts)), None):
+                self.count(f"prompts not asked about: {problem.rstrip('.')}", 1, recorded=False)
+            else:
+                kept.append(question)
+        return kept
 
     def room(self) -> int | None:
         """How many questions the search may still ask; None means no limit.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import Belief, Coverage, Prompt, Rating
+from ..parts import parts_of
 from ..record.codec import encode, null_for_nan
 from ..record.verdict import Verdict
 from .budget import Costs
@@ -70,6 +71,11 @@ class Result:
     def __str__(self) -> str:
         return self.best
 
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The parts of the best prompt by name; empty where it is one text."""
+        return parts_of(self.best)
+
     def score(self, prompt: str) -> float | None:
         """A prompt's rating on the training split, or None if it has none."""
         found = (c.rating.value for c in self.candidates if c.prompt.text == prompt)
@@ -115,10 +121,12 @@ class Result:
         }
 
     def _told(self, prompt: str, test: float | None) -> dict[str, Any]:
-        """A prompt, its scores and, where it is known, on how many training examples the first of them rests."""
+        """A prompt, its parts if any, its scores and, if known, on how many training examples the first rests."""
         covered = self.coverage(prompt)
+        parts = parts_of(prompt)
         return {
             "prompt": prompt,
+            **({"parts": parts} if parts else {}),
             "train": self.score(prompt),
             "test": test,
             "coverage": covered and {**asdict(covered), "reasons": dict(covered.reasons)},

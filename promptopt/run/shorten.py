@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core import Prompt, Prompted, Rating, Shortens
+from ..parts import parts_of, text_of
 from ..vocabulary import is_template
 from ..vocabulary.phrases import PLACEHOLDER, Phrases
 from ..vocabulary.units import Units, bare
@@ -155,19 +156,26 @@ def shorter(run: Prompted, phrases: Sequence[str] = ()) -> Shorter:
     The parts of a template are its lines, the phrases of the embedded vocabulary in them, and for words that are not in
     the vocabulary, spans that begin at a comma or a preposition. The ``{}`` stays. The parts of any other text are its
     lines, its sentences, the given phrases and the clauses of a line that is a list of three or more without a full
-    stop. Sentences that the user started from stay.
+    stop. Sentences that the user started from stay. A prompt of several parts (:mod:`promptopt.parts`) is taken apart
+    part by part.
 
     Args:
         run: says whether the prompts are templates, and what the target can take.
         phrases: those that the search had.
     """
     words = Phrases.load(None)
-    units = Units(phrases, start=[prompt.text for prompt in run.start], keep="all")
+    own = [text for prompt in run.start for text in parts_of(prompt.text).values() or [prompt.text]]
+    units = Units(phrases, start=own, keep="all")
     templates = is_template(run)
 
-    def dropped(text: str) -> list[str]:
+    def less(text: str) -> list[str]:
         found = dict.fromkeys(_template(text, words) if templates else _text(text, units))
-        found = {one: None for one in found if one.strip() and len(one) < len(text)}
+        return [one for one in found if one.strip() and len(one) < len(text)]
+
+    def dropped(text: str) -> list[str]:
+        parts = parts_of(text)
+        beside = [text_of({**parts, name: one}) for name, part in parts.items() for one in less(part)]
+        found = beside if parts else less(text)
         return [one for one in found if run.problem_with(Prompt(one)) is None]
 
     return dropped

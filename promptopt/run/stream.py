@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from .recorder import Recorder
 
 
+IDLE_BATCHES = 1_000  # an optimizer that asks only what is known or refused, this often in a row, has converged
+
+
 class Stream:
     """The turns of one run.
 
@@ -130,7 +133,9 @@ class Stream:
         """So many new questions, numbered; fewer where the optimizer has no more before it is told more answers."""
         new: list[Question] = []
         while len(new) < wanted:
-            self._spare = self._spare or deque(self.run.optimizer.ask())
+            idle = 0
+            while not self._spare and idle < IDLE_BATCHES and (batch := self.run.optimizer.ask()):
+                self._spare, idle = deque(self.run.allowed(batch)), idle + 1
             if not self._spare:
                 break
             new.append(replace(self._spare.popleft(), number=len(self._asked) + len(new)))

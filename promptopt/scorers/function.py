@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from ..core import Rate, Rating, ScoreFunction
 from ..errors import PromptoptError
+from ..parts import given
 
 
 class FunctionScorer:
-    """Rates prompts with a function of the prompt's text.
+    """Rates prompts with a function of the prompt's text, or of its parts by name where it has parts.
 
     Args:
-        function: text to a number (higher is better) or to a whole Rating. NaN means could not be scored.
+        function: text (or mapping) to a number (higher is better) or to a whole Rating. NaN means could not be scored.
     """
 
     question = Rate
@@ -23,7 +24,7 @@ class FunctionScorer:
     def answer(self, questions: Sequence[Rate], /) -> Iterator[Rating]:
         """Ratings one by one; an exception of the function ends the run as failed."""
         for question in questions:
-            score = self.function(question.prompt.text)
+            score = self.function(given(question.prompt.text))
             if score is None:
                 raise PromptoptError("the score function returned None; return a number (nan: not scored) or a Rating.")
             yield score if isinstance(score, Rating) else Rating(float(score))

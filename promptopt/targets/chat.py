@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,12 @@ from ..core import ChatModel, Chooses, Example, Failed, Message, Missing, Prompt
 from ..errors import UserError
 from ..fanout import fan_out
 from ..models.choices import chooser
+from ..parts import parts_of
 from .labels import Answers, Calibration, Likeliest, Row, Words, chosen, content_free, labels_for
 from .placeholders import fill, names, text_of, values
 from .replies import asked, unusable
+
+PARTS = ("system", "instruction", "demonstrations")
 
 STREAM = int.from_bytes(b"target")
 """Key of the random stream, so that other draws of the scorer are left alone."""
@@ -31,6 +35,10 @@ class ChatTarget:
     Every call has a seed of its own, drawn from the run's seed, the prompt and the example. Demonstrations are turns of
     the conversation: inputs in the template, labels as the model's answers. They are the same for every prompt, in the
     search and in the verdict; only where the example itself is among them, the next one takes its place.
+
+    A prompt of several parts has ``instruction``, which is the ``{prompt}`` of the template, ``system``, which is sent
+    as the system message, and ``demonstrations``, examples as text, which follow the instruction behind a blank line;
+    an empty part is left out. Without ``{prompt}`` in the template all of it is sent as the system message.
 
     Args:
         model: answers; billed to the run as ``target``.
@@ -57,6 +65,7 @@ class ChatTarget:
     metric = "match"
     tiebreak: str | None = None
     classes: Sequence[str] = ()
+    takes_parts: Collection[str] | None = PARTS
 
     def __init__(
         self,
@@ -102,8 +111,11 @@ class ChatTarget:
         self._billed = setup.model(self._model, role="target")
 
     def problem_with(self, prompt: Prompt, /) -> str | None:
-        """Why this prompt cannot be run: it is empty."""
-        return None if prompt.text.strip() else "the prompt is empty; write an instruction."
+        """Why this prompt cannot be run: it is empty, or shows demonstrations beside those of the target."""
+        said = _said(prompt)
+        if self._n_shown and said.demonstrations:
+            return f"the target shows {self._n_shown} demonstrations already; leave them out, or that part."
+        return None if said.instruction.strip() or said.system.strip() else "the prompt is empty; write an instruction."
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[str | Failed | Missing]:
         """The replies' texts, in order.
@@ -161,12 +173,16 @@ class ChatTarget:
         Raises:
             UserError: as ``run``.
         """
-        system = [] if "prompt" in names(self._template) else [Message("system", prompt.text)]
+        said = _said(prompt)
+        texts = [said.system] if "prompt" in names(self._template) else [said.system, said.text]
+        system = [Message("system", text)] if (text := _joined(texts)) else []
         turns = [turn for shown in self._demonstrations(example) for turn in self._shown_turns(prompt, shown)]
         return [*system, *turns, self._turn(prompt, example)]
 
     def _turn(self, prompt: Prompt, example: Example) -> Message:
-        return Message("user", fill(self._template, values(example, prompt=prompt.text)))
+        said = _said(prompt).text
+        filled = fill(self._template, values(example, prompt=said))
+        return Message("user", filled if said else filled.lstrip("\n"))
 
     def _shown_turns(self, prompt: Prompt, shown: Example) -> tuple[Message, Message]:
         """A demonstration; of several labels that count, the first is shown."""
@@ -182,6 +198,30 @@ class ChatTarget:
         if not isinstance(reply, Reply):
             return reply
         return unusable(reply, model=self._model, setup=self._setup) or reply.text
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A prompt as this target reads it."""
+
+    system: str = ""
+    instruction: str = ""
+    demonstrations: str = ""
+
+    @property
+    def text(self) -> str:
+        """What stands before the input."""
+        return _joined([self.instruction, self.demonstrations])
+
+
+def _said(prompt: Prompt) -> _Said:
+    parts = parts_of(prompt.text) or {"instruction": prompt.text}
+    return _Said(**{name: parts.get(name, "") for name in PARTS})
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """The texts that are not empty, with a blank line between them."""
+    return "\n\n".join(text for text in texts if text)
 
 
 def _bytes(text: str) -> bytes:

@@ -16,8 +16,10 @@ from promptopt.embedders.ngrams import Ngrams
 from promptopt.embedders.outputs import Outputs
 from promptopt.errors import ModelError, UserError
 from promptopt.optimizers.apohf import Apohf
+from promptopt.optimizers.part_by_part import PartSetup
 from promptopt.optimizers.pools.distinct import Distinct
 from promptopt.optimizers.pools.listed import ListPool
+from promptopt.parts import text_of
 from promptopt.scorers import BradleyTerry, FunctionScorer
 from promptopt.targets.chat import ChatTarget
 from promptopt.targets.function import Function
@@ -52,6 +54,18 @@ def test_a_prompt_lies_where_its_outputs_lie() -> None:
     said = [[speaks(prompt, example) or "" for example in embedder._shown] for prompt in prompts]
     cosines = [inner.embed([a]) @ inner.embed([b]).T for a, b in zip(said[0], said[2], strict=True)]
     assert rows[0] @ rows[2] == pytest.approx(float(np.mean(cosines)))
+
+
+def test_a_part_is_tried_within_its_prompt() -> None:
+    seen: list[Any] = []
+    target = Function(function=lambda prompt, example: str(seen.append(prompt)))
+    embedder = Outputs(target=target, examples=EXAMPLES, n_examples=1)
+    whole = text_of({"system": "You help.", "instruction": "say it"})
+    embedder.begin(PartSetup(FakeSetup(start=[whole]), "instruction", base=whole, start=(), key=()))
+    embedder.embed(["shout"])
+    embedder.begin(FakeSetup())
+    embedder.embed(["shout"])
+    assert seen == [{"system": "You help.", "instruction": "shout"}, "shout"]
 
 
 def test_an_output_that_was_lost_ends_the_run_since_it_may_come_when_the_run_resumes() -> None:

@@ -345,6 +345,12 @@ def test_wrong_overrides(text: str, message: str) -> None:
         override({"seed": 1, "start": ["a"], "optimizer": {"name": "hill-climb", "k": 2}}, [text])
 
 
+def test_a_start_that_is_one_text_has_no_parts_to_set() -> None:
+    with pytest.raises(UserError, match=r"'start\.rules=x': start is 'a', which has nothing inside to set"):
+        override({"start": "a"}, ["start.rules=x"])
+    assert override({"start": {"rules": "a"}}, ["start.rules=x"]) == {"start": {"rules": "x"}}
+
+
 # ── Whole recipes ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 GOOD: dict[str, Any] = {"start": "a {}", "scorer": "run_parts:Words", "optimizer": CLIMB, "budget": 20}

@@ -17,6 +17,7 @@ from promptopt.core import Coverage, Rating
 from promptopt.errors import UserError
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
+from promptopt.parts import text_of
 from promptopt.record.ledger import Ledger, read
 from promptopt.record.story import Story
 from promptopt.report.show import plot, score, show, show_cases
@@ -236,6 +237,13 @@ def test_no_changes_are_shown_where_none_or_all_is_new(start: str) -> None:
     stream = io.StringIO()
     print_changes(Console(file=stream), start, "x")
     assert stream.getvalue() == ""
+
+
+def test_of_parts_it_is_said_in_which_something_changed() -> None:
+    stream = io.StringIO()
+    start = text_of({"rules": "a b c", "instruction": "a photo of {}"})
+    print_changes(Console(file=stream, width=80), start, text_of({"rules": "a b c", "instruction": "a drawing of {}"}))
+    assert stream.getvalue() == "Changed in instruction: a [-photo-] {+drawing+} of {}\n"
 
 
 def test_of_a_prompt_with_hundreds_of_lines_the_first_are_shown() -> None:

@@ -16,6 +16,7 @@ from run_parts import CLIMB
 import promptopt
 from promptopt.core import Prompt, Rating
 from promptopt.loading import say
+from promptopt.parts import text_of
 from promptopt.run import progress
 from promptopt.run.budget import Budget, Costs
 from promptopt.run.progress import asks_people, live, watching
@@ -51,6 +52,14 @@ def test_the_live_line_without_any_limit_and_with_a_long_prompt() -> None:
     assert "\\x1b[31m long / prompt" in text
     assert "…" in text
     assert "3 questions" in text
+
+
+def test_of_a_prompt_of_parts_the_part_that_was_changed_is_shown() -> None:
+    prompt = Prompt(text_of({"rules": "Never lie. " * 9, "instruction": "Be\nbrief."}), {"part": "instruction"})
+    text = progress_line(Progress(prompt, Rating(0.5), Costs(), Budget(), ()), terminal=True)
+    assert "0.500 instruction: Be / brief." in text
+    start = Progress(Prompt(prompt.text), None, Costs(), Budget(), ())
+    assert "=== rules === / Never lie." in progress_line(start, terminal=True)
 
 
 def test_everything_fits_into_80_columns() -> None:

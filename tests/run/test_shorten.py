@@ -12,6 +12,7 @@ from promptopt.api import optimize, resume
 from promptopt.core import Prompt, Rate, Rating
 from promptopt.errors import UserError
 from promptopt.optimizers.bayes import Bayes
+from promptopt.parts import parts_of, problem_with, text_of
 from promptopt.record.story import Story
 from promptopt.run.shorten import questions, shorten, shorter
 
@@ -84,6 +85,21 @@ def test_what_a_user_wrote_stays_and_sentences_are_never_cut() -> None:
     assert shortened(text, lambda text: float("brief" in text), run=run, phrases=phrases).strip() == (
         start + "\nBe brief."
     )
+
+
+def test_the_parts_of_a_prompt_are_shortened_one_by_one() -> None:
+    start = {"rules": "Never lie. Be kind.", "instruction": "Answer."}
+
+    def problem(prompt: Prompt) -> str | None:
+        return problem_with(prompt.text, start=text_of(start), frozen=["rules"])
+
+    run = prompted(text_of(start), problem=problem)
+    long = text_of({**start, "instruction": "Be brief. Answer. Think first."})
+    found = shortened(long, lambda text: float("Think first." in text), run=run)
+    assert parts_of(found) == {**start, "instruction": "Answer. Think first."}
+    both = text_of({"rules": "Never lie. Be brief. Be kind.", "instruction": "Answer."})
+    free = prompted(text_of(start), problem=lambda prompt: problem_with(prompt.text, start=text_of(start)))
+    assert parts_of(shortened(both, lambda text: 1.0, run=free)) == start
 
 
 def test_clauses_of_a_list_without_a_full_stop() -> None:

@@ -14,6 +14,7 @@ import pytest
 from promptopt import optimize, resume
 from promptopt.core import Belief, Duel, Preference, Prompt, Setup
 from promptopt.errors import BudgetExhausted, ReplayMismatch
+from promptopt.parts import parts_of, text_of
 from promptopt.record.story import Story
 
 START = [f"prompt {i}" for i in range(6)]
@@ -211,6 +212,26 @@ def test_details_are_kept_and_not_compared(tmp_path: Path) -> None:
     result, _ = search(tmp_path / "run", Person())
     assert result.steps[0].answer.details == {"by": {"ada": "a"}}
     assert result.steps[0].answer == Preference(result.steps[0].answer.winner)
+
+
+class Careless(Pairs):
+    """Asks at first about prompts that change a frozen part, and then about nothing else."""
+
+    def ask(self) -> Sequence[Duel]:
+        changed = Prompt(text_of({"rules": "no", "instruction": "x"}))
+        return [*super().ask(), Duel(self.prompts[0], changed)] if len(self.told) < 4 else [Duel(changed, changed)]
+
+
+def test_duels_about_what_changes_a_frozen_part_are_not_asked(tmp_path: Path) -> None:
+    start = [{"rules": "yes", "instruction": text} for text in START]
+    optimizer = Careless()
+    optimizer.knows_parts = True  # type: ignore[attr-defined]
+    result = optimize(start=start, frozen=["rules"], optimizer=optimizer, scorer=Person(), budget=30, run=tmp_path)
+    assert result.stop_reason == "converged"
+    asked = [text for event in events(tmp_path, "answer") for text in (event["a"], event["b"])]
+    assert len(asked) > 4
+    assert {parts_of(text)["rules"] for text in asked} == {"yes"}
+    assert [*result.counts] == ["prompts not asked about: it changes the part rules, which the recipe keeps frozen"]
 
 
 def test_an_optimizer_that_waits_is_asked_again(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from promptopt.core import Completion, Example, Failed, Message, Missing, Prompt
 from promptopt.errors import BudgetExhausted, ModelError, Rejected, Unanswered, UnknownName, UserError
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
+from promptopt.parts import text_of
 from promptopt.recipe.build import call
 from promptopt.record.ledger import Ledger
 from promptopt.run.budget import Budget
@@ -63,6 +64,39 @@ def test_a_template_without_the_prompt_sends_it_as_the_system_message() -> None:
     target, _, _ = begun(template="Q: {question}")
     asked = Example("e", {"question": "Why {prompt}?"}, "y")
     assert target.messages(P, asked) == [Message("system", "Answer."), Message("user", "Q: Why {prompt}?")]
+
+
+def parts(**given: str) -> Prompt:
+    return Prompt(text_of(given))
+
+
+def test_the_parts_of_a_prompt() -> None:
+    target, _, _ = begun()
+    whole = parts(system="You help.", instruction="Answer {input}.", demonstrations="Input: a\nOutput: b")
+    assert target.messages(whole, EXAMPLES[0]) == [
+        Message("system", "You help."),
+        Message("user", "Answer {input}.\n\nInput: a\nOutput: b\n\nInput: input 0\nOutput:"),
+    ]
+    assert target.messages(parts(instruction="Answer.", system=""), EXAMPLES[0]) == target.messages(P, EXAMPLES[0])
+    assert target.messages(parts(system="You help."), EXAMPLES[0]) == [
+        Message("system", "You help."),
+        Message("user", "Input: input 0\nOutput:"),
+    ]
+    below, _, _ = begun(template="{input}")
+    assert below.messages(whole, EXAMPLES[0]) == [
+        Message("system", "You help.\n\nAnswer {input}.\n\nInput: a\nOutput: b"),
+        Message("user", "input 0"),
+    ]
+
+
+def test_what_is_wrong_with_parts() -> None:
+    target, _, _ = begun(demonstrations=2, examples=EXAMPLES)
+    assert target.problem_with(parts(system="", instruction=" \n", demonstrations="")) is not None
+    assert target.problem_with(parts(system="You help.", instruction="", demonstrations="")) is None
+    assert target.problem_with(parts(instruction="Answer.", demonstrations="a: b")) == (
+        "the target shows 2 demonstrations already; leave them out, or that part."
+    )
+    assert begun()[0].problem_with(parts(instruction="Answer.", demonstrations="a: b")) is None
 
 
 def test_demonstrations_are_turns_and_never_what_is_asked() -> None:

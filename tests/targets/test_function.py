@@ -9,6 +9,7 @@ import pytest
 
 from promptopt.core import Example, Prompt
 from promptopt.errors import UserError
+from promptopt.parts import text_of
 from promptopt.recipe.build import build
 from promptopt.targets.function import Function
 from promptopt.testing.contracts import TargetContract
@@ -34,6 +35,14 @@ class TestFunction(TargetContract):
 class TestFunctionWithThreads(TestFunction):
     def make(self) -> Function:
         return Function(function=shout, workers=3)
+
+
+def test_a_prompt_of_parts_comes_as_a_mapping() -> None:
+    seen: list[object] = []
+    target = Function(function=lambda prompt, example: seen.append(prompt))
+    target.run(Prompt(text_of({"system": "a", "rules": "=== b ==="})), EXAMPLES[:1])
+    target.run(Prompt("=== system ==="), EXAMPLES[:1])
+    assert seen == [{"system": "a", "rules": "=== b ==="}, "=== system ==="]
 
 
 def test_an_output_may_be_anything() -> None:

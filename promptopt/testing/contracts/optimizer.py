@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ...core import Duel, Optimizer, Preference, Prompt, Rate, Rating
+from ...core import Duel, KnowsParts, Optimizer, Preference, Prompt, Rate, Rating
+from ...parts import problem_with as parts_problem
+from ...parts import text_of
 from ...record.codec import Answer, Question, encode_question
 from ...record.ledger import Ledger
 from ...run.budget import Budget
@@ -133,6 +135,14 @@ class OptimizerContract:
             first = self._search(optimizer, answer=lambda batch: [(q, Rating(0.5)) for q in batch])[0]
             assert isinstance(first, Rate)
             assert optimizer.best() == first.prompt
+
+    def test_keeps_the_parts_of_prompts(self) -> None:
+        optimizer = self.make()
+        if isinstance(optimizer, KnowsParts) and optimizer.knows_parts:
+            start = text_of({"rules": "a\n=== b ===", "instruction": self.start[0]})
+            optimizer.begin(FakeSetup(start=[start], problem_with=lambda text: parts_problem(text, start=start)))
+            for question in self._search(optimizer):
+                assert all(parts_problem(prompt.text, start=start) is None for prompt in _prompts(question))
 
     def test_stays_converged(self) -> None:
         optimizer = self._begun()

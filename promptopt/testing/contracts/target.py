@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core import BatchTarget, Begins, Example, Prompt, Target
+from ...core import BatchTarget, Begins, Example, Prompt, TakesParts, Target
+from ...parts import text_of
 from ..setup import FakeSetup
 
 __all__ = ["TargetContract"]
@@ -62,6 +63,16 @@ class TargetContract:
             prompts, examples = [Prompt(text) for text in self.prompts], self.examples()
             for prompt, outputs in zip(prompts, target.run_batch(prompts, examples), strict=True):
                 _assert_close(list(outputs), list(target.run(prompt, examples)))
+
+    def test_takes_the_parts_that_it_names(self) -> None:
+        target = self._begun()
+        if isinstance(target, TakesParts) and target.takes_parts is not None:
+            every = [{name: self.prompts[0]} for name in target.takes_parts]
+            prompts = [Prompt(text_of(parts)) for parts in [*every, dict.fromkeys(target.takes_parts, self.prompts[0])]]
+            taken = [prompt for prompt in prompts if target.problem_with(prompt) is None]
+            assert taken, "it takes none of its parts, alone or together"
+            for prompt in taken:
+                assert len(target.run(prompt, self.examples())) == len(self.examples())
 
     def _begun(self) -> Target:
         target = self.make()

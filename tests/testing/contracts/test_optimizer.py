@@ -235,6 +235,10 @@ class CountsProcessesOfItsOwn(Sound):
         self.left = [Prompt(f"{prompt.text} {self.made}") for prompt in self.left]
 
 
+class SaysThatItKnowsParts(Sound):
+    knows_parts = True
+
+
 def _rate(test: str, part: Any) -> Any:
     return pytest.param(test, part, id=f"{test.removeprefix('test_')}-{part.__name__}")
 
@@ -258,6 +262,7 @@ BROKEN_OPTIMIZERS = [
     _rate("test_survives_answers_that_could_not_be_scored", TripsOverNaN),
     _rate("test_prefers_a_scored_prompt_to_an_unscored_one", TakesNaNForBest),
     _rate("test_a_tie_does_not_displace_the_incumbent", LastOfEquals),
+    _rate("test_keeps_the_parts_of_prompts", SaysThatItKnowsParts),
     _rate("test_stays_converged", ConvergesAndThinksAgain),
     _rate("test_resumes_by_replay", CountsProcessesOfItsOwn),
 ]
