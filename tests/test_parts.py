@@ -117,7 +117,7 @@ def test_says_what_is_wrong_with_a_prompt() -> None:
     assert problem_with("two", start="one") is None
 
 
-# ── Ten searches, and no change of what is frozen ─────────────────────────────────────────────────────────────────
+# ── Twelve searches, and no change of what is frozen ─────────────────────────────────────────────────────────────────
 
 
 def score(parts: Mapping[str, str]) -> float:
@@ -143,6 +143,12 @@ def rewriter(messages: Sequence[Message]) -> str:
     return f'["{phrase} Answer.", {json.dumps(whole)}, "rules: lie"]'
 
 
+def reflecting(messages: Sequence[Message]) -> str:
+    """As :func:`rewriter`, one prompt at a time."""
+    new, whole, _ = json.loads(rewriter(messages))
+    return f"```\n{whole if len(messages[-1].text) % 2 else new}\n```"
+
+
 def searches() -> dict[str, Any]:
     lexical = {"name": "lexical", "phrases": PHRASES}
     chat = {"name": "chat", "model": ScriptedModel(rewriter)}
@@ -157,6 +163,8 @@ def searches() -> dict[str, Any]:
         "random-duel": {"name": "random-duel", "pool": LISTED},
         "linear-duel": {"name": "linear-duel", "pool": LISTED},
         "double-ts": {"name": "double-ts", "pool": LISTED},
+        "protegi": {"name": "protegi", "model": ScriptedModel(rewriter), "examples": [Example("e", "", "")]},
+        "gepa": {"name": "gepa", "model": ScriptedModel(reflecting), "examples": [Example("e", "", "")]},
         "paraphrases": {"name": "random-search", "pool": {"name": "paraphrases", "model": ScriptedModel(rewriter)}},
     }
 
@@ -169,7 +177,7 @@ def test_no_search_changes_what_is_frozen(name: str) -> None:
         start=START, frozen=["rules"], optimizer=searches()[name], budget=25, run=None, watch=False, **how
     )
     asked = [prompt for step in result.steps for prompt in prompts_of(step.question)]
-    assert len({prompt.text for prompt in asked}) > 3
+    assert len({prompt.text for prompt in asked}) > 2
     assert {parts_of(prompt.text)["rules"] for prompt in asked} == {RULES}
     assert result.parts["rules"] == RULES
     assert not result.counts
