@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...checks import at_least
 from ...core import ChatModel, Message, Prompt, Reply, Request, Setup
 from ...replies import flaw
-from .parse import parse_prompts
+from .parse import Check, parse_last, parse_prompts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,14 @@ SCHEMA: Mapping[str, Any] = {
     "additionalProperties": False,
 }
 """Of a list of prompts. Models that cannot be held to it write the list as the message says."""
+
+LAST: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"steps": {"type": "string"}, "prompt": {"type": "string"}},
+    "required": ["steps", "prompt"],
+    "additionalProperties": False,
+}
+"""Of one prompt behind the steps that led to it."""
 
 CUT = (
     "Replies of the proposer were cut at max_tokens; of these only the whole entries of a list were read. Raise "
@@ -55,28 +63,47 @@ class Asker:
 
     def prompts(self, messages: Sequence[Message], rng: np.random.Generator) -> tuple[Reply, list[str]]:
         """One call for a list: the reply, and the prompts in it that the target can take."""
-        return self.texts(messages, rng, problem_with=lambda prompt: self._setup.problem_with(Prompt(prompt)))
+        return self.texts(messages, rng, problem_with=self._problem)
 
     def texts(
-        self, messages: Sequence[Message], rng: np.random.Generator, *, problem_with: Callable[[str], str | None]
+        self, messages: Sequence[Message], rng: np.random.Generator, *, problem_with: Check
     ) -> tuple[Reply, list[str]]:
         """One call for a list of anything: the reply, and the texts in it that have no problem."""
         request = Request(messages, temperature=self._temperature, seed=_seed(rng), schema=SCHEMA)
         reply = next(iter(self._billed.complete(request).replies), Reply(""))
-        wrong = self._counted(reply)
-        if wrong in ("refused", "empty"):
-            return reply, []
-        if wrong == "truncated":
-            self._setup.note(CUT)
-        prompts = parse_prompts(reply.text, problem_with=problem_with, truncated=wrong == "truncated")
-        if not prompts:
-            self._setup.count("unparsable replies" if reply.text.strip() else "empty replies")
-        return reply, prompts
+        return reply, self._read(reply, parse_prompts, problem_with)
+
+    def each(self, messages: Sequence[Message], rng: np.random.Generator, *, n: int) -> list[str]:
+        """One call for ``n`` replies of one prompt each: the first in every reply that the target can take."""
+        request = Request(messages, n=n, temperature=self._temperature, seed=_seed(rng), schema=SCHEMA)
+        found = [self._read(reply, parse_prompts, self._problem) for reply in self._billed.complete(request).replies]
+        return [prompts[0] for prompts in found if prompts]
+
+    def last(self, messages: Sequence[Message], rng: np.random.Generator) -> str | None:
+        """One call for a prompt behind the steps that lead to it: see :func:`.parse.parse_last`."""
+        request = Request(messages, temperature=self._temperature, seed=_seed(rng), schema=LAST)
+        reply = next(iter(self._billed.complete(request).replies), Reply(""))
+        return next(iter(self._read(reply, parse_last, self._problem)), None)
 
     def replies(self, text: str, rng: np.random.Generator, *, n: int) -> list[str]:
         """One call for ``n`` replies: those that are whole, as they are."""
         request = Request([Message("user", text)], n=n, temperature=self._temperature, seed=_seed(rng))
         return [reply.text.strip() for reply in self._billed.complete(request).replies if not self._counted(reply)]
+
+    def _problem(self, text: str) -> str | None:
+        return self._setup.problem_with(Prompt(text))
+
+    def _read(self, reply: Reply, parse: Callable[..., list[str]], problem_with: Check) -> list[str]:
+        """What stands in a reply; what is wrong with it is counted."""
+        wrong = self._counted(reply)
+        if wrong in ("refused", "empty"):
+            return []
+        if wrong == "truncated":
+            self._setup.note(CUT)
+        found = parse(reply.text, problem_with=problem_with, truncated=wrong == "truncated")
+        if not found:
+            self._setup.count("unparsable replies" if reply.text.strip() else "empty replies")
+        return found
 
     def _counted(self, reply: Reply) -> str | None:
         """What is wrong with a reply, counted."""

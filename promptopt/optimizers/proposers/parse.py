@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-__all__ = ["parse_prompts"]
+__all__ = ["Check", "parse_last", "parse_prompts"]
 
 Check: TypeAlias = Callable[[str], str | None]
 
@@ -34,6 +34,7 @@ LABEL = re.compile(  # what stands before a prompt, to be cut off
 )
 TITLE = re.compile(r"\*\*[^*]{1,60}(?::\*\*|\*\*:)\s+")  # "**Short and clear:** ", "**Short and clear**: "
 COUNT = re.compile(r"\(?(\d{1,3})[.)]\s+(?=[^\W\d_{])")  # "2. a photo", "(2) a photo"; not "2. 50% of", "1.5 or"
+TAGGED = re.compile(r"<prompt>((?:(?!</?prompt>).)*)</prompt>", re.DOTALL | re.IGNORECASE)  # the innermost tags
 SCORE = re.compile(r"\(score:? [-+.\d]{1,20}%?\)$")  # "a photo of a {} (score 0.91)", as prompts are shown to the LLM
 TALK = re.compile(  # a line that is no prompt
     r"(?:sure|certainly|of course|okay|i hope|i['’]?m sorry|sorry|i can(?:no|['’])?t|as an ai)\b"  # "Sure! Let me try."
@@ -82,6 +83,22 @@ def parse_prompts(reply: str, *, problem_with: Check, truncated: bool = False) -
         if found:
             return list(dict.fromkeys(found))
     return []
+
+
+def parse_last(reply: str, *, problem_with: Check, truncated: bool = False) -> list[str]:
+    """The prompt that a reply ends with, behind the steps that led to it, in a list; empty if there is none.
+
+    It stands between the last tags ``<prompt>``; without any, it is the last of the prompts that are found otherwise.
+
+    Args:
+        reply, problem_with: as of :func:`parse_prompts`.
+        truncated: the reply was cut off, so that it never came to its end.
+    """
+    if truncated:
+        return []
+    tagged = [match[1] for match in TAGGED.finditer(_spoken(reply))][-1:]
+    found = [prompt for raw in tagged if (prompt := _usable(raw, problem_with))]
+    return found or parse_prompts(reply, problem_with=problem_with)[-1:]
 
 
 # ── Where candidates stand ────────────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from promptopt.errors import UserError
 from promptopt.optimizers.pools.fresh import CALLS
 from promptopt.optimizers.pools.responses import Responses
 from promptopt.optimizers.pools.written import Paraphrases, Written
-from promptopt.optimizers.pools.written import _quoted as quoted
+from promptopt.optimizers.proposers.quoting import quoted
 from promptopt.optimizers.random_search import RandomSearch
 from promptopt.testing import FakeSetup, ScriptedModel
 from promptopt.text import as_text
