@@ -38,6 +38,7 @@ TABLE: dict[str, dict[str, str]] = {
         "random-duel": "promptopt.optimizers.random_duel:RandomDuels",
         "preferential-bo": "promptopt.optimizers.preferential_bo:PreferentialBO",
         "proapo": "promptopt.optimizers.proapo:ProApo",
+        "opro": "promptopt.optimizers.opro:Opro",
         "greater": "promptopt.optimizers.greater:Greater",
         "gcg": "promptopt.optimizers.gcg:Gcg",
     },

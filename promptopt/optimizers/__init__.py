@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .greater import Greater
     from .hill_climb import HillClimb
     from .linear_duel import LinearDuel
+    from .opro import Opro
     from .preferential_bo import PreferentialBO
     from .proapo import ProApo
     from .proposers.chat import ChatProposer
@@ -32,6 +33,7 @@ __all__ = [
     "HillClimb",
     "LexicalProposer",
     "LinearDuel",
+    "Opro",
     "PreferentialBO",
     "ProApo",
     "Racing",
@@ -51,6 +53,7 @@ __getattr__, __dir__ = lazily(
         "HillClimb": "hill_climb",
         "LexicalProposer": "proposers.lexical",
         "LinearDuel": "linear_duel",
+        "Opro": "opro",
         "PreferentialBO": "preferential_bo",
         "ProApo": "proapo",
         "Racing": "racing",
