@@ -39,6 +39,7 @@ TABLE: dict[str, dict[str, str]] = {
         "preferential-bo": "promptopt.optimizers.preferential_bo:PreferentialBO",
         "proapo": "promptopt.optimizers.proapo:ProApo",
         "opro": "promptopt.optimizers.opro:Opro",
+        "evoprompt": "promptopt.optimizers.evoprompt:EvoPrompt",
         "greater": "promptopt.optimizers.greater:Greater",
         "gcg": "promptopt.optimizers.gcg:Gcg",
     },

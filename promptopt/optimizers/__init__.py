@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .apohf import Apohf
     from .bayes import Bayes
     from .double_ts import DoubleTS
+    from .evoprompt import EvoPrompt
     from .gcg import Gcg
     from .greater import Greater
     from .hill_climb import HillClimb
@@ -28,6 +29,7 @@ __all__ = [
     "Bayes",
     "ChatProposer",
     "DoubleTS",
+    "EvoPrompt",
     "Gcg",
     "Greater",
     "HillClimb",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = lazily(
         "Bayes": "bayes",
         "ChatProposer": "proposers.chat",
         "DoubleTS": "double_ts",
+        "EvoPrompt": "evoprompt",
         "Gcg": "gcg",
         "Greater": "greater",
         "HillClimb": "hill_climb",

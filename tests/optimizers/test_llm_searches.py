@@ -12,7 +12,7 @@ import pytest
 
 from promptopt import optimize
 from promptopt.core import Dataset, Example, Message, Prompt
-from promptopt.optimizers import Opro
+from promptopt.optimizers import EvoPrompt, Opro
 from promptopt.run.result import Result
 from promptopt.testing import ScriptedModel
 
@@ -64,6 +64,8 @@ def llm(*, kill: int | None = None, dollars: float = 0.0) -> ScriptedModel:
 
 
 MAKERS: dict[str, Callable[..., Any]] = {
+    "evoprompt": lambda model: EvoPrompt(model=model, population=5, generations=3),
+    "evoprompt ga": lambda model: EvoPrompt(model=model, algorithm="ga", population=5, generations=3),
     "opro": lambda model: Opro(model=model, examples=TRAIN, steps=6, per_step=3),
 }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ...checks import at_least, not_empty
 from ...core import ChatModel, Example, Message, Setup
 from ...errors import UserError
+from ...text import shortened
 from ...vocabulary import PLACEHOLDER_RULE
 from ..proposers.asking import Asker
 from ..proposers.quoting import RULE, list_format, pairs, quoted
@@ -20,7 +21,7 @@ from .fresh import new_texts
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Paraphrases", "Written"]
+__all__ = ["Paraphrases", "Written", "paraphrasing"]
 
 
 class Written:
@@ -138,18 +139,25 @@ class Paraphrases:
     def _written(self, rng: np.random.Generator) -> Iterator[list[str]]:
         while True:
             for text in self._start:
-                yield self._asker.prompts([Message("user", self._ask(text))], rng)[1]
+                message = paraphrasing(text, n=self._per_call, task=self._task)
+                yield self._asker.prompts([Message("user", message)], rng)[1]
 
-    def _ask(self, text: str) -> str:
-        kind = "template" if "{}" in text else "instruction"
-        wish = f"{self._per_call} {kind}s" if self._per_call > 1 else f"one {kind}"
-        parts = [
-            f"What the {kind} below is for: {self._task}" if self._task else "",
-            RULE,
-            quoted([(kind.capitalize(), text)]),
-            f"Write {wish} that mean the same and are worded differently: other words, another order, longer or "
-            "shorter. Leave out nothing that it asks for.",
-            PLACEHOLDER_RULE if kind == "template" else "",
-            list_format(kind),
-        ]
-        return "\n\n".join(filter(None, parts))
+
+def paraphrasing(text: str, *, n: int, task: str = "", most: int | None = None) -> str:
+    """The message that asks for ``n`` other wordings of a prompt.
+
+    Args:
+        task: what the prompt is for, in the user's words.
+        most: characters of the prompt that are shown; None for no limit.
+    """
+    kind = "template" if "{}" in text else "instruction"
+    parts = [
+        f"What the {kind} below is for: {task}" if task else "",
+        RULE,
+        quoted([(kind.capitalize(), text if most is None else shortened(text, most=most))]),
+        f"Write {f'{n} {kind}s' if n > 1 else f'one {kind}'} that mean the same and are worded differently: other "
+        "words, another order, longer or shorter. Leave out nothing that it asks for.",
+        PLACEHOLDER_RULE if kind == "template" else "",
+        list_format(kind),
+    ]
+    return "\n\n".join(filter(None, parts))
