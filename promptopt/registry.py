@@ -38,6 +38,7 @@ TABLE: dict[str, dict[str, str]] = {
         "random-duel": "promptopt.optimizers.random_duel:RandomDuels",
         "preferential-bo": "promptopt.optimizers.preferential_bo:PreferentialBO",
         "proapo": "promptopt.optimizers.proapo:ProApo",
+        "ape": "promptopt.optimizers.ape:Ape",
         "opro": "promptopt.optimizers.opro:Opro",
         "evoprompt": "promptopt.optimizers.evoprompt:EvoPrompt",
         "greater": "promptopt.optimizers.greater:Greater",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..exports import lazily
 
 if TYPE_CHECKING:
+    from .ape import Ape
     from .apohf import Apohf
     from .bayes import Bayes
     from .double_ts import DoubleTS
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .random_search import RandomSearch
 
 __all__ = [
+    "Ape",
     "Apohf",
     "Bayes",
     "ChatProposer",
@@ -46,6 +48,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "Ape": "ape",
         "Apohf": "apohf",
         "Bayes": "bayes",
         "ChatProposer": "proposers.chat",

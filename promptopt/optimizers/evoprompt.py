@@ -45,8 +45,8 @@ test split is out of reach.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import cycle, islice
-from typing import Literal
+from itertools import islice
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,8 +56,7 @@ from ..errors import UnknownName
 from ..text import shortened
 from ..vocabulary import PLACEHOLDER_RULE, check, is_template
 from .pools import Pool
-from .pools.fresh import CALLS
-from .pools.written import paraphrasing
+from .pools.written import paraphrased
 from .proposers.asking import Asker
 from .proposers.quoting import LONGEST, RULE, quoted
 from .steps import Ratings, RatingSearch, Search
@@ -120,14 +119,19 @@ class EvoPrompt(RatingSearch):
         """
         check(self.pool, run)
 
+    @property
+    def begins_alone(self) -> bool:
+        """Whether there is a pool to begin with where there is no starting prompt."""
+        return self.pool is not None
+
     def begin(self, setup: Setup, /) -> None:
         """Start afresh and bill the model to this run.
 
         Raises:
-            UserError: there is no starting prompt.
+            UserError: there is neither a starting prompt nor a pool.
         """
         self._setup = setup
-        self._ratings = Ratings(setup.start)
+        self._ratings = Ratings(setup.start, alone=self.begins_alone)
         self._known: dict[Prompt, None] = dict.fromkeys(setup.start)
         self._rng = setup.rng()
         if isinstance(self.pool, Begins):
@@ -139,8 +143,12 @@ class EvoPrompt(RatingSearch):
         given = [*self._setup.start, *islice(self._drawn(), self.population)]
         yield from self._rate(given)
         kept = self._ratings.ranked(given)[: max(1, self.population // 2)]
-        paraphrases = list(self._paraphrased(kept))
-        yield from self._rate(paraphrases)
+        paraphrases: list[Prompt] = []
+        how: dict[str, Any] = {"known": self._known, "asker": self._asker, "rng": self._rng, "task": self._task}
+        for new in paraphrased(kept, wanted=self.population - len(kept), **how):
+            self._known |= dict.fromkeys(new)
+            paraphrases += new
+            yield from self._rate(new)
         population = self._ratings.ranked([*kept, *paraphrases])
         breed = self._children if self.algorithm == "ga" else self._rivals
         for generation in range(self.generations):
@@ -164,21 +172,6 @@ class EvoPrompt(RatingSearch):
             if prompt not in self._known and self._setup.problem_with(prompt) is None:
                 self._known[prompt] = None
                 yield prompt
-
-    def _paraphrased(self, kept: Sequence[Prompt]) -> Iterator[Prompt]:
-        """Paraphrases of these in turn, as many as are missing; fewer where the LLM repeats itself."""
-        missing, idle = self.population - len(kept), 0
-        for prompt in cycle(kept):
-            if not missing or idle == CALLS:
-                return
-            wanted = -(-missing // len(kept))
-            message = paraphrasing(prompt.text, n=wanted, task=self._task, most=LONGEST)
-            texts = self._asker.prompts([Message("user", message)], self._rng)[1]
-            origin = {"step": "paraphrase", "parents": [prompt.text]}
-            new = [one for text in texts if (one := Prompt(text, origin)) not in self._known][:wanted]
-            self._known |= dict.fromkeys(new)
-            missing, idle = missing - len(new), 0 if new else idle + 1
-            yield from new
 
     # ── The genetic algorithm ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,7 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 from ..checks import at_least
-from ..core import Dataset, Example, HasClasses, HasMetric, HasTiebreak, HasViews, Prompt, Rate, Rating, Scorer, Target
+from ..core import (
+    NO_START,
+    BeginsAlone,
+    Dataset,
+    Example,
+    HasClasses,
+    HasMetric,
+    HasTiebreak,
+    HasViews,
+    Prompt,
+    Rate,
+    Rating,
+    Scorer,
+    Target,
+)
 from ..errors import UserError
 from ..run.budget import Budget
 from ..run.loop import check_match
@@ -18,6 +32,10 @@ from .build import accepts, build, call, models_shared
 
 SPLITS = ("train", "dev", "test")
 VIEWS = 16  # of a training example, where there is one for each label: experiments/liu2024
+NO_START_GIVEN = (
+    'start is missing; give the prompt that you use today, for example start = "a photo of a {}". Only an optimizer '
+    "that begins with the examples, as ape, can do without."
+)
 OPTIONS = (  # arguments that a plan holds as they are given
     "patience",
     "goal",
@@ -70,6 +88,8 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     optimizer = _part(given, "optimizer", "optimizers", offered)
     scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
     check_match(optimizer, scorer)
+    if given["start"] is None and not (isinstance(optimizer, BeginsAlone) and optimizer.begins_alone):
+        raise UserError(NO_START_GIVEN)
     plan = Plan(
         start=_start(given["start"], target),
         optimizer=optimizer,
@@ -93,7 +113,9 @@ def _part(given: Mapping[str, Any], key: str, kind: str, offered: Mapping[str, A
     return None if given[key] is None else build(kind, given[key], where=key, offered=offered)
 
 
-def _start(start: str | Sequence[str], target: Target | None) -> tuple[Prompt, ...]:
+def _start(start: str | Sequence[str] | None, target: Target | None) -> tuple[Prompt, ...]:
+    if start is None:
+        return (NO_START,)
     prompts = tuple(Prompt(text) for text in dict.fromkeys([start] if isinstance(start, str) else start))
     if not prompts:
         raise UserError('start is empty; give the prompt that you use today, for example start = "a photo of a {}".')

@@ -60,10 +60,10 @@ def test_the_better_half_of_the_given_prompts_is_filled_up_with_paraphrases() ->
     pool = ListPool(prompts=["bad", "good", "worse", "start"])
     scores = {"start": 0.4, "good": 0.9, "bad": 0.2, "worse": 0.1}
     optimizer = EvoPrompt(model=model, pool=pool, population=4, generations=0)
-    given, written = searched(optimizer, score=lambda text: scores.get(text, 0.5))
+    given, *written = searched(optimizer, score=lambda text: scores.get(text, 0.5))
     assert {p.text for p in given} == set(scores)
     assert [quoted_in(call.messages[0].text)[0][1] for call in model.calls] == ["good", "start"]
-    assert [p.origin["parents"] for p in written] == [["good"], ["start"]]
+    assert [p.origin["parents"] for batch in written for p in batch] == [["good"], ["start"]]
 
 
 def test_one_start_alone_is_paraphrased_until_there_are_enough() -> None:

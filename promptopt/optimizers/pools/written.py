@@ -6,22 +6,23 @@ without a new prompt the pool is used up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from ...checks import at_least, not_empty
-from ...core import ChatModel, Example, Message, Setup
+from ...core import ChatModel, Example, Message, Prompt, Setup
 from ...errors import UserError
 from ...text import shortened
 from ...vocabulary import PLACEHOLDER_RULE
 from ..proposers.asking import Asker
-from ..proposers.quoting import RULE, list_format, pairs, quoted
-from .fresh import new_texts
+from ..proposers.quoting import LONGEST, RULE, list_format, pairs, quoted
+from .fresh import CALLS, new_texts
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Paraphrases", "Written", "paraphrasing"]
+__all__ = ["Paraphrases", "Written", "inducing", "paraphrased"]
 
 
 class Written:
@@ -76,23 +77,7 @@ class Written:
     def _written(self, rng: np.random.Generator) -> Iterator[list[str]]:
         while True:
             shown = [self._examples[i] for i in rng.choice(len(self._examples), self._subset, replace=False)]
-            yield self._asker.prompts([Message("user", self._ask(shown))], rng)[1]
-
-    def _ask(self, shown: Sequence[Example]) -> str:
-        many = self._per_call > 1
-        wish = f"Write {self._per_call} instructions" if many else "Write one instruction"
-        parts = [
-            "Somebody was given an instruction and followed it: for each input below they wrote the output beside it. "
-            "The instruction is lost.",
-            f"What it is for: {self._task}" if self._task else "",
-            RULE,
-            quoted(pairs(shown, most=None)),
-            f"{wish} under which just these inputs would lead to just these outputs"
-            + (", each worded differently from the others. " if many else ". ")
-            + "An instruction must work for inputs that were not seen, so name none of these.",
-            list_format("instruction"),
-        ]
-        return "\n\n".join(filter(None, parts))
+            yield self._asker.prompts([Message("user", inducing(shown, n=self._per_call, task=self._task))], rng)[1]
 
 
 class Paraphrases:
@@ -143,6 +128,29 @@ class Paraphrases:
                 yield self._asker.prompts([Message("user", message)], rng)[1]
 
 
+def inducing(shown: Sequence[Example], *, n: int, task: str = "", most: int | None = None) -> str:
+    """The message that asks for ``n`` instructions which lead from inputs to outputs.
+
+    Args:
+        shown: examples of both.
+        task: what the instructions are for, in the user's words.
+        most: characters of an input or output that are shown; None for no limit.
+    """
+    parts = [
+        "Somebody was given an instruction and followed it: for each input below they wrote the output beside it. "
+        "The instruction is lost.",
+        f"What it is for: {task}" if task else "",
+        RULE,
+        quoted(pairs(shown, most=most)),
+        f"Write {f'{n} instructions' if n > 1 else 'one instruction'} under which just these inputs would lead to just "
+        "these outputs"
+        + (", each worded differently from the others. " if n > 1 else ". ")
+        + "An instruction must work for inputs that were not seen, so name none of these.",
+        list_format("instruction"),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
 def paraphrasing(text: str, *, n: int, task: str = "", most: int | None = None) -> str:
     """The message that asks for ``n`` other wordings of a prompt.
 
@@ -161,3 +169,36 @@ def paraphrasing(text: str, *, n: int, task: str = "", most: int | None = None) 
         list_format(kind),
     ]
     return "\n\n".join(filter(None, parts))
+
+
+def paraphrased(
+    prompts: Sequence[Prompt],
+    *,
+    wanted: int,
+    known: Collection[Prompt],
+    asker: Asker,
+    rng: np.random.Generator,
+    task: str = "",
+    step: str = "paraphrase",
+) -> Iterator[list[Prompt]]:
+    """New paraphrases of prompts, call by call, in turn until there are enough or the LLM repeats itself.
+
+    Args:
+        wanted: how many are enough.
+        known: prompts that are not new.
+        asker: has begun.
+        rng: of the calls.
+        task: as of :class:`Paraphrases`.
+        step: what is written down as their origin.
+    """
+    seen, idle, few = set(known), 0, -(-wanted // max(1, len(prompts)))
+    for prompt in cycle(prompts):
+        if wanted < 1 or idle == CALLS:
+            return
+        message = paraphrasing(prompt.text, n=few, task=task, most=LONGEST)
+        texts = asker.prompts([Message("user", message)], rng)[1]
+        origin = {"step": step, "parents": [prompt.text]}
+        new = [one for text in texts if (one := Prompt(text, origin)) not in seen][: min(few, wanted)]
+        seen.update(new)
+        wanted, idle = wanted - len(new), 0 if new else idle + 1
+        yield new
