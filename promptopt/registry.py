@@ -40,6 +40,7 @@ TABLE: dict[str, dict[str, str]] = {
         "proapo": "promptopt.optimizers.proapo:ProApo",
         "ape": "promptopt.optimizers.ape:Ape",
         "opro": "promptopt.optimizers.opro:Opro",
+        "behaviour": "promptopt.optimizers.behaviour:Behaviour",
         "evoprompt": "promptopt.optimizers.evoprompt:EvoPrompt",
         "greater": "promptopt.optimizers.greater:Greater",
         "gcg": "promptopt.optimizers.gcg:Gcg",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .ape import Ape
     from .apohf import Apohf
     from .bayes import Bayes
+    from .behaviour import Behaviour
     from .double_ts import DoubleTS
     from .evoprompt import EvoPrompt
     from .gcg import Gcg
@@ -29,6 +30,7 @@ __all__ = [
     "Ape",
     "Apohf",
     "Bayes",
+    "Behaviour",
     "ChatProposer",
     "DoubleTS",
     "EvoPrompt",
@@ -51,6 +53,7 @@ __getattr__, __dir__ = lazily(
         "Ape": "ape",
         "Apohf": "apohf",
         "Bayes": "bayes",
+        "Behaviour": "behaviour",
         "ChatProposer": "proposers.chat",
         "DoubleTS": "double_ts",
         "EvoPrompt": "evoprompt",

@@ -12,7 +12,7 @@ import pytest
 from promptopt import optimize
 from promptopt.api import prepare
 from promptopt.core import Completion, Dataset, Example, Message, Prompt, Request
-from promptopt.optimizers import Ape, EvoPrompt, Opro
+from promptopt.optimizers import Ape, Behaviour, EvoPrompt, Opro
 from promptopt.run.estimate import estimate
 from promptopt.run.result import Result
 from promptopt.testing import ScriptedModel
@@ -48,7 +48,8 @@ class Words:
             self.left -= 1
             if self.left < 0:
                 raise Stopped
-        return [e.label if any(chance(word, e.id) < 0.2 for word in prompt.text.split()) else "?" for e in examples]
+        words = {*prompt.text.split()} & {*WORDS}
+        return [e.label if any(chance(word, e.id) < 0.1 for word in words) else "?" for e in examples]
 
 
 class Llm(ScriptedModel):
@@ -76,6 +77,7 @@ class Llm(ScriptedModel):
 MAKERS: dict[str, Callable[..., Any]] = {
     "ape": lambda model: Ape(model=model, examples=TRAIN, candidates=5, per_call=2, subset=4, rounds=2),
     "ape, all examples": lambda model: Ape(model=model, examples=TRAIN, candidates=5, per_call=2, rounds=2, top=0.4),
+    "behaviour": lambda model: Behaviour(model=model, examples=TRAIN, rounds=3, corrections=2),
     "evoprompt": lambda model: EvoPrompt(model=model, population=5, generations=3),
     "evoprompt ga": lambda model: EvoPrompt(model=model, algorithm="ga", population=5, generations=3),
     "opro": lambda model: Opro(model=model, examples=TRAIN, steps=6, per_step=3),
@@ -152,7 +154,7 @@ def test_a_prompt_that_holds_a_training_example_is_warned_of(name: str) -> None:
 
     copies = ScriptedModel(lambda _: f"- {TRAIN[0].input}, say {chance(_)}")
     result = searched(name, None, model=copies, target=Copied())
-    assert result.best.startswith(TRAIN[0].input)
+    assert TRAIN[0].input in result.best
     assert "shares 5 words in a row with training examples: train0" in result.warnings[0]
 
 
@@ -176,6 +178,6 @@ def test_its_cost_is_known_beforehand(name: str, start: str | None) -> None:
     model = Llm()
     given: dict[str, Any] = {"data": DATA, "metric": "exact-match", "target": Words(), "budget": 20}
     guess = estimate(prepare({**given, "start": start, "optimizer": MAKERS[name](model)}))
-    assert guess.shares["proposer"].expected.calls >= 3
+    assert guess.shares["proposer"].expected.calls >= 2
     assert not [note for note in guess.notes if "broke off" in note]
     assert not model.calls
