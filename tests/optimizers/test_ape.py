@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from promptopt import optimize, resume
+from promptopt.cli import app
 from promptopt.core import Dataset, Example, Prompt, Rate, Rating
 from promptopt.errors import NothingUsable, UserError
 from promptopt.optimizers import Ape, EvoPrompt, Racing
@@ -41,12 +43,6 @@ class TestAlone(OptimizerContract):
 
     def make(self) -> Ape:
         return ape(subset=20)
-
-    def test_has_a_best_prompt_before_any_answer(self) -> None:
-        assert self._begun().best() == Prompt("")
-
-    def test_resumes_by_replay(self) -> None:
-        """In whole runs, below: the suite's run has to be given a start."""
 
 
 def rounds(optimizer: Ape, *, start: Sequence[str] = (), score: Any = value) -> list[list[Rate]]:
@@ -144,12 +140,18 @@ def test_it_is_not_for_templates() -> None:
 
 
 class Words:
-    """Answers the examples rightly, as many as the prompt is good."""
+    """Answers the examples rightly, as many as the prompt is good; ``kill`` is the call that ends the run."""
+
+    def __init__(self, *, kill: int = -1) -> None:
+        self.left = kill
 
     def problem_with(self, prompt: Prompt, /) -> str | None:
         return None if prompt.text else "it is empty"
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Any]:
+        self.left -= 1
+        if self.left == -1:
+            raise RuntimeError("killed")
         return [e.label if i / len(examples) < value(prompt.text) / 3 else "?" for i, e in enumerate(examples)]
 
 
@@ -179,6 +181,27 @@ def test_the_best_is_compared_with_the_first_that_was_tried(tmp_path: Path, wrap
     objects = {key: GIVEN[key] for key in ("target", "data")}
     again = resume(tmp_path, watch=False, optimizer=make(), **objects)
     assert (again.start, again.best, str(again.verdict)) == (result.start, result.best, str(result.verdict))
+
+
+@pytest.mark.parametrize("at", [0, 3, 9])
+def test_a_killed_run_without_a_start_goes_on_with_the_same_result(tmp_path: Path, at: int) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        optimize(optimizer=ape(), **{**GIVEN, "run": tmp_path, "target": Words(kill=at)})
+    went_on, whole = optimize(optimizer=ape(), **{**GIVEN, "run": tmp_path}), optimize(optimizer=ape(), **GIVEN)
+    assert went_on.history() == whole.history()
+    assert (went_on.best, went_on.start, str(went_on.verdict)) == (whole.best, whole.start, str(whole.verdict))
+
+
+def test_it_is_shown_and_reported(tmp_path: Path) -> None:
+    result = optimize(optimizer=ape(), seed=4, **{**GIVEN, "run": tmp_path / "run"})
+    report = CliRunner().invoke(app, ["report", str(tmp_path / "run"), "--out", str(tmp_path / "page.html")])
+    assert report.exit_code == 0, report.output
+    page = (tmp_path / "page.html").read_text()
+    assert result.best in page
+    assert result.start in page
+    shown = CliRunner().invoke(app, ["show", str(tmp_path / "run")])
+    assert shown.exit_code == 0, shown.output
+    assert result.start in shown.output
 
 
 def test_an_empty_start_is_a_start() -> None:
