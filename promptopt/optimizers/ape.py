@@ -20,21 +20,18 @@ shown           not stated         5                               5
 calls           not stated         3 or 5 subsets of examples      4            in proportion to the candidates
 per call        not stated         30 or 50 replies                5 replies    likewise
 temperature     not stated         0.9                             0.9
-form            forward, insert,   forward, insert                 forward      chat models write behind their text
-                by task
+form            not stated         forward, insert                 forward      chat models write behind their text
 subset          not stated         30 or 50; UCB: 5                20           small data sets
-score           accuracy, or       the same                        the run's    any metric or scorer rates
-                likelihood
-top             a share            no rounds                       0.2
-rounds          iterative, or not  one                             3
-part of the     drawn in each      drawn for each prompt           one a round  prompts are compared on the same
-examples        round                                                           examples
+score           not stated         accuracy or likelihood          the run's    any metric or scorer rates
+top             not stated         no rounds                       0.2
+rounds          may be repeated    one                             3
+part of the     not stated         drawn for each prompt           one a round  prompts are compared on the same
+examples                                                                        examples
 =============== ================== =============================== ============ ====================================
 
-"Not stated" is what could not be looked up. The paper rates on more examples those that do well on few; here the rounds
-do that, and in the end all examples. We differ from the code in that a starting prompt competes where there is one, in
-that its bandit is not here (the optimizer ``racing`` around this one drops losers by a test), and in that texts of more
-than 2,000 characters are shown by their beginning and end. The wording is ours.
+"Not stated" is what could not be looked up. We differ from the code in that a starting prompt competes where there is
+one, in that its bandit is not here (the optimizer ``racing`` around this one drops losers by a test), and in that texts
+of more than 2,000 characters are shown by their beginning and end. The wording is ours.
 """
 
 from __future__ import annotations

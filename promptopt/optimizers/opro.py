@@ -14,11 +14,11 @@ Rows marked † were read in the released code.
 ================ ============== =================== ============ ===============================================
 parameter        paper          code †              here         why it differs
 ================ ============== =================== ============ ===============================================
-steps            about 200      200                 200          the budget mostly ends it before
-per_step         8              8                   8
-shown            20             20                  20
-exemplars        3              3                   3
-temperature      1              1                   1
+steps            up to 200      200                 200          the budget mostly ends it before
+per_step         several        8                   8
+shown            not stated     20                  20
+exemplars        several        3                   3
+temperature      not stated     1                   1
 which exemplars  at random      at random; or those at random
                                 most often wrong
 scores           integers       100 buckets         four digits  a metric may have any range
@@ -27,11 +27,11 @@ longest prompt   not stated     500 characters      none         starting prompt
 place of prompt  shown by <INS> shown by <INS>      not shown    the target knows it, the optimizer does not
 ================ ============== =================== ============ ===============================================
 
-The numbers of the paper were looked up in summaries of it. We differ in that the replies of a step come from one call
-where the provider can sample several; that a prompt rated before is not asked about again, which the code does by a
-hash; that the search ends after five steps in a row without a new prompt; and that texts of more than 2,000 characters
-are shown by their beginning and end. The wording is ours. The code rates a validation split every third step; here no
-other split than the training examples is within reach.
+The paper's column is from summaries of it and its first figures; "not stated" is what could not be looked up. We differ
+in that the replies of a step come from one call, where the provider can sample several; that the search ends after five
+steps in a row without a new prompt; and that texts of more than 2,000 characters are shown by their beginning and end.
+The code may rate a validation split every third step; here no other split than the training examples is within reach.
+The wording is ours.
 """
 
 from __future__ import annotations
