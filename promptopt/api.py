@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .core import (
+    NO_START,
     Dataset,
     FailedRule,
     Metric,
@@ -37,7 +38,7 @@ Table: TypeAlias = Mapping[str, Any]
 
 def optimize(
     *,
-    start: str | Mapping[str, str] | Sequence[str | Mapping[str, str]],
+    start: str | Mapping[str, str] | Sequence[str | Mapping[str, str]] | None = None,
     score: ScoreFunction | None = None,
     optimizer: str | Table | Optimizer[Any, Any] = "bayes",
     scorer: str | Table | Scorer[Any, Any] | None = None,
@@ -74,7 +75,9 @@ def optimize(
 
     Args:
         start: the prompt that you use today; several are searched from together, and the first is compared with. A
-            prompt of several parts is a mapping of their names to their texts (:mod:`promptopt.parts`).
+            prompt of several parts is a mapping of their names to their texts (:mod:`promptopt.parts`). An optimizer
+            that begins with the examples, as ``ape``, needs none: then the best prompt is compared with the first that
+            the search tried, or give ``""`` to compare it with no instruction at all.
         score: text to a number, higher is better; of a prompt of several parts it is given the mapping.
         optimizer: what searches. ``bayes`` by default, which needs phrases and no LLM; those for CLIP templates come
             along.
@@ -224,6 +227,8 @@ def judge(arguments: Table, best: str, *, parts: Table | None = None) -> Result:
         PromptoptError: as :func:`optimize`.
     """
     plan = prepare(arguments, parts=parts)
+    if plan.start[0] is NO_START:
+        raise UserError("start is missing; give the prompt that the other one is to be compared with.")
     given, asked = Given(best), plan.test or plan.scorer
     recipe = {**plan.recipe, "optimizer": given}
     plan = replace(plan, optimizer=given, scorer=asked, dev=None, ensemble=1, recipe=recipe)

@@ -69,6 +69,10 @@ class Dataset:
     classes: tuple[str, ...] = ()
 
 
+NO_START = Prompt("", {"step": "no start"})
+"""What stands for the starting prompt of a run that was given none; no part is shown it."""
+
+
 # ── Questions and answers ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -744,6 +748,17 @@ class HasPrompts(Protocol):
     """
 
     def prompts(self) -> Sequence[Prompt]: ...
+
+
+@runtime_checkable
+class BeginsAlone(Protocol):
+    """An optimizer that can begin without a starting prompt, for example with the training examples.
+
+    Without it, or with False, a run has to be given a prompt to start from.
+    """
+
+    @property
+    def begins_alone(self) -> bool: ...
 
 
 @runtime_checkable

@@ -317,6 +317,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"start": [START, {**START, "rules": "Lie."}], "frozen": ["rules"]},
         "frozen: the starting prompts differ in the part rules; give all the same text there.",
     ),
+    (
+        {"start": None, "frozen": ["rules"]},
+        "frozen names parts, and there is no start; give start as a table of parts.",
+    ),
     ({"start": {}}, 'a prompt of parts has none; give one or more, for example instruction = "...".'),
     ({"start": []}, 'start is empty; give the prompt that you use today, for example start = "a photo of a {}".'),
     ({"start": {"a": 3}}, "recipe.start is {'a': 3}. Input should be a valid string."),

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 from ..exports import lazily
 
 if TYPE_CHECKING:
+    from .ape import Ape
     from .apohf import Apohf
     from .bayes import Bayes
+    from .behaviour import Behaviour
     from .double_ts import DoubleTS
+    from .evoprompt import EvoPrompt
     from .gcg import Gcg
     from .gepa import Gepa
     from .greater import Greater
     from .hill_climb import HillClimb
     from .linear_duel import LinearDuel
+    from .opro import Opro
     from .part_by_part import PartByPart
     from .preferential_bo import PreferentialBO
     from .proapo import ProApo
@@ -26,16 +30,20 @@ if TYPE_CHECKING:
     from .random_search import RandomSearch
 
 __all__ = [
+    "Ape",
     "Apohf",
     "Bayes",
+    "Behaviour",
     "ChatProposer",
     "DoubleTS",
+    "EvoPrompt",
     "Gcg",
     "Gepa",
     "Greater",
     "HillClimb",
     "LexicalProposer",
     "LinearDuel",
+    "Opro",
     "PartByPart",
     "PreferentialBO",
     "ProApo",
@@ -48,16 +56,20 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "Ape": "ape",
         "Apohf": "apohf",
         "Bayes": "bayes",
+        "Behaviour": "behaviour",
         "ChatProposer": "proposers.chat",
         "DoubleTS": "double_ts",
+        "EvoPrompt": "evoprompt",
         "Gcg": "gcg",
         "Gepa": "gepa",
         "Greater": "greater",
         "HillClimb": "hill_climb",
         "LexicalProposer": "proposers.lexical",
         "LinearDuel": "linear_duel",
+        "Opro": "opro",
         "PartByPart": "part_by_part",
         "PreferentialBO": "preferential_bo",
         "ProApo": "proapo",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..checks import at_least, check_argument
-from ..core import Case, Coverage, Example, Optimizer, Prompt, Prompted, Rate, Rating, Setup
+from ..core import BeginsAlone, Case, Coverage, Example, Optimizer, Prompt, Prompted, Rate, Rating, Setup
 from ..errors import UserError
 from ..stats import mean as average
 from ..vocabulary import check
@@ -131,6 +131,11 @@ class Racing:
             self._finish(self._race)
             self._race = None
             self._tell()
+
+    @property
+    def begins_alone(self) -> bool:
+        """Whether the inner optimizer needs no starting prompt."""
+        return isinstance(self.optimizer, BeginsAlone) and self.optimizer.begins_alone
 
     def best(self) -> Prompt:
         """The inner optimizer's incumbent; never a prompt that was dropped."""

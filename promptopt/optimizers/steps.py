@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from ..core import Prompt, Rate, Rating
+from ..core import NO_START, Prompt, Rate, Rating
 from ..errors import UserError
 
 Search: TypeAlias = Iterator[list[Rate]]
@@ -17,15 +17,16 @@ class Ratings:
 
     Args:
         start: the prompts that the search starts from; the first is the incumbent until something is rated.
+        alone: whether the search can do without any; the empty prompt is then the incumbent until something is rated.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, and it cannot.
     """
 
-    def __init__(self, start: Sequence[Prompt]) -> None:
-        if not start:
+    def __init__(self, start: Sequence[Prompt], *, alone: bool = False) -> None:
+        if not start and not alone:
             raise UserError("there is no prompt to start from. Give a starting prompt.")
-        self.best = start[0]
+        self.best = start[0] if start else NO_START
         self._of: dict[Prompt, Rating] = {}
 
     def __contains__(self, prompt: Prompt) -> bool:

@@ -151,7 +151,7 @@ def schema(optimize: Callable[..., Any]) -> dict[str, Any]:
     recipe["properties"]["budget"] = {"anyOf": [{"type": "integer"}, _object(Budget)]}
     recipe["properties"]["sweep"] = {"type": "object", "description": "for promptopt sweep: what is compared"}
     title = {"$schema": SCHEMA, "title": "A recipe of promptopt"}
-    return {**title, **recipe, "required": ["start"], "$defs": definitions}
+    return {**title, **recipe, "$defs": definitions}
 
 
 def _table(kind: str, name: str) -> dict[str, Any]:

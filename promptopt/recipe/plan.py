@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from ..checks import at_least
 from ..core import (
+    NO_START,
+    BeginsAlone,
     Dataset,
     Example,
     HasClasses,
@@ -40,6 +42,10 @@ Start: TypeAlias = str | Mapping[str, str]
 
 SPLITS = ("train", "dev", "test")
 VIEWS = 16  # of a training example, where there is one for each label: experiments/liu2024
+NO_START_GIVEN = (
+    'start is missing; give the prompt that you use today, for example start = "a photo of a {}". Only an optimizer '
+    "that begins with the examples, as ape, can do without."
+)
 OPTIONS = (  # arguments that a plan holds as they are given
     "patience",
     "goal",
@@ -94,6 +100,8 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     optimizer = _part(given, "optimizer", "optimizers", offered)
     scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
     check_match(optimizer, scorer)
+    if given["start"] is None and not (isinstance(optimizer, BeginsAlone) and optimizer.begins_alone):
+        raise UserError(NO_START_GIVEN)
     if parts_of(start[0].text):
         optimizer = _part_by_part(optimizer, frozen=given["frozen"])
     plan = Plan(
@@ -120,13 +128,16 @@ def _part(given: Mapping[str, Any], key: str, kind: str, offered: Mapping[str, A
     return None if given[key] is None else build(kind, given[key], where=key, offered=offered)
 
 
-def _start(start: Start | Sequence[Start], *, frozen: Sequence[str]) -> tuple[Prompt, ...]:
+def _start(start: Start | Sequence[Start] | None, *, frozen: Sequence[str]) -> tuple[Prompt, ...]:
     """The starting prompts, each once; those of parts have the same parts in the same order.
 
     Raises:
-        UserError: there are none, they have different parts, or what is frozen is not there, not the same in all, or
-            everything.
+        UserError: they have different parts, or what is frozen is not there, not the same in all, or everything.
     """
+    if start is None:
+        if frozen:
+            raise UserError("frozen names parts, and there is no start; give start as a table of parts.")
+        return (NO_START,)
     given = [start] if isinstance(start, str | Mapping) else start
     if not given:
         raise UserError('start is empty; give the prompt that you use today, for example start = "a photo of a {}".')
@@ -157,7 +168,7 @@ def _check_start(start: Sequence[Prompt], target: Target) -> None:
     """
     _check_parts(start, target, where="target")
     for prompt in start:
-        if problem := target.problem_with(prompt):
+        if prompt is not NO_START and (problem := target.problem_with(prompt)):
             raise UserError(f"start {prompt.text!r} cannot be used: {problem.rstrip('.')}.")
 
 

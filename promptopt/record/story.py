@@ -8,10 +8,10 @@ from typing import Any
 
 from ..core import Belief
 from ..errors import UserError
-from .answers import Contest, Lead, Rated, contests, counted, leads, rated
+from .answers import Contest, Lead, Rated, answers, contests, counted, leads, rated
 from .ledger import read
 from .lines import FORMAT
-from .stages import TEST, TRANSFER
+from .stages import SEARCH, TEST, TRANSFER
 from .verdict import Verdict
 
 UNFINISHED = "unfinished"
@@ -83,8 +83,11 @@ class Story:
 
     @property
     def start(self) -> str:
+        """The prompt that the best is compared with: the first to start from, or without one the first tried."""
         start: str = self.manifest["start"][0]
-        return start
+        if start or self.manifest["recipe"].get("start") is not None:
+            return start
+        return next((event["prompt"] for event in answers(self.events, SEARCH) if "prompt" in event), start)
 
 
 def _best(found: list[Rated]) -> str | None:

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from functools import partial
 from shlex import quote
 
-from ..core import Prompt, Rate, Rating, Setup
+from ..core import NO_START, Prompt, Rate, Rating, Setup
 from ..errors import PromptoptError, UserError
 from ..models.wrappers import wrap
 from ..record.ledger import Ledger, now
 from ..record.stages import TRANSFER
-from .finish import final_choice, measure, result_of, write_result
+from .finish import begun_alone, final_choice, measure, result_of, write_result
 from .loop import Run
 from .manifest import check_targets, manifest
 from .plan import Plan
@@ -83,6 +83,8 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         if reason not in ("interrupted", "stopped") and not run.harvest.any:
             run.harvest.end()
         best = run.best()
+        if plan.start[0] is NO_START:
+            begun_alone(plan, run, reason)
         verdict, transfers = None, {}
         if reason not in ("interrupted", "stopped"):
             try:

@@ -227,7 +227,7 @@ class _DrySetup(RunSetup):
     def model(self, model: ChatModel, *, role: str) -> ChatModel:
         self.note_what_it_says(model)
         self._run.tally.asked_for = True
-        return _StandIn(model, role, self._run.tally, self.start[0].text)
+        return _StandIn(model, role, self._run.tally, self._run.start[0].text)
 
 
 class _Tally:

@@ -7,10 +7,10 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ..core import HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
+from ..core import NO_START, HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
 from ..errors import BudgetExhausted, NothingUsable, PromptoptError
 from ..record.folder import write_whole
-from ..record.stages import DEV, FINAL, SHORTEN, TEST
+from ..record.stages import DEV, FINAL, SEARCH, SHORTEN, TEST
 from ..record.verdict import Verdict, compare
 from .leaks import leaks
 from .loop import Run
@@ -82,10 +82,35 @@ def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, s
     return prompts[best], ratings[best]
 
 
+def compared_with(plan: Plan, run: Run) -> Prompt:
+    """The prompt that the best is compared with: the first to start from, or without one the first that was tried."""
+    start = plan.start[0]
+    tried = (s.question.prompt for s in run.steps if s.stage == SEARCH and isinstance(s.question, Rate))
+    return next(tried, start) if start is NO_START else start
+
+
+def begun_alone(plan: Plan, run: Run, reason: str) -> None:
+    """Say what the best prompt of a run without a starting prompt is compared with.
+
+    Args:
+        reason: why the search stopped.
+
+    Raises:
+        NothingUsable: there is no prompt at all.
+    """
+    if compared_with(plan, run) is not NO_START:
+        run.notes.append("No start was given: the best prompt is compared with the first that the search tried.")
+    elif reason not in ("interrupted", "stopped"):
+        raise NothingUsable(
+            f"the search ended before it had tried a prompt ({reason}), and there is none to start from. Raise the "
+            "budget, see what the proposer's replies look like, or give start."
+        )
+
+
 def measure(
     plan: Plan, run: Run, best: Prompt, scorer: Scorer[Rate, Rating] | None, *, stage: str = TEST
 ) -> Verdict | None:
-    """The comparison of the best prompt with the first starting prompt on held-out examples.
+    """The comparison of the best prompt with what it is :func:`compared_with`, on held-out examples.
 
     A comparison of the two that the ledger holds already is not made again.
 
@@ -98,7 +123,7 @@ def measure(
     """
     if scorer is None:
         return None
-    start = plan.start[0]
+    start = compared_with(plan, run)
     run.open(scorer, "test")
     try:
         questions = [Rate(prompt, cases=True) for prompt in dict.fromkeys([start, best])]
@@ -137,7 +162,7 @@ def result_of(
     ranked = sorted(run.ratings.items(), key=lambda item: item[1].rank, reverse=True)
     return Result(
         best=best.text,
-        start=plan.start[0].text,
+        start=compared_with(plan, run).text,
         candidates=tuple(Candidate(prompt, rating) for prompt, rating in ranked),
         verdict=verdict,
         transfers=transfers,

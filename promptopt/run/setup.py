@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from ..core import ChatModel, Choice, Chooses, Completion, HasNotes, Message, Prompt, Request, Usage
+from ..core import NO_START, ChatModel, Choice, Chooses, Completion, HasNotes, Message, Prompt, Request, Usage
 from ..errors import BudgetExhausted, ModelError, Rejected, Unanswered
 from ..models.keys import call_key, choice_key
 from ..record.codec import encode_choice, encode_completion
@@ -34,7 +34,7 @@ class RunSetup:
 
     @property
     def start(self) -> Sequence[Prompt]:
-        return self._run.start
+        return () if self._run.start[0] is NO_START else self._run.start
 
     def rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self._run.seed, spawn_key=(STREAMS[self._part], *key)))

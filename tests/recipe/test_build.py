@@ -358,7 +358,7 @@ GOOD: dict[str, Any] = {"start": "a {}", "scorer": "run_parts:Words", "optimizer
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"optimiser": "hill-climb"}, r"recipe: unknown option 'optimiser'\. Did you mean 'optimizer'\?"),
     ({"start": 3}, r"recipe\.start is 3\. Input should be a valid string"),
-    ({"start": None}, r"recipe\.start is None"),
+    ({"start": None}, "start is missing; give the prompt that you use today"),
     ({"seed": "zero"}, r"recipe\.seed is 'zero'\. Input should be a valid integer"),
     ({"seed": -1}, r"seed is -1; allowed is 0 or more"),
     ({"goal": "high"}, r"recipe\.goal is 'high'\. Input should be a valid number"),
@@ -412,7 +412,7 @@ def test_a_wrong_recipe_says_where_and_what_is_allowed(change: dict[str, Any], m
 
 @pytest.mark.parametrize("missing", ["start", "scorer"])
 def test_what_a_recipe_must_have(missing: str) -> None:
-    with pytest.raises(UserError, match=r"start must be given|say how prompts are scored"):
+    with pytest.raises(UserError, match=r"start is missing|say how prompts are scored"):
         prepare({key: value for key, value in GOOD.items() if key != missing})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import Duel, KnowsParts, Optimizer, Preference, Prompt, Rate, Rating
+from ...core import NO_START, Duel, KnowsParts, Optimizer, Preference, Prompt, Rate, Rating
 from ...parts import problem_with as parts_problem
 from ...parts import text_of
 from ...record.codec import Answer, Question, encode_question
@@ -29,7 +29,7 @@ class OptimizerContract:
     """What a run relies on in an optimizer.
 
     Attributes:
-        start: the texts that the tests start from.
+        start: the texts that the tests start from; none for an optimizer that begins alone.
         questions: how many questions the tests answer at the most.
     """
 
@@ -197,7 +197,7 @@ class OptimizerContract:
         run = Run(
             optimizer,
             _Answers(self, optimizer.question),
-            start=[Prompt(text) for text in self.start],
+            start=[Prompt(text) for text in self.start] or [NO_START],
             budget=Budget(questions=questions),
             problem_with=lambda prompt: self.problem_with(prompt.text),
             ledger=ledger,

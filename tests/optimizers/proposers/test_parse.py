@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptopt.optimizers.proposers.parse import parse_prompts
+from promptopt.optimizers.proposers.parse import parse_last, parse_prompts
 
 TWO = ["a photo of a {}", "a blurry sketch of the {}"]
 
@@ -183,3 +183,24 @@ def test_no_text_makes_it_raise_and_what_it_finds_has_no_problem(reply: str) -> 
 def test_hostile_replies_cost_little(reply: str) -> None:
     for prompt in parse_prompts(reply, problem_with=anything):
         prompt.encode()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "1. First.\n2. <prompt>the old one</prompt> becomes\n<prompt>\nbe brief\n</prompt>",
+        "<think><prompt>not this</prompt></think><PROMPT>be brief</PROMPT> That is it.",
+        "<prompt>open <prompt>be brief</prompt>",
+        '{"steps": "<prompt> is a tag", "prompt": "be brief"}',
+        "- a step\n- be brief",
+        "be brief",
+    ],
+)
+def test_the_prompt_that_a_reply_ends_with(reply: str) -> None:
+    assert parse_last(reply, problem_with=anything) == ["be brief"]
+
+
+def test_a_reply_that_was_cut_off_never_came_to_its_prompt() -> None:
+    assert parse_last("<prompt>the old one</prompt> becomes", problem_with=anything, truncated=True) == []
+    assert parse_last("<prompt>no placeholder</prompt>", problem_with=template) == []
+    assert parse_last("<prompt>a photo of a {class}</prompt>", problem_with=template) == ["a photo of a {}"]
