@@ -28,6 +28,7 @@ OPTIONS = (  # arguments that a plan holds as they are given
     "cache",
     "per_example",
     "cases",
+    "margin",
     "failed",
     "reply_cache",
     "in_flight",
@@ -51,11 +52,13 @@ def planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
 
 def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     seed = given["seed"]
-    at_least(0, seed=seed, shorten=given["shorten"])
+    at_least(0, seed=seed, shorten=given["shorten"], margin=given["margin"])
+    objectives = _objectives(given["objectives"])
     at_least(1, **{key: given[key] for key in ("finalists", "ensemble", "patience", "views")})
     data = _part(given, "data", "datasets", {"seed": seed})
     offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
     offered["rate_once"] = given["cache"]
+    offered["objectives"] = objectives or ()
     if data is not None:
         offered |= {"classes": data.classes, "examples": data.train}
     target = _part(given, "target", "targets", offered)
@@ -81,6 +84,8 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
         data=data,
         budget=_budget(given["budget"]),
         views=views,
+        objectives=objectives,
+        cheapest=given["verdict"] == "cheapest",
         recipe=recipe,
         aftermath_roles=("target",) if isinstance(test, MetricScorer) else None,
         **{key: given[key] for key in OPTIONS},
@@ -91,6 +96,10 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
 
 def _part(given: Mapping[str, Any], key: str, kind: str, offered: Mapping[str, Any]) -> Any:
     return None if given[key] is None else build(kind, given[key], where=key, offered=offered)
+
+
+def _objectives(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else (names,) if isinstance(names, str) else tuple(names)
 
 
 def _start(start: str | Sequence[str], target: Target | None) -> tuple[Prompt, ...]:
@@ -180,6 +189,7 @@ def _metric_scorers(
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
     metric, tiebreak = (_part(names, key, "metrics", offered) for key in names)
     how: dict[str, Any] = {"target": target, "metric": metric, "tiebreak": tiebreak, "failed": given["failed"]}
+    how["objectives"] = offered["objectives"]
     return [
         MetricScorer(examples=examples, views=views if split == "train" else 1, **how) if examples else None
         for split, examples in zip(SPLITS, splits, strict=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import Belief, Coverage, Prompt, Rating
 from ..record.codec import encode, null_for_nan
+from ..record.front import Front
 from ..record.verdict import Verdict
 from .budget import Costs
 from .recorder import Step
@@ -50,6 +51,9 @@ class Result:
         seed: the run's seed.
         run: the run's folder, with the ledger; None if nothing was written.
         steps: every answered question, in order.
+        front: value against cost, see :class:`promptopt.record.front.Front`; None where nothing was rated.
+        cheapest_verdict: the held-out comparison of the cheapest prompt (its ``best``) with the best one (its
+            ``start``), where ``verdict = "cheapest"`` asked for it.
     """
 
     best: str
@@ -66,9 +70,16 @@ class Result:
     seed: int
     run: Path | None
     steps: tuple[Step, ...]
+    front: Front | None = None
+    cheapest_verdict: Verdict | None = None
 
     def __str__(self) -> str:
         return self.best
+
+    @property
+    def cheapest(self) -> str | None:
+        """The prompt that costs least and is not significantly worse than the best, which it may be itself."""
+        return self.front.cheapest.prompt if self.front else None
 
     def score(self, prompt: str) -> float | None:
         """A prompt's rating on the training split, or None if it has none."""
@@ -101,6 +112,8 @@ class Result:
             "start": self._told(self.start, v.start if v else None),
             "best": self._told(self.best, v.best if v else None),
             "verdict": v and {**asdict(v), "significant": v.significant},
+            "cheapest": self.front and asdict(self.front.cheapest),
+            "cheapest_verdict": self.cheapest_verdict and asdict(self.cheapest_verdict),
             "transfers": {name: {**asdict(v), "significant": v.significant} for name, v in self.transfers.items()},
             "belief": self.belief and asdict(self.belief),
             "stop_reason": self.stop_reason,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..core import Rate, Rating, ScoreFunction
+from ..core import HasObjectives, Rate, Rating, ScoreFunction
 from ..errors import PromptoptError
 
 
@@ -12,13 +12,15 @@ class FunctionScorer:
     """Rates prompts with a function of the prompt's text.
 
     Args:
-        function: text to a number (higher is better) or to a whole Rating. NaN means could not be scored.
+        function: text to a number (higher is better) or to a whole Rating. NaN means could not be scored. Where the
+            ratings hold objectives that a recipe is to name, it has an attribute ``objectives`` with their names.
     """
 
     question = Rate
 
     def __init__(self, function: ScoreFunction) -> None:
         self.function = function
+        self.objectives = tuple(function.objectives) if isinstance(function, HasObjectives) else ()
 
     def answer(self, questions: Sequence[Rate], /) -> Iterator[Rating]:
         """Ratings one by one; an exception of the function ends the run as failed."""
