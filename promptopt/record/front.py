@@ -117,7 +117,7 @@ class Front:
         least, first = self.cheapest, self.objectives[0]
         looked = f"{self.candidates:,} prompts were looked at, {len(self.points):,} of them are on the front"
         if not self.saves:
-            yield f"No prompt with fewer {unit(first)} is shown to do as well ({self.wanted}); {looked}."
+            yield f"No prompt with fewer {unit(first)} is shown to be good enough ({self.wanted}); {looked}."
             return
         costs = f"{amount(least.objectives[first])} {unit(first)}"
         if first in self.best.objectives:

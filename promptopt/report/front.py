@@ -9,7 +9,6 @@ from rich.text import Text
 from ..record.front import Front, Point, amount, unit
 from ..record.verdict import Verdict
 from ..text import plain
-from .curve import INTERVAL
 from .figures import Axis, Chart
 from .figures import Point as Place
 from .tables import Column, Table
@@ -52,7 +51,7 @@ def as_svg(front: Front, objective: str) -> str:
 
 def legend(front: Front) -> list[tuple[str, str]]:
     """The layers of :func:`as_svg` and what they are."""
-    marks = [("best", "the front"), ("chosen", "the best prompt"), ("cheapest", "the cheapest that does as well")]
+    marks = [("best", "the front"), ("chosen", "the best prompt"), ("cheapest", "the cheapest that is good enough")]
     return [*([("rated", "other prompts")] if front.dominated else []), *marks]
 
 
@@ -78,7 +77,8 @@ def draw(front: Front, axes: Axes) -> None:
         low, high = _interval(front, point)
         if low is not None and high is not None:
             axes.vlines(point.objectives[objective], low, high, "C1", alpha=0.3, linewidth=3)
-    axes.step(*zip(*places, strict=True), "C1o-", where="post", label=f"the front, with {INTERVAL}s")
+    style = "C1o-" if len(front.objectives) == 1 else "C1o"
+    axes.plot(*zip(*places, strict=True), style, drawstyle="steps-post", label="the front, with 95% intervals")
     for point, style, label in ((front.cheapest, "C2o", "the cheapest"), (front.best, "C3o", "the best")):
         for x, y in _place(point, objective):
             axes.plot([x], [y], style, markersize=10, fillstyle="none", label=label)
@@ -146,7 +146,7 @@ def held_out(verdict: Verdict) -> str:
 def print_cheapest(console: Console, front: Front, verdict: Verdict | None) -> None:
     """The cheapest prompt, and what is known of it; that there is none where the best is it."""
     if front.saves:
-        print_prompt(console, f"Cheapest ({unit(front.objectives[0])}) that does as well", front.cheapest.prompt)
+        print_prompt(console, f"Cheapest ({unit(front.objectives[0])}) that is good enough", front.cheapest.prompt)
     for sentence in [*front.sentences(), *([held_out(verdict)] if verdict else [])]:
         console.print(Text(plain(sentence[:1].upper() + sentence[1:]), "dim"))
 

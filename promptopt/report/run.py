@@ -202,7 +202,7 @@ def _front(told: Told) -> Section | None:
     text = " ".join(one[:1].upper() + one[1:] for one in said)
     blocks: list[Block] = [Text(text)]
     if front.saves:
-        blocks += [CodeBlock("cheapest-prompt", "the cheapest prompt that does as well", front.cheapest.prompt)]
+        blocks += [CodeBlock("cheapest-prompt", "the cheapest prompt", front.cheapest.prompt)]
     table = front_table(front)
     for name in front.objectives:
         blocks += [Figure(front_svg(front, name), front_caption(front, name), table, front_legend(front))]

@@ -78,7 +78,7 @@ class Result:
 
     @property
     def cheapest(self) -> str | None:
-        """The prompt that costs least and is not significantly worse than the best, which it may be itself."""
+        """The prompt that costs least and may stand in for the best, which it may be itself; None without a front."""
         return self.front.cheapest.prompt if self.front else None
 
     def score(self, prompt: str) -> float | None:

@@ -79,7 +79,7 @@ def test_that_no_difference_is_seen_is_not_enough() -> None:
     assert point.high is not None
     assert point.low < -0.15 < 0 < point.high
     assert not front.saves
-    assert "No prompt with fewer prompt tokens is shown to do as well" in " ".join(front.sentences())
+    assert "No prompt with fewer prompt tokens is shown to be good enough" in " ".join(front.sentences())
 
 
 def test_the_cheapest_is_shown_to_do_as_well() -> None:
