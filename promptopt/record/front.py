@@ -23,7 +23,11 @@ from ..core import Rating
 from ..stats import FEWEST, mean, t_interval
 
 Split: TypeAlias = Literal["train", "dev"]
-UNITS = {"prompt-tokens": "prompt tokens", "dollars": "dollars an example", "seconds": "seconds an example"}
+UNITS = {  # of one and of several
+    "prompt-tokens": ("prompt token", "prompt tokens"),
+    "dollars": ("dollar an example", "dollars an example"),
+    "seconds": ("second an example", "seconds an example"),
+}
 ROUNDING = 1e-12
 DOTS = 400  # so many of the dominated prompts are kept for a picture
 
@@ -119,7 +123,7 @@ class Front:
         if not self.saves:
             yield f"No prompt with fewer {unit(first)} is shown to be good enough ({self.wanted}); {looked}."
             return
-        costs = f"{amount(least.objectives[first])} {unit(first)}"
+        costs = told(least.objectives[first], first)
         if first in self.best.objectives:
             costs += f" instead of {amount(self.best.objectives[first])}"
         scores = f"{least.value:.3f} instead of {self.best.value:.3f}"
@@ -212,12 +216,18 @@ def undominated(ranks: np.ndarray[Any, Any], costs: np.ndarray[Any, Any]) -> lis
 
 def unit(objective: str) -> str:
     """What an objective is called in a sentence."""
-    return UNITS.get(objective, objective)
+    return UNITS.get(objective, (objective, objective))[1]
 
 
 def amount(cost: float) -> str:
     """A cost as a reader wants to see it."""
     return f"{cost:,.0f}" if float(cost).is_integer() else f"{cost:.3g}"
+
+
+def told(cost: float, objective: str) -> str:
+    """A cost and what it is of: ``1 prompt token``, ``0.00012 dollars an example``."""
+    one, many = UNITS.get(objective, (objective, objective))
+    return f"{amount(cost)} {one if cost == 1 else many}"
 
 
 def _difference(best: Rating, other: Rating) -> tuple[float, float | None, float | None, int]:

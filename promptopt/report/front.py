@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from ..record.front import Front, Point, amount, unit
+from ..record.front import Front, Point, amount, told, unit
 from ..record.verdict import Verdict
 from ..text import plain
 from .figures import Axis, Chart
@@ -57,12 +57,11 @@ def legend(front: Front) -> list[tuple[str, str]]:
 
 def caption(front: Front, objective: str) -> str:
     """What the picture shows, in sentences; its text alternative."""
-    many = (
-        f"{len(front.points):,} of {front.candidates:,} rated prompts are on the front: none is rated as high for less."
-    )
-    values, costs = ([p.value for p in front.points], [p.objectives[objective] for p in front.points])
-    ends = f"It goes from {min(values):.3f} for {amount(min(costs))} {unit(objective)} to {max(values):.3f} for "
-    ends += f"{amount(max(costs))}."
+    many = f"{len(front.points):,} of {front.candidates:,} prompts are on the front: no other scores as high for less."
+    places = _places(front, objective)
+    costs, values = ([place[i] for place in places] for i in (0, 1))
+    least, most = (told(cost, objective) for cost in (costs[0], costs[-1]))
+    ends = f"From {least} to {most}, scores from {min(values):.3f} to {max(values):.3f}."
     bars = " The bars are 95% intervals of the difference from the best prompt, example by example."
     return f"{many} {ends}" + (bars if any(point.low is not None for point in front.points) else "")
 
