@@ -58,7 +58,6 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     data = _part(given, "data", "datasets", {"seed": seed})
     offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
     offered["rate_once"] = given["cache"]
-    offered["objectives"] = objectives or ()
     if data is not None:
         offered |= {"classes": data.classes, "examples": data.train}
     target = _part(given, "target", "targets", offered)
@@ -189,7 +188,7 @@ def _metric_scorers(
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
     metric, tiebreak = (_part(names, key, "metrics", offered) for key in names)
     how: dict[str, Any] = {"target": target, "metric": metric, "tiebreak": tiebreak, "failed": given["failed"]}
-    how["objectives"] = offered["objectives"]
+    how["objectives"] = _objectives(given["objectives"]) or ()
     return [
         MetricScorer(examples=examples, views=views if split == "train" else 1, **how) if examples else None
         for split, examples in zip(SPLITS, splits, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -12,7 +12,7 @@ from ..text import plain
 from .figures import Axis, Chart
 from .figures import Point as Place
 from .tables import Column, Table
-from .terminal import beginning, print_prompt
+from .terminal import print_prompt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["as_svg", "caption", "draw", "front_table", "held_out", "legend", "print_cheapest", "print_front", "shown"]
 
-FEW = 4  # lines of a prompt on a terminal
+LONG = 80  # characters of a prompt in a list
 
 
 def shown(front: Front | None) -> Front | None:
@@ -132,7 +132,7 @@ def front_table(front: Front) -> Table:
 
 def _role(front: Front, point: Point) -> str:
     roles = (("best", front.best), ("cheapest", front.cheapest))
-    return ", ".join(name for name, one in roles if one.prompt == point.prompt)
+    return " and ".join(name for name, one in roles if one.prompt == point.prompt)
 
 
 def held_out(verdict: Verdict) -> str:
@@ -151,13 +151,17 @@ def print_cheapest(console: Console, front: Front, verdict: Verdict | None) -> N
 
 
 def print_front(console: Console, front: Front, *, top: int) -> None:
-    """The points of the front, a line each, the highest value first: value, costs, prompt."""
+    """The points of the front, a line each, the highest value first: value, costs, and how the prompt begins."""
     names = ", ".join(unit(name) for name in front.objectives)
     console.print(Text(plain(f"Score against {names}:"), "bold"))
     for point in front.points[:top]:
-        costs: Any = "  ".join(f"{amount(point.objectives[name]):>6}" for name in front.objectives)
-        text, more = beginning(plain(point.prompt), FEW)
-        text += f"\n({more} more lines)" if more else ""
-        console.print(Text(f"{point.value:.3f}  {costs}  {text}".replace("\n", "\n       ")))
+        costs = "  ".join(f"{amount(point.objectives[name]):>6}" for name in front.objectives)
+        role = _role(front, point)
+        console.print(Text(f"{point.value:.3f}  {costs}  {f'the {role}' if role else _beginning(point.prompt)}"))
     if (rest := len(front.points) - top) > 0:
-        console.print(Text(f"({rest} more; front.json has them)", "dim"))
+        console.print(Text(f"({rest} more; front.json has all of them)", "dim"))
+
+
+def _beginning(prompt: str) -> str:
+    text = plain(" ".join(prompt.split()))
+    return text if len(text) <= LONG else f"{text[: LONG - 1]}…"

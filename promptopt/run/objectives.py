@@ -227,7 +227,6 @@ def costs_of(
     found = {}
     for prompt in prompts:
         counted: dict[str, float] = {TOKENS: tokens.of(prompt.text)} if TOKENS in names else {}
-        found[prompt.text] = {
-            name: c for name, c in {**measured.get(prompt.text, {}), **counted}.items() if name in names
-        }
+        every = {**measured.get(prompt.text, {}), **counted}
+        found[prompt.text] = {name: every[name] for name in names if name in every}
     return found

@@ -128,7 +128,7 @@ def test_a_run_shows_its_front_everywhere(tmp_path: Path) -> None:
     said = io.StringIO()
     show(tmp_path, Console(file=said, width=200, soft_wrap=True), top=2)
     assert "Score against prompt tokens:" in said.getvalue()
-    assert f"({len(result.front.points) - 2} more; front.json has them)" in said.getvalue()
+    assert f"({len(result.front.points) - 2} more; front.json has all of them)" in said.getvalue()
     assert f"good enough:\n{result.cheapest}\n" in said.getvalue()
     page = run_page(tmp_path)
     section = next(section for section in page.sections if section.id == "front")

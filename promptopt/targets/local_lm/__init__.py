@@ -207,7 +207,7 @@ class LocalLM:
     def count_tokens(self, text: str, /) -> int:
         """The tokens of a text by itself."""
         with self._lock:
-            return len(self._pages.cut(text).spans)
+            return len(self._pages.tokenizer(text, add_special_tokens=False).input_ids)
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[Reasoned] | Sequence[Likeliest]:
         """An answer for each example, in order.
