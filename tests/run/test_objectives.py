@@ -362,3 +362,13 @@ def test_the_tokenizer_of_the_targets_model_counts() -> None:
 
     result = promptopt.optimize(**chat(Counts()))
     assert {c.rating.objectives["prompt-tokens"] for c in result.candidates} == {7}
+
+
+def test_what_shortening_tried_is_weighed_too() -> None:
+    result = toy(shorten=10)
+    tried = [step.question.prompt.text for step in result.steps if step.stage == "shorten"]  # type: ignore[union-attr]
+    assert tried
+    assert {*tried} <= {candidate.prompt.text for candidate in result.candidates}
+    assert result.front is not None
+    assert result.front.candidates == len(result.candidates)
+    assert result.front.best.prompt == result.best
