@@ -97,10 +97,6 @@ def _part(given: Mapping[str, Any], key: str, kind: str, offered: Mapping[str, A
     return None if given[key] is None else build(kind, given[key], where=key, offered=offered)
 
 
-def _objectives(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else (names,) if isinstance(names, str) else tuple(names)
-
-
 def _start(start: str | Sequence[str], target: Target | None) -> tuple[Prompt, ...]:
     prompts = tuple(Prompt(text) for text in dict.fromkeys([start] if isinstance(start, str) else start))
     if not prompts:
@@ -193,6 +189,10 @@ def _metric_scorers(
         MetricScorer(examples=examples, views=views if split == "train" else 1, **how) if examples else None
         for split, examples in zip(SPLITS, splits, strict=True)
     ]
+
+
+def _objectives(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else (names,) if isinstance(names, str) else tuple(names)
 
 
 def _runs_target(given: Mapping[str, Any]) -> bool:

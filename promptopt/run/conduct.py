@@ -79,12 +79,13 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
     ledger.append(resumed(plan) if ledger.past else manifest(plan))
     if ledger.past and "failed" in old_rule(ledger):
         run.notes.append(OLD_RULE)
+    front, cheapest = None, None
     try:
         reason = run.search()
         if reason not in ("interrupted", "stopped") and not run.harvest.any:
             run.harvest.end()
         best = run.optimizer.best()
-        verdict, cheapest, front, transfers = None, None, None, {}
+        verdict, transfers = None, {}
         if reason not in ("interrupted", "stopped"):
             try:
                 best = final_choice(plan, run, best)

@@ -76,11 +76,6 @@ class Result:
     def __str__(self) -> str:
         return self.best
 
-    @property
-    def cheapest(self) -> str | None:
-        """The prompt that costs least and may stand in for the best, which it may be itself; None without a front."""
-        return self.front.cheapest.prompt if self.front else None
-
     def score(self, prompt: str) -> float | None:
         """A prompt's rating on the training split, or None if it has none."""
         found = (c.rating.value for c in self.candidates if c.prompt.text == prompt)
@@ -89,6 +84,11 @@ class Result:
     def coverage(self, prompt: str) -> Coverage | None:
         """On how many training examples a prompt's rating rests, how many outputs failed and why; None if unknown."""
         return next((c.rating.coverage for c in self.candidates if c.prompt.text == prompt), None)
+
+    @property
+    def cheapest(self) -> str | None:
+        """The prompt that costs least and may stand in for the best, which it may be itself; None without a front."""
+        return self.front.cheapest.prompt if self.front else None
 
     def history(self) -> list[dict[str, Any]]:
         """One row per answered question: ``n``, ``stage``, the question and the answer, as in the ledger."""

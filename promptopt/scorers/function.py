@@ -11,9 +11,10 @@ from ..errors import PromptoptError
 class FunctionScorer:
     """Rates prompts with a function of the prompt's text.
 
+    A function whose ratings hold objectives tells their names in an attribute ``objectives``.
+
     Args:
-        function: text to a number (higher is better) or to a whole Rating. NaN means could not be scored. Where the
-            ratings hold objectives that a recipe is to name, it has an attribute ``objectives`` with their names.
+        function: text to a number (higher is better) or to a whole Rating. NaN means could not be scored.
     """
 
     question = Rate
