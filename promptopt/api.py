@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from .core import (
     NO_START,
@@ -54,7 +54,9 @@ def optimize(
     finalists: int = 5,
     ensemble: int = 1,
     shorten: int | None = None,
-    verdict: bool = True,
+    objectives: str | Sequence[str] | None = None,
+    margin: float | None = None,
+    verdict: bool | Literal["cheapest"] = True,
     seed: int = 0,
     cache: bool = True,
     per_example: bool = True,
@@ -99,7 +101,16 @@ def optimize(
             not fall (:mod:`promptopt.run.shorten`); 0 leaves it out. None leaves it to the optimizer: one that puts
             prompts together by chance, as ``bayes`` does, takes up to 20 and no more than a tenth of the budget, any
             other none.
+        objectives: what prompts cost, by name, to be weighed against their value (:mod:`promptopt.record.front`):
+            ``prompt-tokens``; ``dollars`` and ``seconds`` an example, for which prompts are rated one at a time; and
+            what the metric or scorer brings. The cheapest prompt is so by the first of them. None is ``prompt-tokens``,
+            which is free; an empty list weighs nothing. With a dev split, naming them has up to ``finalists`` more
+            prompts rated there.
+        margin: by how much, in units of the rating, the cheapest prompt may be worse than the best: the 95% interval of
+            the difference has to lie above minus this. None is half of what the best gained over the start, and the
+            cheapest must not be significantly worse either.
         verdict: open the test split at the end. Without it ``resume`` with ``verdict=true`` opens it later.
+            ``cheapest`` also rates the cheapest prompt there: three prompts instead of two.
         seed: all randomness of the run derives from it.
         cache: answer repeated ratings from memory; turn it off for a noisy score whose repeats should count.
         per_example: keep per-example values in the ledger.

@@ -360,6 +360,7 @@ def _finish(result: Result, *, json: bool) -> None:
 def _summarise(result: Result) -> None:
     from rich.text import Text
 
+    from .report.front import print_cheapest
     from .report.show import belief_line, verdict_line
     from .report.terminal import print_changes, print_prompt
 
@@ -370,6 +371,8 @@ def _summarise(result: Result) -> None:
     print_prompt(console, "Start", result.start)
     print_prompt(console, "Best", result.best)
     print_changes(console, result.start, result.best)
+    if result.front and result.front.saves:
+        print_cheapest(console, result.front, result.cheapest_verdict)
     console.print()
     console.print(verdict_line(result.verdict, console), highlight=False)
     for name, verdict in result.transfers.items():

@@ -4,7 +4,8 @@ An *optimizer* asks questions about prompts, a *scorer* answers them, and a *run
 two together. Two kinds of question exist: :class:`Rate` (how good is this prompt?) and :class:`Duel` (which of these
 two?). Nothing here is a base class: whatever has the methods, fits.
 
-Shapes are written ``(n_examples,)``. Every number is *higher is better*.
+Shapes are written ``(n_examples,)``. Every number is *higher is better*, but for the objectives of a rating, which are
+costs.
 """
 
 from __future__ import annotations
@@ -139,6 +140,8 @@ class Rating:
         feedback: errors and critiques, in short, for people; no optimizer of this package reads them yet.
         coverage: on how many examples the value rests; None where the scorer has no examples.
         cases: what happened on each example, in the order asked, where the question asked for it; else empty.
+        objectives: what the prompt costs besides, by name, such as ``seconds`` an example; lower is better. A run keeps
+            those that its recipe names.
     """
 
     value: float
@@ -147,6 +150,7 @@ class Rating:
     feedback: str = ""
     coverage: Coverage | None = field(default=None, compare=False)
     cases: tuple[Case, ...] = field(default=(), compare=False)
+    objectives: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -583,6 +587,45 @@ class HasClasses(Protocol):
     @property
     def classes(self) -> Sequence[str]:
         """The class names, in the order of a target's scores."""
+
+
+@runtime_checkable
+class HasObjectives(Protocol):
+    """A scorer, or a score function, whose ratings hold objectives; lower is better.
+
+    Without it, the objectives that the run knows by itself are all that a recipe can name: prompt tokens, seconds and,
+    where the target's model has a price, dollars.
+    """
+
+    @property
+    def objectives(self) -> Collection[str]:
+        """Their names."""
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """A metric that measures more of an output than its value, such as how long it is; lower is better.
+
+    Without it, the recipe can name none of this metric.
+    """
+
+    @property
+    def objectives(self) -> Collection[str]:
+        """The names of what it measures."""
+
+    def measure(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> Mapping[str, Sequence[float | None]]:
+        """By name, one number for each output, or None; asked only for outputs that came about.
+
+        Of a :class:`Failed` output it is given the text, where there is one.
+        """
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A target, or its chat model, that can tell how many tokens a text has; without it, four bytes count as one."""
+
+    def count_tokens(self, text: str, /) -> int:
+        """The tokens of a text by itself, without those that mark its beginning or end. Free."""
 
 
 @runtime_checkable

@@ -62,10 +62,10 @@ def fleiss_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
 
 def t_interval(values: Array, within: tuple[float, float] | None = None) -> tuple[float, float]:
     """The 95% t interval of the mean of ``values`` (n,), n at least 2; within a range on its logit scale."""
-    from scipy import special, stats
+    from scipy import special
 
     mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(len(values))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
+    half = float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * error
     if within is None or error < 1e-12:
         return mean - half, mean + half
     low, width = within[0], within[1] - within[0]

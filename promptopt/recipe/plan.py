@@ -56,6 +56,7 @@ OPTIONS = (  # arguments that a plan holds as they are given
     "cache",
     "per_example",
     "cases",
+    "margin",
     "failed",
     "reply_cache",
     "in_flight",
@@ -79,7 +80,8 @@ def planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
 
 def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     seed = given["seed"]
-    at_least(0, seed=seed, shorten=given["shorten"])
+    at_least(0, seed=seed, shorten=given["shorten"], margin=given["margin"])
+    objectives = _objectives(given["objectives"])
     at_least(1, **{key: given[key] for key in ("finalists", "ensemble", "patience", "views")})
     start = _start(given["start"], frozen=given["frozen"])
     data = _part(given, "data", "datasets", {"seed": seed})
@@ -116,6 +118,8 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
         data=data,
         budget=_budget(given["budget"]),
         views=views,
+        objectives=objectives,
+        cheapest=given["verdict"] == "cheapest",
         recipe=recipe,
         aftermath_roles=("target",) if isinstance(test, MetricScorer) else None,
         **{key: given[key] for key in OPTIONS},
@@ -277,10 +281,15 @@ def _metric_scorers(
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
     metric, tiebreak = (_part(names, key, "metrics", offered) for key in names)
     how: dict[str, Any] = {"target": target, "metric": metric, "tiebreak": tiebreak, "failed": given["failed"]}
+    how["objectives"] = _objectives(given["objectives"]) or ()
     return [
         MetricScorer(examples=examples, views=views if split == "train" else 1, **how) if examples else None
         for split, examples in zip(SPLITS, splits, strict=True)
     ]
+
+
+def _objectives(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else (names,) if isinstance(names, str) else tuple(names)
 
 
 def _runs_target(given: Mapping[str, Any]) -> bool:

@@ -50,6 +50,8 @@ def encode_answer(answer: Answer) -> dict[str, Any]:
         fields["coverage"] = asdict(answer.coverage)
     if answer.cases:
         fields["cases"] = [[case.example, case.output, _number(case.value), case.reason] for case in answer.cases]
+    if answer.objectives:
+        fields["objectives"] = {name: _number(cost) for name, cost in answer.objectives.items()}
     return fields
 
 
@@ -76,6 +78,7 @@ def decode_answer(event: Event) -> Answer:
         tuple(
             Case(example, output, _float(value), reason) for example, output, value, reason in event.get("cases", ())
         ),
+        event.get("objectives", {}),
     )
 
 

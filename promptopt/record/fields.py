@@ -29,10 +29,8 @@ def problem(event: Mapping[str, Any]) -> str | None:
     if not event.keys() >= required:
         return f"it has no {', '.join(sorted(required - event.keys()))}"
     for key, value in event.items():
-        if check := checks.get(key):
-            wanted, kinds, holds = check
-            if type(value) not in kinds or not (holds is None or holds(value)):
-                return f"its {key} is {_shown(value)}, not {wanted}"
+        if (check := checks.get(key)) and not _holds(check, value):
+            return f"its {key} is {_shown(value)}, not {check[0]}"
     if kind == "call" and not ("replies" in event or "log_probabilities" in event):
         return "it has no replies"
     if event.get("on") and "per_example" in event and len(event["on"]) != len(event["per_example"]):
@@ -95,12 +93,26 @@ def _case(value: list[Any]) -> bool:
     return _texts([example, "" if output is None else output, reason]) and _scores([score])
 
 
+def _numbers(value: list[Any]) -> bool:
+    return all(type(one) in (int, float) and _finite(one) for one in value)
+
+
+def _costs(value: dict[str, Any]) -> bool:
+    return _numbers([*value.values()])
+
+
 def _origin(value: dict[str, Any]) -> bool:
     return _lists([value.get("parents", [])])
 
 
 def _origins(value: list[Any]) -> bool:
     return len(value) == 2 and all(type(one) is dict and _origin(one) for one in value)
+
+
+def _complete(front: dict[str, Any]) -> bool:
+    names = {*front["objectives"]}
+    points = all(names <= point["objectives"].keys() for point in front["points"])
+    return points and all(len(row) == 1 + len(front["objectives"]) for row in front["dominated"])
 
 
 def _tables(value: dict[str, Any]) -> bool:
@@ -118,6 +130,12 @@ SCORES: Check = ("a list of numbers and nulls", (list,), _scores)
 TABLE: Check = ("a table", (dict,), None)
 COUNTS: Check = ("a table of counts", (dict,), _counts)
 NUMBER: Check = ("a number", (int, float), _finite)
+COSTS: Check = ("a table of numbers", (dict,), _costs)
+
+
+def _holds(check: Check, value: Any) -> bool:
+    _, kinds, more = check
+    return type(value) in kinds and (more is None or more(value))
 
 
 def _table(what: str, required: str, checks: Mapping[str, Check], *, null: bool = False) -> Check:
@@ -127,10 +145,7 @@ def _table(what: str, required: str, checks: Mapping[str, Check], *, null: bool 
     def holds(value: dict[str, Any] | None) -> bool:
         if value is None:
             return True
-        return needed <= value.keys() <= checks.keys() and all(
-            type(one) in checks[key][1] and ((more := checks[key][2]) is None or more(one))
-            for key, one in value.items()
-        )
+        return needed <= value.keys() <= checks.keys() and all(_holds(checks[key], one) for key, one in value.items())
 
     return what, (dict, NoneType) if null else (dict,), holds
 
@@ -155,6 +170,7 @@ RATE: dict[str, Check] = {
     "feedback": TEXT,
     "coverage": COVERAGE,
     "cases": ("a list of examples with output, value and reason", (list,), lambda value: _lists(value, _case)),
+    "objectives": COSTS,
     "winner": ("left out", (), None),
 }
 DUEL: dict[str, Check] = {
@@ -191,7 +207,34 @@ COMPARED = _table(
 VERDICT: dict[str, Check] = {**dict.fromkeys(("stage", "start_prompt", "best_prompt"), TEXT), "verdict": COMPARED}
 COUNT_OR_NULL: Check = ("a count or null", (int, NoneType), lambda value: value is None or _least_0(value))
 BELIEF = _table("a belief", "confidence", {"confidence": NUMBER, "questions": COUNT_OR_NULL})
-STOP: dict[str, Check] = {"reason": TEXT, "best": TEXT, "belief": BELIEF}
+POINT = _table(
+    "a point",
+    "prompt value objectives difference low high examples",
+    {
+        "prompt": TEXT,
+        **dict.fromkeys(("value", "difference"), NUMBER),
+        "objectives": COSTS,
+        **dict.fromkeys(("low", "high"), SCORE),
+        "examples": COUNT,
+    },
+)
+_FRONT = _table(
+    "a front",
+    "objectives split margin margin_given best points cheapest candidates unknown tokens dominated",
+    {
+        "objectives": ("a list of names", (list,), lambda value: bool(value) and _texts(value)),
+        "split": ("train or dev", (str,), lambda value: value in ("train", "dev")),
+        "margin": NUMBER,
+        "margin_given": FLAG,
+        "best": POINT,
+        "points": ("a list of points", (list,), lambda value: all(type(p) is dict and _holds(POINT, p) for p in value)),
+        **dict.fromkeys(("cheapest", "tokens"), TEXT),
+        **dict.fromkeys(("candidates", "unknown"), COUNT),
+        "dominated": ("lists of numbers", (list,), lambda value: _lists(value, _numbers)),
+    },
+)
+FRONT: Check = (*_FRONT[:2], lambda value: _holds(_FRONT, value) and _complete(value))
+STOP: dict[str, Check] = {"reason": TEXT, "best": TEXT, "belief": BELIEF, "front": FRONT}
 
 FIELDS: dict[str, tuple[frozenset[str], dict[str, Check]]] = {  # by event, and answers by what was asked
     kind: (frozenset(required.split()), {**EVERY, **checks})

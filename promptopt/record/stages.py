@@ -11,6 +11,7 @@ FINAL = "final"  # the ensemble: several of the best as one prompt
 SHORTEN = "shorten"  # the answer with parts left out, on the training split where there is no dev split
 TEST = "test"  # the verdict
 TRANSFER = "transfer:"  # the verdict on another target, whose name stands behind the colon
+CHEAPEST = "cheapest"  # of verdict events alone: the front's cheapest prompt against the best, on the test split
 STAGES = (CALIBRATION, SEARCH, DEV, FINAL, SHORTEN, TEST)  # in the order of a run; transfers come behind them
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from ..core import Belief
 from ..errors import UserError
 from .answers import Contest, Lead, Rated, answers, contests, counted, leads, rated
+from .front import Front
 from .ledger import read
 from .lines import FORMAT
-from .stages import SEARCH, TEST, TRANSFER
+from .stages import CHEAPEST, SEARCH, TEST, TRANSFER
 from .verdict import Verdict
 
 UNFINISHED = "unfinished"
@@ -30,6 +31,8 @@ class Story:
         verdict: the held-out comparison, if it was made.
         transfers: the same comparison with other targets, by name.
         belief: how sure an optimizer that gets no ratings was of the best prompt.
+        front: value against cost, where the run has ended and its prompts were rated.
+        cheapest: the held-out comparison of the front's cheapest prompt with the best one, if it was made.
         status: why the run stopped, or that it did not.
         events: the ledger's events.
     """
@@ -42,6 +45,8 @@ class Story:
     verdict: Verdict | None
     transfers: dict[str, Verdict]
     belief: Belief | None
+    front: Front | None
+    cheapest: Verdict | None
     status: str
     events: list[dict[str, Any]]
 
@@ -64,12 +69,15 @@ class Story:
         verdicts = {
             event.get("stage", TEST): Verdict.from_json(event["verdict"])
             for event in events
-            if event["event"] == "verdict" and event["best_prompt"] == best
+            if event["event"] == "verdict" and event["best_prompt"] == best and event.get("stage") != CHEAPEST
         }
         verdict = verdicts.pop(TEST, None)
         transfers = {stage.removeprefix(TRANSFER): found for stage, found in verdicts.items()}
         belief = Belief(**last["belief"]) if "belief" in last else None
-        return cls(events[0], found, duels, led, best, verdict, transfers, belief, _status(last), events)
+        front = Front.from_json(last["front"]) if "front" in last else None
+        cheapest = _cheapest(events, best, front)
+        status = _status(last)
+        return cls(events[0], found, duels, led, best, verdict, transfers, belief, front, cheapest, status, events)
 
     @property
     def ratings(self) -> list[Rated]:
@@ -88,6 +96,13 @@ class Story:
         if start or self.manifest["recipe"].get("start") is not None:
             return start
         return next((event["prompt"] for event in answers(self.events, SEARCH) if "prompt" in event), start)
+
+
+def _cheapest(events: list[dict[str, Any]], best: str, front: Front | None) -> Verdict | None:
+    """The comparison of the front's cheapest prompt with the best one."""
+    asked = {"stage": CHEAPEST, "start_prompt": best, "best_prompt": front.cheapest.prompt if front else best}
+    made = [event["verdict"] for event in events if event["event"] == "verdict" and asked.items() <= event.items()]
+    return Verdict.from_json(made[-1]) if made else None
 
 
 def _best(found: list[Rated]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from .figures import Axis, Chart, Point
 from .ratings import Improvement, improvements
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INTERVAL = "its 95% interval"
@@ -95,8 +96,11 @@ def as_marks(curve: SearchCurve, marks: str, *, width: int = 60) -> str:
     return "".join(marks[round((value - low) / span * (len(marks) - 1))] for value in shown)
 
 
-def as_picture(curve: SearchCurve, title: str) -> Figure:
+def as_picture(curve: SearchCurve, title: str, *, beside: Callable[[Axes], None] | None = None) -> Figure:
     """The curve as a figure of matplotlib's.
+
+    Args:
+        beside: draws a second picture beside it.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -104,8 +108,8 @@ def as_picture(curve: SearchCurve, title: str) -> Figure:
     require("matplotlib", extra="plot")
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(12 if beside else 7, 4), layout="constrained")
+    axes, *second = figure.subplots(1, 2 if beside else 1, squeeze=False)[0]
     style, alpha = ("C1o", 1.0) if curve.duels else ("C0.", 0.35)
     axes.plot([n for n, _ in curve.dots], [value for _, value in curve.dots], style, alpha=alpha, label=curve.dot)
     axes.step([n for n, _ in curve.line], [value for _, value in curve.line], "C1", where="post", label=curve.step)
@@ -117,6 +121,8 @@ def as_picture(curve: SearchCurve, title: str) -> Figure:
     axes.set(xlabel=curve.x, ylabel=curve.y)
     axes.set_title(title, parse_math=False, wrap=True)
     axes.legend()
+    if beside:
+        beside(second[0])
     return figure
 
 

@@ -110,6 +110,13 @@ class Chart:
         self._add("line", {"class": f"whisker {kind}", "x1": self._x(low), "x2": self._x(high), "y1": y, "y2": y})
         return self
 
+    def spread(self, x: float, low: float, high: float, kind: str) -> Chart:
+        """An interval along y, as far as the axis goes."""
+        ends = (self._y(min(max(end, self.y.low), self.y.high)) for end in (low, high))
+        at = dict(zip(("y1", "y2"), ends, strict=True))
+        self._add("line", {"class": f"whisker {kind}", "x1": self._x(x), "x2": self._x(x), **at})
+        return self
+
     def bar(self, row: float, value: float, kind: str) -> Chart:
         """A bar along x, from 0."""
         left, right = sorted((float(self._x(0)), float(self._x(value))))

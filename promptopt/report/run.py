@@ -14,6 +14,10 @@ from ..record.verdict import Verdict
 from . import duels as duelling
 from .curve import SearchCurve, as_svg, legend
 from .figures import forest
+from .front import as_svg as front_svg
+from .front import caption as front_caption
+from .front import front_table, held_out, shown
+from .front import legend as front_legend
 from .outcomes import HeldOutOutcome, changed_first, judged, thumbnail
 from .page import (
     Block,
@@ -69,7 +73,7 @@ def run_page(folder: Path, *, data: Dataset | None = None, trust: bool = False) 
         UserError: there is no run in the folder.
     """
     told = Told(folder, Story.read(folder), data, trust)
-    parts = [_verdict, _best, _curve, _descent, _prompts, _duels, _examples, _costs, _recipe]
+    parts = [_verdict, _best, _curve, _front, _descent, _prompts, _duels, _examples, _costs, _recipe]
     sections = [section for part in parts if (section := part(told))]
     story = told.story
     begun = story.manifest["time"][:16].replace("T", " ")
@@ -188,6 +192,21 @@ def _curve(told: Told) -> Section | None:
         )
     figure = Figure(as_svg(curve, caption), caption + note, improvements_table(told), legend(curve))
     return Section("curve", "Score curve", [figure])
+
+
+def _front(told: Told) -> Section | None:
+    front = shown(told.story.front)
+    if front is None:
+        return None
+    said = [*front.sentences(), *([held_out(told.story.cheapest)] if told.story.cheapest else [])]
+    text = " ".join(one[:1].upper() + one[1:] for one in said)
+    blocks: list[Block] = [Text(text)]
+    if front.saves:
+        blocks += [CodeBlock("cheapest-prompt", "the cheapest prompt", front.cheapest.prompt)]
+    table = front_table(front)
+    for name in front.objectives:
+        blocks += [Figure(front_svg(front, name), front_caption(front, name), table, front_legend(front))]
+    return Section("front", "Score against cost", blocks)
 
 
 def _descent(told: Told) -> Section | None:

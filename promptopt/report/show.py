@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..record.story import Story
 from ..record.verdict import Verdict
 from ..text import plain
 from .curve import SearchCurve, as_marks, as_picture
+from .front import draw, print_cheapest, print_front, shown
 from .terminal import arrow, beginning, blocks, print_changes, print_prompt
 
 __all__ = ["belief_line", "plot", "score", "show", "show_cases", "told", "verdict_line"]
@@ -49,6 +51,9 @@ def show(folder: Path, console: Console, *, top: int = 5) -> None:
     print_prompt(console, f"{best}{_rated(scores.get(story.best))}", story.best)
     print_changes(console, story.start, story.best)
     _others(story, scores, console, top=top)
+    if front := shown(story.front):
+        print_front(console, front, top=top)
+        print_cheapest(console, front, story.cheapest)
     _curve(story, console)
     console.print(verdict_line(story.verdict, console), highlight=False)
     for name, verdict in story.transfers.items():
@@ -184,7 +189,7 @@ def _told_case(case: Case) -> str:
 
 
 def plot(folder: Path, file: Path) -> None:
-    """Draw a run's curve, of its ratings or else of its duels; the ending of ``file`` is the format.
+    """Draw a run's curve, of its ratings or else of its duels, and its front; the ending of ``file`` is the format.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -195,7 +200,8 @@ def plot(folder: Path, file: Path) -> None:
         raise UserError(f"{folder} holds no ratings to draw, and no duels.")
     rated = bool(story.rated)
     curve = SearchCurve.of_ratings(story.rated) if rated else SearchCurve.of_duels(story.duels, story.leads)
-    figure = as_picture(curve, story.best.replace("\n", " / "))
+    front = shown(story.front)
+    figure = as_picture(curve, story.best.replace("\n", " / "), beside=partial(draw, front) if front else None)
     try:
         figure.savefig(file)
     except (ValueError, OSError) as error:

@@ -18,6 +18,7 @@ from ..record.stages import DEV, FINAL, STAGES
 from ..record.story import Story
 from . import duels as duelling
 from .curve import SearchCurve
+from .front import front_table, shown
 from .outcomes import HeldOutOutcome, changed_first, examples_of, judged, outcomes
 from .ratings import Ancestor, lineage
 from .tables import Column, Table
@@ -92,6 +93,7 @@ class Told:
         made = [verdict_table(self.story), prompts_table(self), improvements_table(self), lineage_table(self)]
         made += [duels_table(self), records_table(self), leads_table(self), annotators_table(self)]
         made += [outcomes_table(self), labels_table(self), questions_table(self), calls_table(self)]
+        made += [front_table(front)] if (front := shown(self.story.front)) else []
         return [table for table in [*made, counts_table(self), versions_table(self)] if table.rows]
 
 

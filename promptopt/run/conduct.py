@@ -20,6 +20,7 @@ from .plan import Plan
 from .recorder import Watch
 from .result import Result
 from .taken_up import OLD_RULE, old_rule, resumed
+from .weigh import measure_cheapest, weigh
 
 
 class Given:
@@ -71,6 +72,7 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         cache=plan.cache,
         per_example=plan.per_example,
         cases=plan.cases,
+        objectives=plan.objectives or (),
         wrap=partial(wrap, cache=plan.reply_cache, most=plan.in_flight),
         ledger=ledger,
         watch=watch or (lambda progress: None),
@@ -78,6 +80,7 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
     ledger.append(resumed(plan) if ledger.past else manifest(plan))
     if ledger.past and "failed" in old_rule(ledger):
         run.notes.append(OLD_RULE)
+    front, cheapest = None, None
     try:
         reason = run.search()
         if reason not in ("interrupted", "stopped") and not run.harvest.any:
@@ -89,14 +92,17 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         if reason not in ("interrupted", "stopped"):
             try:
                 best = final_choice(plan, run, best)
+                front = weigh(plan, run, best)
                 verdict = measure(plan, run, best, plan.test)
                 transfers = {
                     name: found
                     for name, scorer in plan.transfer.items()
                     if (found := measure(plan, run, best, scorer, stage=f"{TRANSFER}{name}"))
                 }
+                cheapest = measure_cheapest(plan, run, front)
             except KeyboardInterrupt:
                 reason = "interrupted"
+        front = front or weigh(plan, run, best)
     except BaseException as error:
         with suppress(PromptoptError):  # a full disk holds no more lines
             ledger.append({"event": "failed", "error": f"{type(error).__name__}: {error}", "time": now()})
@@ -106,9 +112,10 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         raise
     finally:
         run.close()
-    result = result_of(plan, run, best, verdict, transfers, reason, ledger.folder)
-    belief = {"belief": asdict(result.belief)} if result.belief else {}
-    ledger.append({"event": "stop", "reason": reason, "best": result.best, **belief, "time": now()})
+    result = result_of(plan, run, best, verdict, transfers, reason, ledger.folder, front=front, cheapest=cheapest)
+    told = {"belief": asdict(result.belief)} if result.belief else {}
+    told |= {"front": front.to_json()} if front else {}
+    ledger.append({"event": "stop", "reason": reason, "best": result.best, **told, "time": now()})
     if ledger.folder:
         write_result(result, ledger.folder)
     return result

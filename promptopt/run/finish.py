@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from ..core import NO_START, HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
 from ..errors import BudgetExhausted, NothingUsable, PromptoptError
 from ..record.folder import write_whole
+from ..record.front import Front
 from ..record.stages import DEV, FINAL, SEARCH, SHORTEN, TEST
 from ..record.verdict import Verdict, compare
 from .leaks import leaks
@@ -18,6 +21,7 @@ from .plan import Plan
 from .result import Candidate, Result
 from .shorten import shorten, shorter
 from .usable import comparable, explain
+from .weigh import costs, rate_front
 
 
 def final_choice(plan: Plan, run: Run, best: Prompt) -> Prompt:
@@ -44,6 +48,8 @@ def final_choice(plan: Plan, run: Run, best: Prompt) -> Prompt:
                 best, rating = together, rated
         if plan.shortening and rating is not None and rating.value == rating.value:
             best = _shorten(plan, run, best, rating)
+        if plan.dev is not None and plan.on_front:
+            rate_front(plan, run, best)
     except BudgetExhausted as error:
         run.notes.append(f"The final choice was cut short: {error}.")
     return best
@@ -157,9 +163,15 @@ def result_of(
     transfers: Mapping[str, Verdict],
     reason: str,
     folder: Path | None,
+    *,
+    front: Front | None = None,
+    cheapest: Verdict | None = None,
 ) -> Result:
     """What the run gives back."""
     ranked = sorted(run.ratings.items(), key=lambda item: item[1].rank, reverse=True)
+    if front:
+        known = costs(plan, run, run.ratings, front.objectives)
+        ranked = [(prompt, replace(rating, objectives=known[prompt.text])) for prompt, rating in ranked]
     return Result(
         best=best.text,
         start=compared_with(plan, run).text,
@@ -171,20 +183,34 @@ def result_of(
         costs=run.meter.costs,
         counts=dict(run.counts),
         notes=tuple(run.notes),
-        warnings=tuple(leaks(best.text, plan.data)) if plan.data else (),
+        warnings=tuple(_warnings(plan, best, front)),
         seed=plan.seed,
         run=folder,
         steps=tuple(run.steps),
+        front=front,
+        cheapest_verdict=cheapest,
     )
 
 
+def _warnings(plan: Plan, best: Prompt, front: Front | None) -> list[str]:
+    if plan.data is None:
+        return []
+    found = leaks(best.text, plan.data)
+    if front and front.saves:
+        found += leaks(front.cheapest.prompt, plan.data, called="The cheapest prompt")
+    return found
+
+
 def write_result(result: Result, folder: Path) -> None:
-    """Put the best prompt and the summary into the run's folder, each all or nothing.
+    """Put the best prompt, the summary and the front into the run's folder, each all or nothing.
 
     Raises:
         PromptoptError: one cannot be written. The ledger says how the run ended all the same.
     """
-    for name, text in {"best.txt": result.best, "result.json": result.to_json()}.items():
+    files = {"best.txt": result.best, "result.json": result.to_json()}
+    if result.front:
+        files["front.json"] = json.dumps(result.front.to_json(), ensure_ascii=False, allow_nan=False)
+    for name, text in files.items():
         try:
             write_whole(folder / name, f"{text}\n".encode(errors="backslashreplace"))
         except OSError as error:

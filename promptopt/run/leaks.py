@@ -11,7 +11,7 @@ from ..vocabulary.class_texts import ClassLines
 SHARED_WORDS = 5  # a run of this many words shared with an example is no coincidence
 
 
-def leaks(prompt: str, data: Dataset) -> list[str]:
+def leaks(prompt: str, data: Dataset, *, called: str = "The best prompt") -> list[str]:
     """Warnings about training text in a prompt: class names, and five words in a row of an example's text.
 
     Class names are a leak where the target puts them into the prompt itself, as CLIP does; a line for a single class,
@@ -25,10 +25,10 @@ def leaks(prompt: str, data: Dataset) -> list[str]:
     quoted = [e.id for e in data.train if not runs.isdisjoint(_runs(texts[e.id] + _words(" ".join(_texts(e.label)))))]
     warnings = []
     if named:
-        warnings.append(f"The best prompt names classes of the task: {', '.join(named)}.")
+        warnings.append(f"{called} names classes of the task: {', '.join(named)}.")
     if quoted:
         warnings.append(
-            f"The best prompt shares {SHARED_WORDS} words in a row with training examples: {', '.join(quoted[:5])}."
+            f"{called} shares {SHARED_WORDS} words in a row with training examples: {', '.join(quoted[:5])}."
         )
     return warnings
 

@@ -10,6 +10,7 @@ from .. import parts
 from ..core import Checks, ChecksKey, Dataset, FailedRule, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from ..errors import UserError
 from .budget import Budget
+from .objectives import check as check_objectives
 from .shorten import questions
 
 
@@ -21,7 +22,8 @@ class Plan:
     ``frozen`` names the parts of the start that no prompt changes.
     ``recipe`` holds the arguments as they were given, ``models`` the chat models that were built for it.
     ``aftermath_roles`` are the roles whose calls are made again after the search, None for all: the target's alone
-    where the verdict is by a metric, which needs no judge.
+    where the verdict is by a metric, which needs no judge. ``objectives`` are None where the user names none, and empty
+    for no front; with ``cheapest`` the front's cheapest prompt is measured on the test split too.
     """
 
     start: tuple[Prompt, ...]
@@ -43,6 +45,9 @@ class Plan:
     cache: bool
     per_example: bool
     cases: bool
+    objectives: tuple[str, ...] | None
+    margin: float | None
+    cheapest: bool
     failed: FailedRule
     reply_cache: bool
     in_flight: int
@@ -58,8 +63,14 @@ class Plan:
 
     @property
     def reserved(self) -> int:
-        """Questions kept back for the final choice and for shortening the answer."""
-        return (self.finalists if self.dev else 0) + (1 if self.ensemble > 1 else 0) + self.shortening
+        """Questions kept back for the final choice, for shortening the answer and for the front on the dev split."""
+        finalists = (self.finalists if self.dev else 0) + self.on_front
+        return finalists + (1 if self.ensemble > 1 else 0) + self.shortening
+
+    @property
+    def on_front(self) -> int:
+        """How many prompts of the front are rated on the dev split too, where the user names objectives."""
+        return self.finalists if self.dev and self.objectives else 0
 
     @property
     def shortening(self) -> int:
@@ -74,14 +85,16 @@ class Plan:
     def aftermath(self) -> float:
         """How much is rated after the search, counted in ratings of one prompt on the whole training split.
 
-        Examples are what is counted: 2 prompts on the test split for the verdict and for each transfer, the finalists
-        on the dev split, and the ensemble and shortened prompts on the dev split, or the training split where there is
+        Examples are what is counted: 2 prompts on the test split for the verdict and for each transfer, and 1 for the
+        cheapest prompt where that is asked for; on the dev split the finalists, and as many of the front where
+        objectives are named; the ensemble and shortened prompts on the dev split, or the training split where there is
         none. With 20 training examples, 80 test examples and no more than the verdict that is 2 * 80 / 20 = 8.
         """
         if self.data is None or not self.data.train:
             return 0.0
         verdicts = bool(self.test) + len(self.transfer)
-        examples = 2 * len(self.data.test) * verdicts + self.finalists * len(self.data.dev) * bool(self.dev)
+        examples = (2 * verdicts + (self.cheapest and bool(self.test))) * len(self.data.test)
+        examples += (self.finalists * bool(self.dev) + self.on_front) * len(self.data.dev)
         examples += ((self.ensemble > 1) + self.shortening) * len(self.data.dev or self.data.train)
         return examples / len(self.data.train)
 
@@ -104,6 +117,7 @@ class Plan:
         """Raises UserError if the parts do not go together."""
         if isinstance(self.optimizer, Checks):
             self.optimizer.check(self)
+        check_objectives(self)
         together = Prompt("\n".join([self.start[0].text] * 2))
         if self.ensemble > 1 and (problem := self.problem_with(together)):
             raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem.rstrip('.')}.")

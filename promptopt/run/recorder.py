@@ -37,6 +37,7 @@ from ..record.ledger import Ledger
 from ..record.replay import Replay
 from ..record.stages import CALIBRATION, SEARCH, held_out, skipped, unpaid
 from .budget import Budget, Costs, Meter, dearer
+from .objectives import Spending
 from .setup import RunSetup
 from .usable import Harvest
 
@@ -97,6 +98,7 @@ class Recorder:
             repeats should count.
         per_example: keep per-example values; without them the ledger of large data sets stays small.
         cases: have all ratings tell what happened on each example.
+        objectives: by name, the costs that are kept of ratings.
         ledger: where everything is written down; what it holds already is replayed.
         watch: called after every answer.
         wrap: puts around a chat model what every model of the run has, such as its cache and its limit.
@@ -124,6 +126,7 @@ class Recorder:
         cache: bool = True,
         per_example: bool = True,
         cases: bool = False,
+        objectives: Collection[str] = (),
         ledger: Ledger | None = None,
         watch: Watch = lambda progress: None,
         wrap: Callable[[ChatModel], ChatModel] = lambda model: model,
@@ -142,6 +145,9 @@ class Recorder:
         self.cache = cache
         self.per_example = per_example
         self.cases = cases
+        self.objectives = objectives
+        self.spending = Spending(objectives)
+        self.prompted: list[ChatModel] = []  # the chat models of targets
         self.ledger = ledger or Ledger(None)
         self.replay = Replay(self.ledger.past, self.ledger.folder)
         self.meter = Meter(budget, reserved=reserved)
@@ -258,7 +264,7 @@ class Recorder:
         rest = list(questions)
         while rest:
             self.keep_back(stage)
-            fit = self._fit(stage, rest) if self.meter.limited else len(rest)
+            fit = 1 if self.spending.on else self._fit(stage, rest) if self.meter.limited else len(rest)
             part, before = rest[:fit], self.meter.usage
             yield part
             each = (self.meter.usage + -before).times(1 / len(part))
@@ -300,6 +306,7 @@ class Recorder:
     def _ask(self, scorer: Scorer[Any, Any], questions: Sequence[Question], stage: str) -> Iterator[Answer]:
         """Answers from the scorer, not from the ledger; each is written into the ledger before it is passed on."""
         self.meter.check_seconds()
+        self.spending.begin()
         given = scorer.answer([_with_cases(q) for q in questions] if self.cases else questions)
         if isinstance(given, Sequence):
             pairs = _pair(questions, given, scorer)
@@ -341,7 +348,19 @@ class Recorder:
             answer.feedback,
             answer.coverage,
             answer.cases,
+            self._costs(question, answer) if self.objectives else {},
         )
+
+    def _costs(self, question: Question, answer: Rating) -> dict[str, float]:
+        """The objectives that are kept: those that were measured here, and the scorer's own."""
+        measured = self.spending.each(self.examples_of(question, answer))
+        every = {name: float(cost) for name, cost in {**answer.objectives, **measured}.items()}
+        return {name: cost for name, cost in every.items() if name in self.objectives and math.isfinite(cost)}
+
+    def examples_of(self, question: Question, answer: Rating) -> int:
+        """On how many examples a rating was made; at least 1."""
+        on = len(question.on) if isinstance(question, Rate) else 0
+        return (answer.coverage.examples if answer.coverage else on or self._examples) or 1
 
     def record_one(self, question: Question, answer: Answer, *, again: bool) -> Answer:
         """Write down one answer that somebody gave in the search, and settle what its question costs.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..core import Belief, Coverage, Prompt, Rating
 from ..parts import parts_of
 from ..record.codec import encode, null_for_nan
+from ..record.front import Front
 from ..record.verdict import Verdict
 from .budget import Costs
 from .recorder import Step
@@ -51,6 +52,9 @@ class Result:
         seed: the run's seed.
         run: the run's folder, with the ledger; None if nothing was written.
         steps: every answered question, in order.
+        front: value against cost, see :class:`promptopt.record.front.Front`; None where nothing was rated.
+        cheapest_verdict: the held-out comparison of the cheapest prompt (its ``best``) with the best one (its
+            ``start``), where ``verdict = "cheapest"`` asked for it.
     """
 
     best: str
@@ -67,6 +71,8 @@ class Result:
     seed: int
     run: Path | None
     steps: tuple[Step, ...]
+    front: Front | None = None
+    cheapest_verdict: Verdict | None = None
 
     def __str__(self) -> str:
         return self.best
@@ -84,6 +90,11 @@ class Result:
     def coverage(self, prompt: str) -> Coverage | None:
         """On how many training examples a prompt's rating rests, how many outputs failed and why; None if unknown."""
         return next((c.rating.coverage for c in self.candidates if c.prompt.text == prompt), None)
+
+    @property
+    def cheapest(self) -> str | None:
+        """The prompt that costs least and may stand in for the best, which it may be itself; None without a front."""
+        return self.front.cheapest.prompt if self.front else None
 
     def history(self) -> list[dict[str, Any]]:
         """One row per answered question: ``n``, ``stage``, the question and the answer, as in the ledger."""
@@ -107,6 +118,8 @@ class Result:
             "start": self._told(self.start, v.start if v else None),
             "best": self._told(self.best, v.best if v else None),
             "verdict": v and {**asdict(v), "significant": v.significant},
+            "cheapest": self.front and asdict(self.front.cheapest),
+            "cheapest_verdict": self.cheapest_verdict and asdict(self.cheapest_verdict),
             "transfers": {name: {**asdict(v), "significant": v.significant} for name, v in self.transfers.items()},
             "belief": self.belief and asdict(self.belief),
             "stop_reason": self.stop_reason,

@@ -44,6 +44,7 @@ class RunSetup:
 
     def model(self, model: ChatModel, *, role: str) -> ChatModel:
         self.note_what_it_says(model)
+        self._run.prompted += [model] if role == "target" else []
         return BilledModel(self._run.wrap(model), self._run, part=self._part, role=role)
 
     def note_what_it_says(self, model: ChatModel) -> None:
@@ -97,13 +98,16 @@ class BilledModel:
         if recorded is not None:
             if cache:
                 cache.skip(request)
+            self._tell(recorded.usage, live=False)
             return recorded
         completion = cache.recall(request) if cache else None
+        live = completion is None
         if completion is None:
             self._run.meter.check_seconds()
             with self._run.meter.hold(self._model.at_most(request)) as bill, self._in_time():
                 completion = self._answered(lambda: self._model.complete(request))
                 bill(completion.usage)
+        self._tell(completion.usage, live=live)
         self._write(key, encode_completion(completion, self._run.ledger.folder), completion.usage)
         return completion
 
@@ -120,12 +124,14 @@ class BilledModel:
         with self._lock:
             recorded = self._run.replay.choice(self._tags["part"], key)
         if recorded is not None:
+            self._tell(recorded.usage, live=False)
             return recorded
         self._run.meter.check_seconds()
         most = model.at_most_to_choose(messages, options)
         with self._run.meter.hold(most) as bill, self._in_time():
             choice = self._answered(lambda: model.choose(messages, options))
             bill(choice.usage)
+        self._tell(choice.usage, live=True)
         self._write(key, encode_choice(choice), choice.usage)
         return choice
 
@@ -172,6 +178,11 @@ class BilledModel:
     @property
     def _name(self) -> tuple[str, str]:
         return self._tags["role"], self._tags["model"]
+
+    def _tell(self, usage: Usage, *, live: bool) -> None:
+        """Have what a call of the target cost count as its prompt's."""
+        if self._run.spending.on and self._tags["role"] == "target":
+            self._run.spending.add(usage, live=live)
 
     def _write(self, key: str, given: Mapping[str, Any], usage: Usage) -> None:
         if counts_as_scorers(self._tags, self._run.aftermath_roles):

@@ -7,7 +7,22 @@ from itertools import groupby
 from typing import Any
 
 from ..checks import not_empty
-from ..core import Begins, Case, Example, FailedRule, HasClasses, HasViews, Metric, Rate, Rating, Setup, Target
+from ..core import (
+    Begins,
+    Case,
+    Example,
+    Failed,
+    FailedRule,
+    HasClasses,
+    HasViews,
+    Measures,
+    Metric,
+    Missing,
+    Rate,
+    Rating,
+    Setup,
+    Target,
+)
 from ..errors import UserError
 from ..targets.outputs import outputs_of
 from .cases import cases
@@ -33,6 +48,7 @@ class MetricScorer:
             them; a prompt may then win by breaking the replies that it gets wrong.
         views: in how many copies each example is tried, itself and changed ones, where the target knows such; the
             value of an example is the mean over its copies.
+        objectives: the names of what is to be measured of outputs besides; of these it gives what the metric measures.
 
     Raises:
         UserError: there are no examples, two of them share an id, or the target has no views.
@@ -49,6 +65,7 @@ class MetricScorer:
         tiebreak: Metric | None = None,
         failed: FailedRule = "worst",
         views: int = 1,
+        objectives: Sequence[str] = (),
     ) -> None:
         self.target = target
         self.metric = metric
@@ -60,6 +77,7 @@ class MetricScorer:
         if len(self._by_id) < len(self.examples):
             raise UserError("two examples have the same id; ids must be unique within a data set.")
         self.views = views
+        self.objectives = [one for one in objectives if isinstance(metric, Measures) and one in metric.objectives]
         self._copies = {example.id: [example, *self._changed(example)] for example in self.examples}
 
     def begin(self, setup: Setup, /) -> None:
@@ -89,6 +107,7 @@ class MetricScorer:
                 marking.told,
                 marking.coverage,
                 self._cases(outputs[:: self.views], examples, marking) if question.cases else (),
+                self._costs(outputs, copies) if self.objectives else {},
             )
 
     def _tiebreak(self, outputs: Sequence[Any], examples: Sequence[Example]) -> float:
@@ -97,6 +116,15 @@ class MetricScorer:
             return 0.0
         rule: FailedRule = "leave-out" if worst_of(self.tiebreak) is None else self.failed
         return round(Marking.of(self.tiebreak, outputs, examples, failed=rule).mean, DECIMALS)
+
+    def _costs(self, outputs: Sequence[Any], examples: Sequence[Example]) -> dict[str, float]:
+        """The mean of each objective over the outputs that came about; none where there is nothing to measure."""
+        assert isinstance(self.metric, Measures)
+        given = [one.text if isinstance(one, Failed) else one for one in outputs]
+        there = [i for i, one in enumerate(given) if not (one is None or isinstance(one, Missing))]
+        measured = self.metric.measure([given[i] for i in there], [examples[i] for i in there]) if there else {}
+        known = {name: [c for c in measured.get(name, ()) if c is not None] for name in self.objectives}
+        return {name: sum(costs) / len(costs) for name, costs in known.items() if costs}
 
     def _cases(self, outputs: Sequence[Any], examples: Sequence[Example], marking: Marking) -> tuple[Case, ...]:
         classes = self.metric.classes if isinstance(self.metric, HasClasses) else ()

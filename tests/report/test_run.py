@@ -46,7 +46,7 @@ def headline(page: Page) -> Headline:
 def test_a_finished_run(tmp_path: Path) -> None:
     result = toy(tmp_path)
     page = run_page(tmp_path)
-    assert sections(page) == ["verdict", "best", "curve", "lineage", "prompts", "examples", "costs", "recipe"]
+    assert sections(page) == ["verdict", "best", "curve", "front", "lineage", "prompts", "examples", "costs", "recipe"]
     verdict = result.verdict
     assert verdict is not None
     sentence = f"{headline(page).text}: {headline(page).details}"

@@ -119,6 +119,10 @@ class Local:
         read = self._reader.encode(request.messages)["input_ids"].shape[1]
         return Usage(1, read, request.n * request.limit(self._max_tokens))
 
+    def count_tokens(self, text: str, /) -> int:
+        """The tokens of a text by itself."""
+        return len(self._reader.tokenizer(text, add_special_tokens=False).input_ids)
+
     # ── How likely replies are ────────────────────────────────────────────────────────────────────────────────────
 
     def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:

@@ -141,6 +141,11 @@ class Clip:
             return None  # its weights are not on this machine, so how much fits is not known yet
         return self._too_long(texts)
 
+    def count_tokens(self, text: str, /) -> int:
+        """The tokens of a prompt's lines, a ``{}`` as it stands."""
+        lines = text.splitlines()
+        return sum(self._texts.lengths(lines)) - 2 * len(lines) if self._texts and lines else 0
+
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Rows:
         """Log-probabilities, an array ``(n_examples, n_classes)``, fp32.
 

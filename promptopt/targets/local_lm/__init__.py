@@ -204,6 +204,11 @@ class LocalLM:
             unknown = self._pages.unknown_in(prompt.text)
         return unknown and f"it contains {unknown!r}, which the tokenizer knows and the model does not."
 
+    def count_tokens(self, text: str, /) -> int:
+        """The tokens of a text by itself."""
+        with self._lock:
+            return len(self._pages.tokenizer(text, add_special_tokens=False).input_ids)
+
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[Reasoned] | Sequence[Likeliest]:
         """An answer for each example, in order.
 

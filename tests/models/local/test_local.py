@@ -103,6 +103,11 @@ def test_a_greedy_reply_is_that_of_transformers_to_the_token(folder: Path, text:
     assert said
 
 
+def test_tokens_are_counted_by_its_tokenizer(folder: Path) -> None:
+    ids = AutoTokenizer.from_pretrained(folder)(TEXTS[0], add_special_tokens=False).input_ids
+    assert Local(model=folder).count_tokens(TEXTS[0]) == len(ids) > 0
+
+
 def test_replies_end_by_themselves_or_at_the_limit(folder: Path) -> None:
     model = Local(model=folder, max_tokens=24)
     ends = Counter(model.complete(Request(user(text), temperature=0.0)).replies[0].finish for text in TEXTS)

@@ -83,6 +83,14 @@ def test_lines_are_an_ensemble(target: Clip, folder: Path) -> None:
     np.testing.assert_allclose(found, by_the_book(folder, TEMPLATES).numpy(), atol=1e-4)
 
 
+def test_tokens_are_counted_line_by_line(target: Clip) -> None:
+    rows = target.tokenizer(TEMPLATES)
+    alone = [int((row != 0).sum()) - 2 for row in rows]  # without those that mark beginning and end
+    assert [target.count_tokens(template) for template in TEMPLATES] == alone
+    assert target.count_tokens("\n".join(TEMPLATES)) == sum(alone)
+    assert target.count_tokens("") == 0
+
+
 def test_a_logit_bias_is_honoured(config: dict[str, Any], vocabulary: Path, tmp_path: Path) -> None:
     config = {**config, "custom_text": True, "init_logit_bias": -10.0, "nonscalar_logit_scale": True}
     settings = {name: value for name, value in config.items() if name != "custom_text"}

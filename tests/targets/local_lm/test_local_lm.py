@@ -57,6 +57,13 @@ class TestLocalLMThatDraws(TestLocalLM):
         return local("gpt2", "sentencepiece", chat=True, temperature=1.0)
 
 
+def test_tokens_are_counted_by_its_tokenizer() -> None:
+    lm = local()
+    plain = lm._pages.tokenizer(PROMPT, add_special_tokens=False).input_ids
+    assert lm.count_tokens(PROMPT) == len(plain) > 1
+    assert lm.count_tokens("") == 0
+
+
 # ── Outputs ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
