@@ -87,7 +87,7 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
             run.harvest.end()
         best = run.best()
         if plan.start[0] is NO_START:
-            begun_alone(plan, run, reason)
+            begun_alone(run, reason)
         verdict, transfers = None, {}
         if reason not in ("interrupted", "stopped"):
             try:

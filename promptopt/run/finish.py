@@ -13,7 +13,7 @@ from ..core import NO_START, HasBelief, HasVocabulary, Prompt, Rate, Rating, Sco
 from ..errors import BudgetExhausted, NothingUsable, PromptoptError
 from ..record.folder import write_whole
 from ..record.front import Front
-from ..record.stages import DEV, FINAL, SEARCH, SHORTEN, TEST
+from ..record.stages import DEV, FINAL, SHORTEN, TEST
 from ..record.verdict import Verdict, compare
 from .leaks import leaks
 from .loop import Run
@@ -88,14 +88,7 @@ def _best_of(run: Run, prompts: Sequence[Prompt], scorer: Scorer[Any, Any], *, s
     return prompts[best], ratings[best]
 
 
-def compared_with(plan: Plan, run: Run) -> Prompt:
-    """The prompt that the best is compared with: the first to start from, or without one the first that was tried."""
-    start = plan.start[0]
-    tried = (s.question.prompt for s in run.steps if s.stage == SEARCH and isinstance(s.question, Rate))
-    return next(tried, start) if start is NO_START else start
-
-
-def begun_alone(plan: Plan, run: Run, reason: str) -> None:
+def begun_alone(run: Run, reason: str) -> None:
     """Say what the best prompt of a run without a starting prompt is compared with.
 
     Args:
@@ -104,7 +97,7 @@ def begun_alone(plan: Plan, run: Run, reason: str) -> None:
     Raises:
         NothingUsable: there is no prompt at all.
     """
-    if compared_with(plan, run) is not NO_START:
+    if run.compared_with is not NO_START:
         run.notes.append("No start was given: the best prompt is compared with the first that the search tried.")
     elif reason not in ("interrupted", "stopped"):
         raise NothingUsable(
@@ -116,7 +109,7 @@ def begun_alone(plan: Plan, run: Run, reason: str) -> None:
 def measure(
     plan: Plan, run: Run, best: Prompt, scorer: Scorer[Rate, Rating] | None, *, stage: str = TEST
 ) -> Verdict | None:
-    """The comparison of the best prompt with what it is :func:`compared_with`, on held-out examples.
+    """The comparison of the best prompt with what it is :attr:`.Recorder.compared_with`, on held-out examples.
 
     A comparison of the two that the ledger holds already is not made again.
 
@@ -129,7 +122,7 @@ def measure(
     """
     if scorer is None:
         return None
-    start = compared_with(plan, run)
+    start = run.compared_with
     run.open(scorer, "test")
     try:
         questions = [Rate(prompt, cases=True) for prompt in dict.fromkeys([start, best])]
@@ -174,7 +167,7 @@ def result_of(
         ranked = [(prompt, replace(rating, objectives=known[prompt.text])) for prompt, rating in ranked]
     return Result(
         best=best.text,
-        start=compared_with(plan, run).text,
+        start=run.compared_with.text,
         candidates=tuple(Candidate(prompt, rating) for prompt, rating in ranked),
         verdict=verdict,
         transfers=transfers,

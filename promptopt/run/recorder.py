@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..core import (
+    NO_START,
     Begins,
     Belief,
     ChatModel,
@@ -198,6 +199,12 @@ class Recorder:
         best = self.best()
         if best != self._incumbent:
             self._incumbent, self._improved_at = best, self._numbers[SEARCH]
+
+    @property
+    def compared_with(self) -> Prompt:
+        """What the best is compared with: the first prompt to start from, or without one the first that was tried."""
+        tried = (s.question.prompt for s in self.steps if s.stage == SEARCH and isinstance(s.question, Rate))
+        return next(tried, NO_START) if self.start[0] is NO_START else self.start[0]
 
     def best(self) -> Prompt:
         """What the optimizer holds best; where the run refuses that, the highest rated prompt, or else the first."""

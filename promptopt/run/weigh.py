@@ -44,16 +44,17 @@ def _front(plan: Plan, run: Run, best: Prompt, rated: Mapping[Prompt, Rating]) -
         best=best.text,
         split="train" if rated is run.ratings else "dev",
         margin=plan.margin,
-        gain=_gain(plan, run, best, rated),
+        gain=_gain(run, best, rated),
         tokens=_tokens(plan, run).said if DEFAULT[0] in names else "",
     )
 
 
-def _gain(plan: Plan, run: Run, best: Prompt, rated: Mapping[Prompt, Rating]) -> float:
+def _gain(run: Run, best: Prompt, rated: Mapping[Prompt, Rating]) -> float:
     """By how much the best prompt is rated higher than the start, there or else in training; 0 where nobody knows."""
+    start = run.compared_with
     for ratings in (rated, run.ratings):
-        if plan.start[0] in ratings and best in ratings:
-            gain = ratings[best].value - ratings[plan.start[0]].value
+        if start in ratings and best in ratings:
+            gain = ratings[best].value - ratings[start].value
             return gain if gain == gain else 0.0
     return 0.0
 
