@@ -119,7 +119,7 @@ def test_what_all_inputs_begin_with_is_read_once() -> None:
 
     def read(*examples: Example) -> tuple[list[Any], int]:
         lm = local(labels=["7", "8"], examples=())
-        return lm.run(Prompt(PROMPTS[0]), examples), lm.work["tokens"]
+        return list(lm.run(Prompt(PROMPTS[0]), examples)), lm.work["tokens"]
 
     (together, cost), (one, first), (other, second) = read(*alike), read(alike[0]), read(alike[1])
     assert cost <= first + second - 4  # Tom has 12 apples
