@@ -56,6 +56,7 @@ DEMOS = {
     Demo.hill_climb: EMBEDDED / "demo_hill_climb.toml",
     Demo.greater: EMBEDDED / "demo_greater.toml",
 }
+LLM_DEMO = EMBEDDED / "demo_llm.toml"
 
 
 class Kind(StrEnum):
@@ -94,8 +95,12 @@ def demo(
     overrides: Overrides = None,
     json: Json = False,
     optimizer: Annotated[Demo, typer.Option(help="Which search to see.")] = Demo.bayes,
+    llm: Annotated[bool, typer.Option("--llm", help="bayes on a real LLM, SmolLM2, and short reviews.")] = False,
 ) -> None:
     """See a search work: no key, no network. bayes, hill-climb: CLIP and handwritten digits; greater: a tiny LM."""
+    if llm:
+        _demo_llm(overrides, optimizer, json=json)
+        return
     _run(DEMOS[optimizer], overrides, json=json)
     if not json and optimizer != Demo.greater:
         from .baselines import beside
@@ -284,6 +289,15 @@ def cache_clear() -> None:
     from .models.wrappers.cache import clear
 
     _say(clear())
+
+
+def _demo_llm(overrides: list[str] | None, optimizer: Demo, *, json: bool) -> None:
+    from .models.local.gguf import need_smollm2
+
+    if optimizer != Demo.bayes:
+        raise UserError(f"--llm shows bayes, and --optimizer is {optimizer.value}. Leave one of the two out.")
+    need_smollm2()
+    _run(LLM_DEMO, overrides, json=json)
 
 
 def _run(recipe: Path, overrides: list[str] | None, *, json: bool, track: list[str] | None = None) -> None:

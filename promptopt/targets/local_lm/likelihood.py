@@ -1,9 +1,10 @@
 """How likely a model finds each of some texts behind documents: one forward pass, and nothing is written.
 
 A document is read in two pieces. Its *beginning* is what it shares with others: the prompt, where the input follows it,
-and else what stands before the prompt, the input among it. Beginnings are read once; those with the input are kept, so
-that the next prompt costs its own tokens alone. Behind the document the options are read, each row of them that is no
-other's beginning; logits are computed only for the positions that an option's token follows::
+and else what stands before the prompt, the input among it. Beginnings are read once, and what those of one batch have
+in common is too; those with the input are kept, so that the next prompt costs its own tokens alone. Behind the document
+the options are read, each row of them that is no other's beginning; logits are computed only for the positions that an
+option's token follows::
 
     beginning (shared)                 rest           options
     Classify the sentiment. Review:    Good soup! It's| positive       two of one token: nothing is fed
@@ -25,6 +26,7 @@ from torch import Tensor
 from ...models.local.choices import read_by
 from .backbone import Backbone
 from .documents import Ids
+from .kv_cache import common
 from .rows import Rows, empty
 from .speedups import Speedups
 
@@ -75,8 +77,7 @@ class Beginnings:
             self._blocks.move_to_end(number)
             self._in_use.add(number)
         if missing:
-            rows = empty(self._backbone, len(missing))
-            rows.feed(missing)
+            rows = self._read(missing)
             parts.append((rows, missing))
             self._keep(rows, missing)
         used = set(wanted)
@@ -86,6 +87,18 @@ class Beginnings:
         picked = [rows.select(places) for rows, places in chosen]
         together: Rows = picked[0].together(picked)
         return together.select([at[one] for one in wanted])
+
+    def _read(self, missing: Sequence[Ids]) -> Rows:
+        """A row for each of these; what all begin with, such as a system message, is read once."""
+        shared = min(common(missing), min(map(len, missing)) - 1)
+        if not shared or len(missing) == 1:
+            rows = empty(self._backbone, len(missing))
+        else:
+            one = empty(self._backbone, 1)
+            one.feed([missing[0][:shared]])
+            rows = one.select([0] * len(missing))
+        rows.feed([ids[int(rows.lengths[0]) :] for ids in missing])
+        return rows
 
     def _keep(self, rows: Rows, ids: list[Ids]) -> None:
         more = rows.bytes

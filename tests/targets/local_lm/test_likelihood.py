@@ -114,6 +114,19 @@ def test_what_stands_before_the_prompt_is_read_once_for_all_prompts() -> None:
     assert [one.log_probabilities for one in again] == [pytest.approx(one.log_probabilities, abs=1e-5) for one in alone]
 
 
+def test_what_all_inputs_begin_with_is_read_once() -> None:
+    alike = [Example("a", "Tom has 12 apples and eats 5.", "yes"), Example("b", "Tom has 12 apples and gives 3.", "no")]
+
+    def read(*examples: Example) -> tuple[list[Any], int]:
+        lm = local(labels=["7", "8"], examples=())
+        return list(lm.run(Prompt(PROMPTS[0]), examples)), lm.work["tokens"]
+
+    (together, cost), (one, first), (other, second) = read(*alike), read(alike[0]), read(alike[1])
+    assert cost <= first + second - 4  # Tom has 12 apples
+    for output, alone in zip(together, [*one, *other], strict=True):
+        assert output.log_probabilities == pytest.approx(alone.log_probabilities, abs=1e-5)
+
+
 def test_beginnings_that_do_not_fit_are_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [one.log_probabilities for one in local().run(Prompt(PROMPTS[0]), EXAMPLES)]
     monkeypatch.setattr(likelihood.Beginnings.__init__, "__kwdefaults__", {"size": 40_000})
