@@ -34,6 +34,7 @@ SURFACE = {
         "Apohf",
         "Bayes",
         "ChatProposer",
+        "Demonstrations",
         "DoubleTS",
         "Gcg",
         "Greater",

@@ -9,6 +9,7 @@ from ..exports import lazily
 if TYPE_CHECKING:
     from .apohf import Apohf
     from .bayes import Bayes
+    from .demonstrations import Demonstrations
     from .double_ts import DoubleTS
     from .gcg import Gcg
     from .greater import Greater
@@ -27,6 +28,7 @@ __all__ = [
     "Apohf",
     "Bayes",
     "ChatProposer",
+    "Demonstrations",
     "DoubleTS",
     "Gcg",
     "Greater",
@@ -47,6 +49,7 @@ __getattr__, __dir__ = lazily(
         "Apohf": "apohf",
         "Bayes": "bayes",
         "ChatProposer": "proposers.chat",
+        "Demonstrations": "demonstrations",
         "DoubleTS": "double_ts",
         "Gcg": "gcg",
         "Greater": "greater",
