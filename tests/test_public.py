@@ -41,6 +41,7 @@ SURFACE = {
         "HillClimb",
         "LexicalProposer",
         "LinearDuel",
+        "Mipro",
         "PartByPart",
         "PreferentialBO",
         "ProApo",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .greater import Greater
     from .hill_climb import HillClimb
     from .linear_duel import LinearDuel
+    from .mipro import Mipro
     from .part_by_part import PartByPart
     from .preferential_bo import PreferentialBO
     from .proapo import ProApo
@@ -35,6 +36,7 @@ __all__ = [
     "HillClimb",
     "LexicalProposer",
     "LinearDuel",
+    "Mipro",
     "PartByPart",
     "PreferentialBO",
     "ProApo",
@@ -56,6 +58,7 @@ __getattr__, __dir__ = lazily(
         "HillClimb": "hill_climb",
         "LexicalProposer": "proposers.lexical",
         "LinearDuel": "linear_duel",
+        "Mipro": "mipro",
         "PartByPart": "part_by_part",
         "PreferentialBO": "preferential_bo",
         "ProApo": "proapo",

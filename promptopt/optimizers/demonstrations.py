@@ -191,7 +191,7 @@ class Shown:
             )
         self.k, self.threshold = k, threshold
         self.bootstrap = bootstrap
-        self._labelled = [Demonstration(example.id) for example in examples]
+        self.labelled = [Demonstration(example.id) for example in examples]
         self._chooses = isinstance(target, HasClasses) and bool(target.classes)
 
     def check(self, run: Prompted) -> None:
@@ -201,7 +201,7 @@ class Shown:
             UserError: it cannot.
         """
         for prompt in run.start:
-            shows = Prompt(with_parts(prompt.text, {PART: listed(self._labelled[: self.k])}))
+            shows = Prompt(with_parts(prompt.text, {PART: listed(self.labelled[: self.k])}))
             if problem := run.problem_with(shows):
                 raise UserError(f"this search cannot show demonstrations: {problem}")
 
@@ -215,7 +215,7 @@ class Shown:
         if self.bootstrap and not own:
             why = "the target chooses among labels" if self._chooses else "none was right and whole"
             setup.note(f"No output of the target's own could be shown, since {why}; demonstrations have labels.")
-        return [Demonstration(name, output) for name, output in own.items()] or self._labelled
+        return [Demonstration(name, output) for name, output in own.items()] or self.labelled
 
     def draw(self, of: Sequence[Demonstration], rng: np.random.Generator) -> Iterator[list[Demonstration]]:
         """Different sets in random order; ends where no new one is found."""
