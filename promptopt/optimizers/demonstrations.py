@@ -2,8 +2,8 @@
 
 Omar Khattab et al., *DSPy: Compiling Declarative Language Model Calls into Self-Improving Pipelines*, ICLR 2024, arXiv
 2310.03714: sets at random, of which the best is kept, and *bootstrapped* ones, which show outputs of the target's own
-that were right, with their reasoning, in place of labels. That the order of demonstrations counts as much as their
-choice is from Yao Lu et al., *Fantastically Ordered Prompts and Where to Find Them*, ACL 2022, arXiv 2104.08786.
+that were right, with their reasoning, in place of labels. That their order can make the difference is from Yao Lu et
+al., *Fantastically Ordered Prompts and Where to Find Them*, ACL 2022, arXiv 2104.08786 [Lu2022].
 
 ::
 
@@ -16,7 +16,7 @@ choice is from Yao Lu et al., *Fantastically Ordered Prompts and Where to Find T
 Batches are raced (:mod:`.racing`): rated on few examples first, and dropped where they are clearly worse.
 
 ============ ============================= ============== ==========================================================
-parameter    DSPy                          default here   why it differs
+parameter    DSPy 3.4                      default here   why it differs
 ============ ============================= ============== ==========================================================
 k            1 to 4 bootstrapped, at       4              labels beside outputs with reasoning teach to leave it out,
              random, filled up to 16              so a set has the ones or the others

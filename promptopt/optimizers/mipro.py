@@ -13,7 +13,7 @@ Krista Opsahl-Ong et al., *Optimizing Instructions and Demonstrations for Multi-
     the best of what was rated on all examples
 
 ============ ============================= ============== ==========================================================
-parameter    DSPy (auto = "medium")        default here   why it differs
+parameter    DSPy 3.4, auto = "medium"     default here   why it differs
 ============ ============================= ============== ==========================================================
 trials       18, by a formula              18
 instructions 6                             6              with the start's
@@ -22,7 +22,7 @@ k            1 to 4 bootstrapped, at       4              as of :mod:`.demonstra
              random, filled up to 4
              with labels
 bootstrap    always                        True
-minibatch    35; all examples where        35
+minibatch    35; all examples where        35             all where there are no more
              there are 50 or fewer
 full         5                             5
 ============ ============================= ============== ==========================================================
