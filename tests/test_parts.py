@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import promptopt
 from promptopt import Example, Preference, Prompt, Rate, Rating, UserError
+from promptopt.api import prepare
 from promptopt.core import Message, Setup
+from promptopt.optimizers import HillClimb, LexicalProposer, PartByPart, Racing
 from promptopt.parts import changed, changes, parts_of, problem_with, text_of
 from promptopt.recipe.read import read_recipe
 from promptopt.targets.clip import Clip
@@ -344,9 +347,9 @@ MODEL = ScriptedModel(lambda messages: "a")
     ids=lambda table: table["name"],
 )
 def test_other_targets_say_that_they_take_one_text(target: dict[str, Any]) -> None:
-    data = {"name": "digits", "shots": 1} if target["name"] == "vlm" else DATA
+    pictures = [(np.full((2, 2), i, np.uint8), "ab"[i % 2]) for i in range(8)]
     with pytest.raises(UserError, match=r"^target: \w+ takes a prompt that is one text, and the start has the parts r"):
-        search(score=None, target=target, data=data, metric="exact-match")
+        search(score=None, target=target, data=pictures if target["name"] == "vlm" else DATA, metric="exact-match")
 
 
 def test_clip_takes_one_text() -> None:
@@ -384,3 +387,28 @@ def test_a_function_as_target_gets_the_parts() -> None:
     assert seen[0] == START
     assert result.verdict is not None
     assert (result.verdict.start, result.verdict.best) == (0.0, 1.0)
+
+
+def test_racing_goes_around_the_turns() -> None:
+    """So that a race never ends in the middle of a turn; the user's own object stays as it is."""
+    data = [(f"word {i}", f"word {i}") for i in range(24)]
+    climb = HillClimb(proposer=LexicalProposer(phrases=PHRASES), restarts=1, resets=1, iterations=9, per_call=4)
+    racing = Racing(optimizer=climb, examples=[Example(f"list/{i}", *data[i]) for i in range(24)], minibatch=3)
+    recipe = {"start": START, "target": lambda parts, example: "", "data": data, "optimizer": racing, "metric": "match"}
+    plan = prepare(recipe)
+    assert isinstance(plan.optimizer, Racing)
+    assert isinstance(plan.optimizer.optimizer, PartByPart)
+    assert plan.searcher == "Racing"
+    assert racing.optimizer is climb
+
+    def target(parts: dict[str, str], example: Example) -> str:
+        helps = ("Be brief." in parts["rules"]) + 2 * ("Think first." in parts["instruction"])
+        return str(example.input) if int(example.input[5:]) % 6 < 3 + helps else ""
+
+    raced = {"name": "racing", "minibatch": 3, "optimizer": climb}
+    result = search(target=target, score=None, data=data, optimizer=raced, budget=120)
+    minibatches = {len(step.question.on) for step in result.steps}  # type: ignore[union-attr]
+    assert len(minibatches) > 1
+    assert {step.question.prompt.origin.get("part") for step in result.steps} >= {"rules", "instruction"}  # type: ignore[union-attr]
+    assert result.score(result.best) is not None
+    assert "Think first." in result.parts["instruction"]

@@ -147,8 +147,9 @@ class PartByPart:
         for question, answer in known:
             if isinstance(question, Rate) and not question.on:
                 self._rank(question.prompt, answer)
-        if self._part is not None:
-            self.optimizer.tell([(replace(self._asked[q], number=q.number), answer) for q, answer in known])
+        if self._part is None:
+            return
+        self.optimizer.tell([(replace(self._asked[q], number=q.number), answer) for q, answer in known])
         if isinstance(self.optimizer, HasRatings):
             self._ratings |= {self._whole(prompt): rating for prompt, rating in self.optimizer.ratings().items()}
 

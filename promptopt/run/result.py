@@ -121,10 +121,12 @@ class Result:
         }
 
     def _told(self, prompt: str, test: float | None) -> dict[str, Any]:
-        """A prompt, its scores and, where it is known, on how many training examples the first of them rests."""
+        """A prompt, its parts if any, its scores and, if known, on how many training examples the first rests."""
         covered = self.coverage(prompt)
+        parts = parts_of(prompt)
         return {
             "prompt": prompt,
+            **({"parts": parts} if parts else {}),
             "train": self.score(prompt),
             "test": test,
             "coverage": covered and {**asdict(covered), "reasons": dict(covered.reasons)},
