@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -59,6 +60,26 @@ def test_the_order_counts_where_the_model_says_so() -> None:
     assert "fish" in ids(result.best)[-1]
     assert result.score(result.start) <= 1 / 20 < result.score(result.best)
     assert result.verdict.best == 1.0
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_an_exchange_ends_when_every_single_change_was_tried(n: int) -> None:
+    names = [f"e{i}" for i in range(5)]
+    examples = [Example(name, name, "x") for name in names]
+    shown, others = names[:n], names[n:]
+    start = text_of({**START, "demonstrations": "\n".join(shown)})
+    search = Demonstrations(examples=examples, k=3, search="exchange", sets=1, batch=4)
+    search.begin(FakeSetup(start=[start]))
+    asked = []
+    while batch := search.ask():
+        asked += [tuple(ids(question.prompt.text)) for question in batch]
+        search.tell([(question, Rating(0.5)) for question in batch])
+    replaced = {(*shown[:i], other, *shown[i + 1 :]) for i in range(n) for other in others}
+    swapped = {one for one in permutations(shown) if sum(a != b for a, b in zip(one, shown, strict=True)) == 2}
+    added = {(*shown[:i], other, *shown[i:]) for i in range(n + 1) for other in others} if n < 3 else set()
+    drawn = asked[1]
+    assert {*asked} == {tuple(shown), drawn} | replaced | swapped | added
+    assert len(asked) == len({*asked})
 
 
 # ── The target's own outputs ──────────────────────────────────────────────────────────────────────────────────────
