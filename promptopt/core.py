@@ -650,6 +650,17 @@ class TakesParts(Protocol):
 
 
 @runtime_checkable
+class TakesDemonstrations(Protocol):
+    """A target that reads the part ``demonstrations`` as ids of training examples (:mod:`promptopt.demonstrations`).
+
+    It shows these, and never the one that is asked. Without it, or with False, that part is a text like any other.
+    """
+
+    @property
+    def takes_demonstrations(self) -> bool: ...
+
+
+@runtime_checkable
 class HasMetric(Protocol):
     """A target that says what its outputs are judged by where the user does not; without it, the user has to."""
 

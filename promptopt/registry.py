@@ -35,6 +35,8 @@ TABLE: dict[str, dict[str, str]] = {
         "random-search": "promptopt.optimizers.random_search:RandomSearch",
         "racing": "promptopt.optimizers.racing:Racing",
         "part-by-part": "promptopt.optimizers.part_by_part:PartByPart",
+        "demonstrations": "promptopt.optimizers.demonstrations:Demonstrations",
+        "mipro": "promptopt.optimizers.mipro:Mipro",
         "apohf": "promptopt.optimizers.apohf:Apohf",
         "linear-duel": "promptopt.optimizers.linear_duel:LinearDuel",
         "double-ts": "promptopt.optimizers.double_ts:DoubleTS",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .apohf import Apohf
     from .bayes import Bayes
     from .behaviour import Behaviour
+    from .demonstrations import Demonstrations
     from .double_ts import DoubleTS
     from .evoprompt import EvoPrompt
     from .gcg import Gcg
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .greater import Greater
     from .hill_climb import HillClimb
     from .linear_duel import LinearDuel
+    from .mipro import Mipro
     from .opro import Opro
     from .part_by_part import PartByPart
     from .preferential_bo import PreferentialBO
@@ -35,6 +37,7 @@ __all__ = [
     "Bayes",
     "Behaviour",
     "ChatProposer",
+    "Demonstrations",
     "DoubleTS",
     "EvoPrompt",
     "Gcg",
@@ -43,6 +46,7 @@ __all__ = [
     "HillClimb",
     "LexicalProposer",
     "LinearDuel",
+    "Mipro",
     "Opro",
     "PartByPart",
     "PreferentialBO",
@@ -61,6 +65,7 @@ __getattr__, __dir__ = lazily(
         "Bayes": "bayes",
         "Behaviour": "behaviour",
         "ChatProposer": "proposers.chat",
+        "Demonstrations": "demonstrations",
         "DoubleTS": "double_ts",
         "EvoPrompt": "evoprompt",
         "Gcg": "gcg",
@@ -69,6 +74,7 @@ __getattr__, __dir__ = lazily(
         "HillClimb": "hill_climb",
         "LexicalProposer": "proposers.lexical",
         "LinearDuel": "linear_duel",
+        "Mipro": "mipro",
         "Opro": "opro",
         "PartByPart": "part_by_part",
         "PreferentialBO": "preferential_bo",

@@ -82,9 +82,14 @@ class PartByPart:
         """Whether the inner optimizer suits each part that it is to change.
 
         Raises:
-            UserError: it does not, or it asks duels and there are several.
+            UserError: it does not, or it asks duels and there are several, or there is none.
         """
         free = self._free(run)
+        if not free:
+            raise UserError(
+                f"{type(self.optimizer).__name__} searches texts, and there is none that it may change: the start has "
+                f"{listed(parts_of(run.start[0].text))}. For the part demonstrations take the optimizer demonstrations."
+            )
         if len(free) > 1 and self.question is not Rate:
             raise UserError(
                 f"{type(self.optimizer).__name__} asks duels and searches one text; the start has {listed(free)} to "

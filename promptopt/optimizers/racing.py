@@ -153,7 +153,8 @@ class Racing:
         alone = len(prompts) == 1 and incumbent is None
         ends = [] if alone else takewhile(lambda n: n < len(order), (self.minibatch * 2**i for i in count()))
         parts = [np.sort(part) for part in np.split(order, [*ends])]
-        return Race(runners, incumbent=incumbent, ids=self._ids, parts=parts, error=self.error)
+        cases = any(question.cases for question in self._batch)
+        return Race(runners, incumbent=incumbent, ids=self._ids, parts=parts, error=self.error, cases=cases)
 
     def _tell(self) -> None:
         """Tell the inner optimizer of its batch; prompts whose questions stayed unanswered are left out."""
@@ -240,6 +241,7 @@ class Race:
         ids: of the examples.
         parts: the minibatches, as places among the examples.
         error: see :class:`Racing`.
+        cases: whether ratings are to tell what happened on each example.
 
     Attributes:
         running: those not dropped.
@@ -255,7 +257,9 @@ class Race:
         ids: Sequence[str],
         parts: Sequence[Indices],
         error: float,
+        cases: bool = False,
     ) -> None:
+        self._cases = cases
         self.running = list(runners)
         self.lost: list[tuple[Runner, Runner]] = []
         self.paired = True
@@ -275,7 +279,7 @@ class Race:
     def questions(self) -> list[Rate]:
         """One for each prompt still in the race, on the next minibatch."""
         on = () if self._whole else tuple(self._ids[i] for i in self._parts[0])
-        return [Rate(runner.prompt, on) for runner in self.running]
+        return [Rate(runner.prompt, on, self._cases) for runner in self.running]
 
     def take(self, ratings: Mapping[Prompt, Rating]) -> None:
         """Take ratings on that minibatch; who has none leaves the race, and who is clearly worse is dropped."""

@@ -24,9 +24,11 @@ from ..core import (
     Rate,
     Rating,
     Scorer,
+    TakesDemonstrations,
     TakesParts,
     Target,
 )
+from ..demonstrations import PART as DEMONSTRATIONS
 from ..errors import UserError
 from ..optimizers.part_by_part import PartByPart
 from ..parts import check_names, listed, parts_of, text_of
@@ -105,7 +107,7 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     if given["start"] is None and not (isinstance(optimizer, BeginsAlone) and optimizer.begins_alone):
         raise UserError(NO_START_GIVEN)
     if parts_of(start[0].text):
-        optimizer = _part_by_part(optimizer, frozen=given["frozen"])
+        optimizer = _part_by_part(optimizer, frozen=_no_texts(start, target, frozen=given["frozen"]))
     plan = Plan(
         start=start,
         frozen=tuple(given["frozen"]),
@@ -190,6 +192,12 @@ def _check_parts(start: Sequence[Prompt], target: Target, *, where: str) -> None
             f"{where}: {type(target).__name__} takes a prompt that is one text, and the start has {listed(parts)}. "
             "Give start as one text."
         )
+
+
+def _no_texts(start: Sequence[Prompt], target: Target | None, *, frozen: Sequence[str]) -> tuple[str, ...]:
+    """The parts that a search over texts leaves as they are: the frozen ones, and ids of demonstrations."""
+    ids = isinstance(target, TakesDemonstrations) and target.takes_demonstrations
+    return (*frozen, DEMONSTRATIONS) if ids and DEMONSTRATIONS in parts_of(start[0].text) else tuple(frozen)
 
 
 def _part_by_part(optimizer: Optimizer[Any, Any], *, frozen: Sequence[str]) -> Optimizer[Any, Any]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..core import Dataset
+from ..demonstrations import PART, of_prompt
+from ..parts import parts_of, text_of
 from ..vocabulary.class_texts import ClassLines
 
 SHARED_WORDS = 5  # a run of this many words shared with an example is no coincidence
@@ -15,8 +17,10 @@ def leaks(prompt: str, data: Dataset, *, called: str = "The best prompt") -> lis
     """Warnings about training text in a prompt: class names, and five words in a row of an example's text.
 
     Class names are a leak where the target puts them into the prompt itself, as CLIP does; a line for a single class,
-    ``class: text``, has to name it. A prompt for a task whose inputs are texts has to name the answers.
+    ``class: text``, has to name it. A prompt for a task whose inputs are texts has to name the answers. Demonstrations
+    that are named are training examples, and meant to be.
     """
+    prompt = _without_demonstrations(prompt)
     texts = {example.id: _words(" ".join(_texts(example.input))) for example in data.train}
     shown = any(texts.values())
     words = _words(prompt if shown else ClassLines(data.classes).without(prompt))
@@ -31,6 +35,14 @@ def leaks(prompt: str, data: Dataset, *, called: str = "The best prompt") -> lis
             f"{called} shares {SHARED_WORDS} words in a row with training examples: {', '.join(quoted[:5])}."
         )
     return warnings
+
+
+def _without_demonstrations(prompt: str) -> str:
+    """The prompt without a part that names demonstrations."""
+    if not of_prompt(prompt):
+        return prompt
+    kept = {name: text for name, text in parts_of(prompt).items() if name != PART}
+    return text_of(kept) if kept else ""
 
 
 def _words(text: str) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from .. import demonstrations as demos
 from .. import parts
 from ..core import Checks, ChecksKey, Dataset, FailedRule, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from ..errors import UserError
@@ -104,8 +106,21 @@ class Plan:
         return self.target.problem_with(prompt) if problem is None and self.target is not None else problem
 
     def problem_with_parts(self, prompt: Prompt) -> str | None:
-        """Why a prompt has not the same parts as the start, or another text in a frozen one; None if it has."""
-        return parts.problem_with(prompt.text, start=self.start[0].text, frozen=self.frozen)
+        """Why a prompt has not the same parts as the start, or another text in a frozen one; None if it has.
+
+        Nor may it name a held-out example as a demonstration, whatever the target makes of that.
+        """
+        if problem := parts.problem_with(prompt.text, start=self.start[0].text, frozen=self.frozen):
+            return problem
+        held_out = [one.example for one in demos.of_prompt(prompt.text) if one.example in self._held_out]
+        return f"it shows {held_out[0]!r}, an example that is kept for after the search." if held_out else None
+
+    @cached_property
+    def _held_out(self) -> frozenset[str]:
+        """The ids of the examples that no prompt may show."""
+        if self.data is None:
+            return frozenset()
+        return frozenset(e.id for e in (*self.data.dev, *self.data.test)) - {e.id for e in self.data.train}
 
     def check_keys(self) -> None:
         """Raises UserError if a chat model of the recipe lacks the key that its first call will need."""
@@ -115,6 +130,8 @@ class Plan:
 
     def check(self) -> None:
         """Raises UserError if the parts do not go together."""
+        if problem := next(filter(None, map(self.problem_with_parts, self.start)), None):
+            raise UserError(f"start cannot be used: {problem}")
         if isinstance(self.optimizer, Checks):
             self.optimizer.check(self)
         check_objectives(self)

@@ -42,7 +42,7 @@ def shard(spec: Any, *, where: str, offered: Mapping[str, Any]) -> Any:
         return build("targets", {**table, **remote}, where=where, offered=offered)
     needed = {name: offered[name] for name in wants("targets", table, offered, where=where)}
     target = RayTarget(table, where=where, offered=needed)
-    for name in ("metric", "tiebreak", "takes_parts"):
+    for name in ("metric", "tiebreak", "takes_parts", "takes_demonstrations"):
         if hasattr(factory, name):
             setattr(target, name, getattr(factory, name))
     for name in METHODS:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import demonstrations as demos
 from ..checks import at_least
 from ..core import ChatModel, Chooses, Example, Failed, Message, Missing, Prompt, Reply, Setup
 from ..errors import UserError
@@ -33,19 +34,23 @@ class ChatTarget:
     after all retries is :class:`promptopt.core.Missing`.
 
     Every call has a seed of its own, drawn from the run's seed, the prompt and the example. Demonstrations are turns of
-    the conversation: inputs in the template, labels as the model's answers. They are the same for every prompt, in the
-    search and in the verdict; only where the example itself is among them, the next one takes its place.
+    the conversation: inputs in the template, labels as the model's answers. Those that the option asks for are the same
+    for every prompt, in the search and in the verdict; only where the example itself is among them, the next one takes
+    its place.
 
     A prompt of several parts has ``instruction``, which is the ``{prompt}`` of the template, ``system``, which is sent
-    as the system message, and ``demonstrations``, examples as text, which follow the instruction behind a blank line;
-    an empty part is left out. Without ``{prompt}`` in the template all of it is sent as the system message.
+    as the system message, and ``demonstrations``, the ids of training examples (:mod:`promptopt.demonstrations`), which
+    are shown in that order, with their labels or with the answers that stand there. An example that is asked is left
+    out of them, and so is one with the same input. An empty part is left out. Without ``{prompt}`` in the template
+    ``system`` and ``instruction`` are both sent as the system message.
 
     Args:
         model: answers; billed to the run as ``target``.
         template: how prompt and input are put. ``{prompt}`` and ``{input}`` are replaced, and ``{name}`` by a field of
             an input that is a dict. Without ``{prompt}`` the prompt is sent as the system message.
-        demonstrations: how many training examples are shown with their labels.
-        examples: where demonstrations are drawn from; the run's training examples.
+        demonstrations: how many training examples are shown with their labels, beside every prompt.
+        examples: where demonstrations are drawn from, and those that the part of that name may show; the
+            run's training examples.
         seed: of that draw; the run's seed.
         temperature: of the model.
         workers: calls at a time.
@@ -66,6 +71,7 @@ class ChatTarget:
     tiebreak: str | None = None
     classes: Sequence[str] = ()
     takes_parts: Collection[str] | None = PARTS
+    takes_demonstrations = True
 
     def __init__(
         self,
@@ -104,6 +110,7 @@ class ChatTarget:
         self._n_shown = demonstrations
         order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAM,))).permutation(len(examples))
         self._shown = [examples[i] for i in order] if demonstrations else []
+        self._by_id = {example.id: example for example in examples}
 
     def begin(self, setup: Setup, /) -> None:
         """Take the run's random streams and bill the model to it."""
@@ -111,10 +118,12 @@ class ChatTarget:
         self._billed = setup.model(self._model, role="target")
 
     def problem_with(self, prompt: Prompt, /) -> str | None:
-        """Why this prompt cannot be run: it is empty, or shows demonstrations beside those of the target."""
+        """Why this prompt cannot be run: it is empty, or its demonstrations cannot be shown."""
         said = _said(prompt)
         if self._n_shown and said.demonstrations:
             return f"the target shows {self._n_shown} demonstrations already; leave them out, or that part."
+        if problem := demos.problem_with(said.demonstrations, self._by_id):
+            return problem
         return None if said.instruction.strip() or said.system.strip() else "the prompt is empty; write an instruction."
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> Sequence[str | Failed | Missing]:
@@ -174,25 +183,27 @@ class ChatTarget:
             UserError: as ``run``.
         """
         said = _said(prompt)
-        texts = [said.system] if "prompt" in names(self._template) else [said.system, said.text]
+        texts = [said.system] if "prompt" in names(self._template) else [said.system, said.instruction]
         system = [Message("system", text)] if (text := _joined(texts)) else []
-        turns = [turn for shown in self._demonstrations(example) for turn in self._shown_turns(prompt, shown)]
-        return [*system, *turns, self._turn(prompt, example)]
+        turns = [turn for shown in self._demonstrations(said, example) for turn in self._shown_turns(said, *shown)]
+        return [*system, *turns, self._turn(said, example)]
 
-    def _turn(self, prompt: Prompt, example: Example) -> Message:
-        said = _said(prompt).text
-        filled = fill(self._template, values(example, prompt=said))
-        return Message("user", filled if said else filled.lstrip("\n"))
+    def _turn(self, said: _Said, example: Example) -> Message:
+        filled = fill(self._template, values(example, prompt=said.instruction))
+        return Message("user", filled if said.instruction else filled.lstrip("\n"))
 
-    def _shown_turns(self, prompt: Prompt, shown: Example) -> tuple[Message, Message]:
-        """A demonstration; of several labels that count, the first is shown."""
-        label = shown.label[0] if isinstance(shown.label, list | tuple) and shown.label else shown.label
-        return self._turn(prompt, shown), Message("assistant", text_of(label, shown))
+    def _shown_turns(self, said: _Said, shown: Example, answer: str | None) -> tuple[Message, Message]:
+        """A demonstration; of several labels that count, the first is shown, and of a label's words the first."""
+        if answer is None:
+            label = shown.label[0] if isinstance(shown.label, list | tuple) and shown.label else shown.label
+            answer = self._labels.word(label) if self._labels else text_of(label, shown)
+        return self._turn(said, shown), Message("assistant", answer)
 
-    def _demonstrations(self, asked: Example) -> list[Example]:
-        """The first in the drawn order that are not what is asked."""
-        others = (one for one in self._shown if one.id != asked.id and one.input != asked.input)
-        return [one for one, _ in zip(others, range(self._n_shown), strict=False)]
+    def _demonstrations(self, said: _Said, asked: Example) -> list[tuple[Example, str | None]]:
+        """What is shown beside what is asked, each with its answer, or None for its label."""
+        named = [(self._by_id[one.example], one.output) for one in demos.read(said.demonstrations)]
+        shown = named or [(one, None) for one in self._shown]
+        return [(one, answer) for one, answer in shown if _other(one, asked)][: self._n_shown or None]
 
     def _read(self, reply: Reply | Failed | Missing) -> str | Failed | Missing:
         if not isinstance(reply, Reply):
@@ -208,11 +219,6 @@ class _Said:
     instruction: str = ""
     demonstrations: str = ""
 
-    @property
-    def text(self) -> str:
-        """What stands before the input."""
-        return _joined([self.instruction, self.demonstrations])
-
 
 def _said(prompt: Prompt) -> _Said:
     parts = parts_of(prompt.text) or {"instruction": prompt.text}
@@ -222,6 +228,10 @@ def _said(prompt: Prompt) -> _Said:
 def _joined(texts: Sequence[str]) -> str:
     """The texts that are not empty, with a blank line between them."""
     return "\n\n".join(text for text in texts if text)
+
+
+def _other(one: Example, asked: Example) -> bool:
+    return one.id != asked.id and one.input != asked.input
 
 
 def _bytes(text: str) -> bytes:

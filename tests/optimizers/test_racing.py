@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from promptopt.core import Duel, Example, Prompt, Rate, Rating, Setup
+from promptopt.core import Case, Duel, Example, Prompt, Rate, Rating, Setup
 from promptopt.errors import UserError
 from promptopt.optimizers import HillClimb, LexicalProposer
 from promptopt.optimizers.racing import IDLE_BATCHES, Racing, clearly_worse
@@ -372,3 +373,18 @@ class AsksDuels(Batches):
 def test_wrong_options_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         Racing(**{"optimizer": Batches(), "examples": EXAMPLES, **options})
+
+
+def test_who_asks_what_happened_hears_it_of_all_minibatches() -> None:
+    class Asks(Batches):
+        def ask(self) -> list[Rate]:
+            return [replace(question, cases=True) for question in super().ask()]
+
+    def answer(question: Rate) -> Rating:
+        assert question.cases
+        on = question.on or tuple(PLACE)
+        return replace(rate(question, GOOD_AND_BAD), cases=tuple(Case(one, one.upper(), 1.0) for one in on))
+
+    inner = Asks(["good", "close"])
+    race(inner, GOOD_AND_BAD, answer=answer)
+    assert [case.output for case in inner.ratings["good"].cases] == [one.upper() for one in PLACE]

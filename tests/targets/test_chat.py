@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,23 @@ from typing import Any
 
 import pytest
 
-from promptopt.core import Completion, Example, Failed, Message, Missing, Prompt, Rate, Rating, Reply, Request, Setup
+from promptopt.core import (
+    Choice,
+    Completion,
+    Example,
+    Failed,
+    Message,
+    Missing,
+    Prompt,
+    Rate,
+    Rating,
+    Reply,
+    Request,
+    Setup,
+    Usage,
+)
+from promptopt.demonstrations import Demonstration
+from promptopt.demonstrations import text_of as text_of_demonstrations
 from promptopt.errors import BudgetExhausted, ModelError, Rejected, Unanswered, UnknownName, UserError
 from promptopt.optimizers import RandomSearch
 from promptopt.optimizers.pools.listed import ListPool
@@ -31,6 +48,16 @@ def echo(messages: Sequence[Message]) -> str:
     return messages[-1].text.upper()
 
 
+class Choosing(ScriptedModel):
+    """Finds all replies equally likely."""
+
+    def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
+        return Choice((0.0,) * len(options))
+
+    def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
+        return Usage(1)
+
+
 def begun(replies: Any = echo, *, seed: int = 0, **options: Any) -> tuple[ChatTarget, ScriptedModel, FakeSetup]:
     model, setup = ScriptedModel(replies), FakeSetup(seed=seed)
     target = ChatTarget(model=model, **options)
@@ -47,6 +74,11 @@ class TestChatTarget(TargetContract):
 
     def examples(self) -> Sequence[Example]:
         return EXAMPLES
+
+
+class TestChatTargetThatShowsWhatIsNamed(TestChatTarget):
+    def make(self) -> ChatTarget:
+        return ChatTarget(model=ScriptedModel(echo), examples=EXAMPLES)
 
 
 # ── What is sent ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -72,10 +104,10 @@ def parts(**given: str) -> Prompt:
 
 def test_the_parts_of_a_prompt() -> None:
     target, _, _ = begun()
-    whole = parts(system="You help.", instruction="Answer {input}.", demonstrations="Input: a\nOutput: b")
+    whole = parts(system="You help.", instruction="Answer {input}.", demonstrations="")
     assert target.messages(whole, EXAMPLES[0]) == [
         Message("system", "You help."),
-        Message("user", "Answer {input}.\n\nInput: a\nOutput: b\n\nInput: input 0\nOutput:"),
+        Message("user", "Answer {input}.\n\nInput: input 0\nOutput:"),
     ]
     assert target.messages(parts(instruction="Answer.", system=""), EXAMPLES[0]) == target.messages(P, EXAMPLES[0])
     assert target.messages(parts(system="You help."), EXAMPLES[0]) == [
@@ -84,7 +116,7 @@ def test_the_parts_of_a_prompt() -> None:
     ]
     below, _, _ = begun(template="{input}")
     assert below.messages(whole, EXAMPLES[0]) == [
-        Message("system", "You help.\n\nAnswer {input}.\n\nInput: a\nOutput: b"),
+        Message("system", "You help.\n\nAnswer {input}."),
         Message("user", "input 0"),
     ]
 
@@ -93,10 +125,67 @@ def test_what_is_wrong_with_parts() -> None:
     target, _, _ = begun(demonstrations=2, examples=EXAMPLES)
     assert target.problem_with(parts(system="", instruction=" \n", demonstrations="")) is not None
     assert target.problem_with(parts(system="You help.", instruction="", demonstrations="")) is None
-    assert target.problem_with(parts(instruction="Answer.", demonstrations="a: b")) == (
+    assert target.problem_with(parts(instruction="Answer.", demonstrations="e/1")) == (
         "the target shows 2 demonstrations already; leave them out, or that part."
     )
-    assert begun()[0].problem_with(parts(instruction="Answer.", demonstrations="a: b")) is None
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("e/1\n\n e/3 ", None),
+        ('e/1: "so: 1"', None),
+        ("e/9", "demonstrations names 'e/9', which is no training example; name ids of the training split."),
+        ("e/1\ne/2\ne/1", "demonstrations names 'e/1' twice; name each example once."),
+        ("Input: a\nOutput: b", "demonstrations has the line 'Input: a'; a line is the id of a training example"),
+        ('e/1: "\\x"', "has the line"),
+    ],
+)
+def test_what_is_wrong_with_named_demonstrations(named: str, said: str | None) -> None:
+    target, _, _ = begun(examples=EXAMPLES)
+    found = target.problem_with(parts(instruction="Answer.", demonstrations=named))
+    assert found is None if said is None else said in (found or "")
+
+
+def test_named_demonstrations_are_turns_in_their_order() -> None:
+    target, _, _ = begun(examples=EXAMPLES, template="{prompt} {input}")
+    named = parts(system="You help.", instruction="Say.", demonstrations='e/3\ne/1: "It is 1, so:\\nlabel 1"')
+    assert target.messages(named, EXAMPLES[0]) == [
+        Message("system", "You help."),
+        Message("user", "Say. input 3"),
+        Message("assistant", "label 3"),
+        Message("user", "Say. input 1"),
+        Message("assistant", "It is 1, so:\nlabel 1"),
+        Message("user", "Say. input 0"),
+    ]
+
+
+def test_what_is_asked_is_never_among_the_demonstrations() -> None:
+    rng = random.Random(0)
+    twins = [*EXAMPLES, Example("twin", "input 0", "label 0")]
+    target, _, _ = begun(examples=twins, template="{input}")
+    for _ in range(200):
+        ids = [e.id for e in rng.sample(twins, rng.randint(0, len(twins)))]
+        lines = [Demonstration(one, rng.choice([None, "my own"])) for one in ids]
+        prompt = parts(instruction="Say.", demonstrations=text_of_demonstrations(lines))
+        for asked in [*twins, Example("new", "new", "new")]:
+            _, *shown, last = target.messages(prompt, asked)
+            inputs = [message.text for message in shown if message.role == "user"]
+            assert last.text == asked.input not in inputs
+            assert inputs == [
+                f"input {one}"
+                for one in (0 if i == "twin" else int(i[2:]) for i in ids)
+                if f"input {one}" != asked.input
+            ]
+
+
+def test_a_demonstration_shows_the_word_that_is_chosen_among() -> None:
+    examples = [Example("a", "x", "yes"), Example("b", "y", "no"), Example("c", "z", "no")]
+    labels = {"yes": "Yes", "no": ["No", "Never"]}
+    options: dict[str, Any] = {"answers": "likelihood", "labels": labels, "examples": examples}
+    target = ChatTarget(model=Choosing(echo), **options)
+    turns = target.messages(parts(instruction="Is it?", demonstrations="b\na"), examples[2])
+    assert [turn.text for turn in turns if turn.role == "assistant"] == ["No", "Yes"]
 
 
 def test_demonstrations_are_turns_and_never_what_is_asked() -> None:

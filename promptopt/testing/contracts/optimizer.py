@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...core import NO_START, Duel, KnowsParts, Optimizer, Preference, Prompt, Rate, Rating
+from ...parts import parts_of, text_of
 from ...parts import problem_with as parts_problem
-from ...parts import text_of
 from ...record.codec import Answer, Question, encode_question
 from ...record.ledger import Ledger
 from ...run.budget import Budget
@@ -139,7 +139,8 @@ class OptimizerContract:
     def test_keeps_the_parts_of_prompts(self) -> None:
         optimizer = self.make()
         if isinstance(optimizer, KnowsParts) and optimizer.knows_parts:
-            start = text_of({"rules": "a\n=== b ===", "instruction": self.start[0]})
+            parts = parts_of(self.start[0]) or {"instruction": self.start[0]}
+            start = text_of({"rules": "a\n=== b ===", **parts})
             optimizer.begin(FakeSetup(start=[start], problem_with=lambda text: parts_problem(text, start=start)))
             for question in self._search(optimizer):
                 assert all(parts_problem(prompt.text, start=start) is None for prompt in _prompts(question))

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...core import BatchTarget, Begins, Example, Prompt, TakesParts, Target
+from ...core import BatchTarget, Begins, Example, Prompt, TakesDemonstrations, TakesParts, Target
+from ...demonstrations import PART, Demonstration
+from ...demonstrations import text_of as shown
 from ...parts import text_of
 from ..setup import FakeSetup
 
@@ -67,12 +69,28 @@ class TargetContract:
     def test_takes_the_parts_that_it_names(self) -> None:
         target = self._begun()
         if isinstance(target, TakesParts) and target.takes_parts is not None:
-            every = [{name: self.prompts[0]} for name in target.takes_parts]
-            prompts = [Prompt(text_of(parts)) for parts in [*every, dict.fromkeys(target.takes_parts, self.prompts[0])]]
+            ids = {PART: ""} if self._takes_demonstrations(target) else {}
+            every = [{name: self.prompts[0], **ids} for name in target.takes_parts if name not in ids]
+            whole = {**dict.fromkeys(target.takes_parts, self.prompts[0]), **ids}
+            prompts = [Prompt(text_of(parts)) for parts in [*every, whole]]
             taken = [prompt for prompt in prompts if target.problem_with(prompt) is None]
             assert taken, "it takes none of its parts, alone or together"
             for prompt in taken:
                 assert len(target.run(prompt, self.examples())) == len(self.examples())
+
+    def test_shows_the_training_examples_that_it_knows_and_no_others(self) -> None:
+        target = self._begun()
+        if self._takes_demonstrations(target) and isinstance(target, TakesParts):
+            names = [name for name in target.takes_parts or [PART, "instruction"] if name != PART]
+            texts = dict.fromkeys(names, self.prompts[0])
+            ids = [Demonstration(example.id) for example in self.examples()]
+            for wrong in ([*ids, Demonstration("no such example")], [ids[0], ids[0]]):
+                assert target.problem_with(Prompt(text_of({**texts, PART: shown(wrong)})))
+            if target.problem_with(prompt := Prompt(text_of({**texts, PART: shown(ids)}))) is None:
+                assert len(target.run(prompt, self.examples())) == len(self.examples())
+
+    def _takes_demonstrations(self, target: Target) -> bool:
+        return isinstance(target, TakesDemonstrations) and bool(target.takes_demonstrations)
 
     def _begun(self) -> Target:
         target = self.make()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from promptopt.core import Example, Prompt
+from promptopt.demonstrations import of_prompt, problem_with
+from promptopt.parts import parts_of
 from promptopt.testing.contracts import TargetContract
 
 
@@ -100,6 +102,27 @@ class SaysNothingOfParts(BatchUpper):
         return [] if "===" in prompt.text else super().run(prompt, examples)
 
 
+class ShowsAnything(BatchUpper):
+    takes_parts = ("frame", "demonstrations")
+    takes_demonstrations = True
+
+
+class ShowsUnknownOnes(ShowsAnything):
+    def problem_with(self, prompt: Prompt, /) -> str | None:
+        ids = of_prompt(prompt.text)
+        return "named twice" if len({*ids}) < len(ids) else None
+
+
+class LeavesOutWhatItShows(ShowsAnything):
+    def problem_with(self, prompt: Prompt, /) -> str | None:
+        known = [example.id for example in EXAMPLES]
+        return problem_with(parts_of(prompt.text).get("demonstrations", ""), known)
+
+    def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[str]:
+        shown = [one.example for one in of_prompt(prompt.text)]
+        return super().run(prompt, [e for e in examples if e.id not in shown])
+
+
 def _rate(test: str, part: Any) -> Any:
     return pytest.param(test, part, id=f"{test.removeprefix('test_')}-{part.__name__}")
 
@@ -113,6 +136,9 @@ BROKEN_TARGETS = [
     _rate("test_batches_of_prompts_equal_single_prompts", Arrays),
     _rate("test_takes_the_parts_that_it_names", TakesNoneOfItsParts),
     _rate("test_takes_the_parts_that_it_names", SaysNothingOfParts),
+    _rate("test_shows_the_training_examples_that_it_knows_and_no_others", ShowsAnything),
+    _rate("test_shows_the_training_examples_that_it_knows_and_no_others", ShowsUnknownOnes),
+    _rate("test_shows_the_training_examples_that_it_knows_and_no_others", LeavesOutWhatItShows),
 ]
 
 
