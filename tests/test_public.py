@@ -41,6 +41,7 @@ SURFACE = {
         "HillClimb",
         "LexicalProposer",
         "LinearDuel",
+        "MapElites",
         "PreferentialBO",
         "ProApo",
         "ProTeGi",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .greater import Greater
     from .hill_climb import HillClimb
     from .linear_duel import LinearDuel
+    from .map_elites import MapElites
     from .preferential_bo import PreferentialBO
     from .proapo import ProApo
     from .proposers.chat import ChatProposer
@@ -35,6 +36,7 @@ __all__ = [
     "HillClimb",
     "LexicalProposer",
     "LinearDuel",
+    "MapElites",
     "PreferentialBO",
     "ProApo",
     "ProTeGi",
@@ -56,6 +58,7 @@ __getattr__, __dir__ = lazily(
         "HillClimb": "hill_climb",
         "LexicalProposer": "proposers.lexical",
         "LinearDuel": "linear_duel",
+        "MapElites": "map_elites",
         "PreferentialBO": "preferential_bo",
         "ProApo": "proapo",
         "ProTeGi": "protegi",

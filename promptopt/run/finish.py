@@ -7,8 +7,10 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ..core import HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
+from ..core import HasArchive, HasBelief, HasVocabulary, Optimizer, Prompt, Rate, Rating, Scorer
 from ..errors import BudgetExhausted, NothingUsable, PromptoptError
+from ..record.archive import NAME as ARCHIVE
+from ..record.archive import as_lines
 from ..record.folder import write_whole
 from ..record.stages import DEV, FINAL, SHORTEN, TEST
 from ..record.verdict import Verdict, compare
@@ -153,13 +155,18 @@ def result_of(
     )
 
 
-def write_result(result: Result, folder: Path) -> None:
-    """Put the best prompt and the summary into the run's folder, each all or nothing.
+def write_result(result: Result, folder: Path, optimizer: Optimizer[Any, Any]) -> None:
+    """Put the best prompt, the summary and the optimizer's archive, if it has one, into the run's folder.
+
+    Each is written all or nothing.
 
     Raises:
         PromptoptError: one cannot be written. The ledger says how the run ended all the same.
     """
-    for name, text in {"best.txt": result.best, "result.json": result.to_json()}.items():
+    texts = {"best.txt": result.best, "result.json": result.to_json()}
+    if isinstance(optimizer, HasArchive):
+        texts[ARCHIVE] = as_lines(optimizer.archive())
+    for name, text in texts.items():
         try:
             write_whole(folder / name, f"{text}\n".encode(errors="backslashreplace"))
         except OSError as error:
