@@ -131,7 +131,7 @@ class Rating:
         tiebreak: decides between equal values.
         per_example: ``(n_examples,)`` in the order asked; NaN means could not be scored for outside reasons, never a
             silent 0.
-        feedback: errors and critiques, in short, for people; no optimizer of this package reads them yet.
+        feedback: errors and critiques, in short, for people, and for the LLM of an optimizer that shows it (``iad``).
         coverage: on how many examples the value rests; None where the scorer has no examples.
         cases: what happened on each example, in the order asked, where the question asked for it; else empty.
     """

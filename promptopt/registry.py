@@ -40,6 +40,8 @@ TABLE: dict[str, dict[str, str]] = {
         "proapo": "promptopt.optimizers.proapo:ProApo",
         "gepa": "promptopt.optimizers.gepa:Gepa",
         "protegi": "promptopt.optimizers.protegi:ProTeGi",
+        "iad": "promptopt.optimizers.iad:Iad",
+        "best-of-n": "promptopt.optimizers.iad:BestOfN",
         "map-elites": "promptopt.optimizers.map_elites:MapElites",
         "greater": "promptopt.optimizers.greater:Greater",
         "gcg": "promptopt.optimizers.gcg:Gcg",

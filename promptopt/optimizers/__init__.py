@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .gepa import Gepa
     from .greater import Greater
     from .hill_climb import HillClimb
+    from .iad import BestOfN, Iad
     from .linear_duel import LinearDuel
     from .map_elites import MapElites
     from .preferential_bo import PreferentialBO
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Apohf",
     "Bayes",
+    "BestOfN",
     "ChatProposer",
     "DoubleTS",
     "Gcg",
     "Gepa",
     "Greater",
     "HillClimb",
+    "Iad",
     "LexicalProposer",
     "LinearDuel",
     "MapElites",
@@ -50,12 +53,14 @@ __getattr__, __dir__ = lazily(
     {
         "Apohf": "apohf",
         "Bayes": "bayes",
+        "BestOfN": "iad",
         "ChatProposer": "proposers.chat",
         "DoubleTS": "double_ts",
         "Gcg": "gcg",
         "Gepa": "gepa",
         "Greater": "greater",
         "HillClimb": "hill_climb",
+        "Iad": "iad",
         "LexicalProposer": "proposers.lexical",
         "LinearDuel": "linear_duel",
         "MapElites": "map_elites",
