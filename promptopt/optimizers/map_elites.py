@@ -211,7 +211,7 @@ class MapElites(RatingSearch):
     def _children(self, turn: int) -> list[Prompt]:
         """New prompts from one call, each measured."""
         parent, goal = self._aim()
-        origin = {"step": f"{turn} {self._called(goal)}".strip(), "parents": [parent.text]}
+        origin = {"step": self._step(turn, parent, goal), "parents": [parent.text]}
         texts = self._asker.prompts([Message("user", self._message(parent, goal))], self._rng)[1]
         new = [prompt for text in texts if (prompt := Prompt(text, origin)) not in self._measured]
         return [prompt for prompt in new[: self.per_call] if self._measure(prompt)]
@@ -276,10 +276,12 @@ class MapElites(RatingSearch):
             "Keep the others as they are, and whatever makes it work."
         )
 
-    def _called(self, cell: Cell | None) -> str:
-        """A cell in words."""
-        named = zip(self.measures, cell or (), strict=False)
-        return ", ".join(f"{measure.name} {measure.ranges[place]}" for measure, place in named)
+    def _step(self, turn: int, parent: Prompt, goal: Cell | None) -> str:
+        """What a call is for, in words: ``3, towards words 20 to 39``, or ``3, to be better``."""
+        if goal is None or goal == (own := self._cell(parent)):
+            return f"{turn}, to be better"
+        named = zip(self.measures, own, goal, strict=True)
+        return f"{turn}, towards {next(f'{m.name} {m.ranges[new]}' for m, old, new in named if new != old)}"
 
 
 class Means(Ratings):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table as Lines
 from rich.text import Text
 
 from ..core import Archive, Elite
@@ -180,12 +180,17 @@ def show_archive(folder: Path, console: Console) -> None:
         console.print(Text(text + (f"\n({more} more lines)" if more else "")))
 
 
-def _grid(archive: Archive, title: str, rows: Sequence[Sequence[Cell]]) -> Lines:
+def _grid(archive: Archive, title: str, rows: Sequence[Sequence[Cell]]) -> Text:
     held, (across, (corner, down)) = elites(archive), _axes(archive)
-    lines = Lines(box=None, title=Text(plain(title)), title_justify="left", pad_edge=False)
-    lines.add_column(Text(plain(corner.replace("↓", "down,").replace("→", "across"))))
-    for name in across:
-        lines.add_column(Text(plain(name)), justify="right")
+    lines = [[corner.replace("↓", "down,").replace("→", "across"), *across]]
     for name, row in zip(down, rows, strict=True):
-        lines.add_row(Text(plain(name)), *(f"{held[cell].value:.3f}" if cell in held else "-" for cell in row))
-    return lines
+        lines.append([name, *(f"{held[cell].value:.3f}" if cell in held else "-" for cell in row)])
+    lines = [[plain(cell) for cell in line] for line in lines]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    text = Text(plain(title))
+    for first, *others in lines:
+        space = [" " * (width - cell_len(cell)) for width, cell in zip(widths, [first, *others], strict=True)]
+        text.append(
+            "\n" + first + space[0] + "".join(f"  {s}{cell}" for s, cell in zip(space[1:], others, strict=True))
+        )
+    return text

@@ -107,5 +107,5 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
     belief = {"belief": asdict(result.belief)} if result.belief else {}
     ledger.append({"event": "stop", "reason": reason, "best": result.best, **belief, "time": now()})
     if ledger.folder:
-        write_result(result, ledger.folder, plan.optimizer)
+        write_result(result, ledger.folder)
     return result

@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ..core import HasArchive, HasBelief, HasVocabulary, Optimizer, Prompt, Rate, Rating, Scorer
+from ..core import HasArchive, HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
 from ..errors import BudgetExhausted, NothingUsable, PromptoptError
 from ..record.archive import NAME as ARCHIVE
 from ..record.archive import as_lines
@@ -152,20 +152,19 @@ def result_of(
         seed=plan.seed,
         run=folder,
         steps=tuple(run.steps),
+        archive=run.optimizer.archive() if isinstance(run.optimizer, HasArchive) else None,
     )
 
 
-def write_result(result: Result, folder: Path, optimizer: Optimizer[Any, Any]) -> None:
-    """Put the best prompt, the summary and the optimizer's archive, if it has one, into the run's folder.
-
-    Each is written all or nothing.
+def write_result(result: Result, folder: Path) -> None:
+    """Put the best prompt, the summary and the archive, if there is one, into the run's folder, each all or nothing.
 
     Raises:
         PromptoptError: one cannot be written. The ledger says how the run ended all the same.
     """
     texts = {"best.txt": result.best, "result.json": result.to_json()}
-    if isinstance(optimizer, HasArchive):
-        texts[ARCHIVE] = as_lines(optimizer.archive())
+    if result.archive:
+        texts[ARCHIVE] = as_lines(result.archive)
     for name, text in texts.items():
         try:
             write_whole(folder / name, f"{text}\n".encode(errors="backslashreplace"))

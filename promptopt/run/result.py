@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import Belief, Coverage, Prompt, Rating
+from ..core import Archive, Belief, Coverage, Prompt, Rating
 from ..record.codec import encode, null_for_nan
 from ..record.verdict import Verdict
 from .budget import Costs
@@ -50,6 +50,7 @@ class Result:
         seed: the run's seed.
         run: the run's folder, with the ledger; None if nothing was written.
         steps: every answered question, in order.
+        archive: the best prompt of each kind, from optimizers that keep them.
     """
 
     best: str
@@ -66,6 +67,7 @@ class Result:
     seed: int
     run: Path | None
     steps: tuple[Step, ...]
+    archive: Archive | None = None
 
     def __str__(self) -> str:
         return self.best

@@ -101,6 +101,13 @@ def test_of_cells_beside_it_those_that_were_tried_least_come_first() -> None:
     assert {*told[:3]} == {*told[3:]} == {"higher: words", "higher: politeness", "higher: lines"}
 
 
+def test_the_record_says_what_a_prompt_was_written_for() -> None:
+    optimizer = map_elites()
+    steps = {str(q.prompt.origin.get("step")) for batch in search(optimizer)[1:] for q in batch}
+    assert {"0, towards words 6 to 9"} < steps
+    assert {step.partition(", ")[2] for step in steps if "towards" not in step} == {"to be better"}
+
+
 def test_without_direction_it_is_to_become_better_as_it_is() -> None:
     model = writer()
     optimizer = map_elites(model, directed=0.0)
@@ -264,6 +271,7 @@ def test_the_archive_lies_in_the_runs_folder(tmp_path: Path) -> None:
     result = run(tmp_path, {"questions": 25})
     archive = read_archive(tmp_path)
     assert archive
+    assert archive == result.archive
     assert archive.ranges == {
         "words": ("below 6", "6 to 9", "10 to 13", "14 to 17", "18 or more"),
         "tone": ("casual", "formal"),
