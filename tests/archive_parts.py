@@ -20,10 +20,10 @@ def quality(text: str) -> float:
 
 
 def shown(text: str) -> str:
-    """The prompt that a message is about."""
-    found = re.search(r"\[begin \w+\]\n(.*?)\n\[end", text, re.DOTALL)
+    """The prompt that a message is about: the first between marks, or the first of a list."""
+    found = re.search(r"\[begin \w+\]\n(.*?)\n\[end|^- (.*?)$", text, re.DOTALL | re.MULTILINE)
     assert found, text
-    return found[1]
+    return found[1] or found[2]
 
 
 def written(messages: Sequence[Message]) -> str:

@@ -105,6 +105,7 @@ def measures_of(given: Sequence[str | Mapping[str, Any]]) -> tuple[Measure, ...]
         UserError: there are none, two have the same name, or one lacks something, has a key too many or edges that do
             not ascend.
     """
+    check_argument("measures", given, allowed="a list of names and tables", holds=not isinstance(given, str))
     not_empty(measures=given)
     found = tuple(_measure({"name": one} if isinstance(one, str) else one) for one in given)
     names = [one.name for one in found]
@@ -114,9 +115,9 @@ def measures_of(given: Sequence[str | Mapping[str, Any]]) -> tuple[Measure, ...]
 
 
 def _measure(given: Mapping[str, Any]) -> Measure:
-    name = given.get("name")
+    name = given.get("name") if isinstance(given, Mapping) else None
     if not (isinstance(name, str) and name.strip()):
-        raise UserError(f'a measure has no name: {dict(given)!r}. Give it one, such as name = "words".')
+        raise UserError(f'a measure has no name: {given!r}. Give it one, such as name = "words".')
     where = f"measure {name!r}"
     for key in given:
         if key not in KEYS:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archive_parts import GOOD, START, quality, refused, writer
+from archive_parts import START, quality, refused, writer
 
 import promptopt
 from promptopt.core import Prompt, Rate, Rating, Reply
@@ -56,7 +56,7 @@ def search(
 
 def test_coverage_grows_where_hill_climbs_does_not() -> None:
     """The same LLM, asked by hill-climb, makes prompts better and never of another kind."""
-    climb = HillClimb(proposer=ChatProposer(model=writer_of_climb()), iterations=20)
+    climb = HillClimb(proposer=ChatProposer(model=writer()), iterations=20)
     climbed = {question.prompt for batch in search(climb) for question in batch}
     optimizer = map_elites(measures=[WORDS, "politeness"])
     batches = search(optimizer)
@@ -69,16 +69,6 @@ def test_coverage_grows_where_hill_climbs_does_not() -> None:
     assert grown == sorted(grown)
     assert len({*grown}) >= 5
     assert quality(optimizer.best().text) == quality(climb.best().text) == 1
-
-
-def writer_of_climb() -> ScriptedModel:
-    def better(messages: Any) -> str:
-        text = messages[-1].text
-        best = next(line[2:] for line in text.splitlines() if line.startswith("- "))
-        lacking = [word for word in GOOD if word not in best.lower()]
-        return f"- {best} {lacking[0].capitalize()}." if lacking else f"- {best}"
-
-    return ScriptedModel(better)
 
 
 def test_it_is_told_which_way_to_go_and_what_the_parent_is_like() -> None:
@@ -344,6 +334,8 @@ def test_a_function_that_gives_no_number_is_told_of(found: Any) -> None:
         ({"directed": 1.5}, "directed is 1.5; allowed is a share from 0 to 1"),
         ({"temperature": -1}, "temperature is -1; allowed is 0 or more"),
         ({"measures": []}, "there are no measures; give one or more"),
+        ({"measures": "words"}, "measures is 'words'; allowed is a list"),
+        ({"measures": [3]}, "a measure has no name: 3"),
         ({"measures": ["wrods"]}, "unknown measure 'wrods'. Did you mean 'words'"),
         ({"measures": [{"edges": [1]}]}, "a measure has no name"),
         ({"measures": ["words", WORDS]}, "two measures are called 'words'"),
