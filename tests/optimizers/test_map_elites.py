@@ -255,6 +255,9 @@ def test_a_noisy_scorer_is_asked_again_and_the_archive_holds_means(tmp_path: Pat
     assert again
     assert all(result.score(one.prompt.text) is not None for one in elites(archive).values())
     assert {round(one.value - quality(one.prompt.text), 2) for one in again} & {0.15, 0.1, 0.2}
+    bought, kept = len(seen), (tmp_path / "archive.jsonl").read_bytes()
+    assert run(tmp_path, {"questions": 60}, score=noisy, cache=False).history() == result.history()
+    assert (len(seen), (tmp_path / "archive.jsonl").read_bytes()) == (bought, kept)
 
 
 def test_the_archive_lies_in_the_runs_folder(tmp_path: Path) -> None:
