@@ -196,11 +196,16 @@ def show(
     top: Annotated[int, typer.Option(min=1, help="How many of the best prompts to print.")] = 5,
     cases: Annotated[bool, typer.Option("--cases", help="Print the replies beside the verdict's examples.")] = False,
     on: Annotated[str | None, typer.Option(metavar="NAME", help="With --cases: on this target of [transfer].")] = None,
+    archive: Annotated[bool, typer.Option("--archive", help="Print the best prompt of each kind instead.")] = False,
 ) -> None:
     """Show a run: its best prompts beside the start, the score curve, the verdict and the costs."""
     from .record.stages import TEST, TRANSFER
     from .report import show as showing
+    from .report.archive import show_archive
 
+    if archive:
+        show_archive(folder, _console())
+        return
     if cases:
         showing.show_cases(folder, _console(), stage=TRANSFER + on if on else TEST)
         return

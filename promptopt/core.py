@@ -137,7 +137,7 @@ class Rating:
         tiebreak: decides between equal values.
         per_example: ``(n_examples,)`` in the order asked; NaN means could not be scored for outside reasons, never a
             silent 0.
-        feedback: errors and critiques, in short, for people; no optimizer of this package reads them yet.
+        feedback: errors and critiques, in short, for people, and for the LLM of an optimizer that shows it (``iad``).
         coverage: on how many examples the value rests; None where the scorer has no examples.
         cases: what happened on each example, in the order asked, where the question asked for it; else empty.
         objectives: what the prompt costs besides, by name, such as ``seconds`` an example; lower is better. A run keeps
@@ -942,6 +942,47 @@ class HasRatings(Protocol):
     """
 
     def ratings(self) -> Mapping[Prompt, Rating]: ...
+
+
+@dataclass(frozen=True)
+class Elite:
+    """The best prompt of a cell of an archive, from one question on.
+
+    Attributes:
+        cell: its place: for each measure, the number of the range that it falls into, from 0.
+        prompt: the prompt.
+        value: its rating; the mean of several where it was rated again.
+        measured: by the name of each measure, the number or the word that was measured.
+        question: the number of the question whose answer brought it there.
+    """
+
+    cell: tuple[int, ...]
+    prompt: Prompt
+    value: float
+    measured: Mapping[str, float | str]
+    question: int
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The best prompt of each kind.
+
+    Attributes:
+        ranges: for each measure, by name, what its ranges are called, the lowest first.
+        history: every elite in the order in which they came; the last one of a cell holds it. One whose rating changed
+            stands there again.
+    """
+
+    ranges: Mapping[str, tuple[str, ...]]
+    history: tuple[Elite, ...]
+
+
+@runtime_checkable
+class HasArchive(Protocol):
+    """An optimizer that keeps the best prompt of each kind; without it, a run writes no archive."""
+
+    def archive(self) -> Archive:
+        """As it stands; may be asked for at any time after ``begin``."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from .gepa import Gepa
     from .greater import Greater
     from .hill_climb import HillClimb
+    from .iad import BestOfN, Iad
     from .linear_duel import LinearDuel
+    from .map_elites import MapElites
     from .mipro import Mipro
     from .opro import Opro
     from .part_by_part import PartByPart
@@ -36,6 +38,7 @@ __all__ = [
     "Apohf",
     "Bayes",
     "Behaviour",
+    "BestOfN",
     "ChatProposer",
     "Demonstrations",
     "DoubleTS",
@@ -44,8 +47,10 @@ __all__ = [
     "Gepa",
     "Greater",
     "HillClimb",
+    "Iad",
     "LexicalProposer",
     "LinearDuel",
+    "MapElites",
     "Mipro",
     "Opro",
     "PartByPart",
@@ -64,6 +69,7 @@ __getattr__, __dir__ = lazily(
         "Apohf": "apohf",
         "Bayes": "bayes",
         "Behaviour": "behaviour",
+        "BestOfN": "iad",
         "ChatProposer": "proposers.chat",
         "Demonstrations": "demonstrations",
         "DoubleTS": "double_ts",
@@ -72,8 +78,10 @@ __getattr__, __dir__ = lazily(
         "Gepa": "gepa",
         "Greater": "greater",
         "HillClimb": "hill_climb",
+        "Iad": "iad",
         "LexicalProposer": "proposers.lexical",
         "LinearDuel": "linear_duel",
+        "MapElites": "map_elites",
         "Mipro": "mipro",
         "Opro": "opro",
         "PartByPart": "part_by_part",

@@ -55,8 +55,17 @@ def _part(kind: str, spec: Any, *, where: str) -> Iterator[tuple[str, str]]:
     for key, value in table.items():
         if inner := kind_of(hints.get(key, Any)):
             yield from _part(inner, value, where=f"{where}.{key}")
-        elif key in FUNCTIONS and isinstance(value, str) and PLACE.fullmatch(value):
-            yield "code", f"{where}.{key} {value}"
+        else:
+            yield from _functions(key, value, where=f"{where}.{key}")
+
+
+def _functions(key: str, value: Any, *, where: str) -> Iterator[tuple[str, str]]:
+    """The functions that an option of our own parts names, itself or in tables within it."""
+    if key in FUNCTIONS and isinstance(value, str) and PLACE.fullmatch(value):
+        yield "code", f"{where} {value}"
+    for one in value if isinstance(value, list) else [value]:
+        for inner, named in one.items() if isinstance(one, Mapping) else ():
+            yield from _functions(inner, named, where=f"{where}.{inner}")
 
 
 def _unknown(value: Any, *, where: str) -> Iterator[tuple[str, str]]:

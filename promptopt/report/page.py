@@ -113,7 +113,53 @@ class Replies:
     examples: Sequence[HeldOutOutcome]
 
 
-Block: TypeAlias = Text | Headline | FactsBlock | CodeBlock | Differences | Figure | Grid | Descent | Gallery | Replies
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a cell of an archive.
+
+    Attributes:
+        id: of its place on the page.
+        cell: what its kind is, in words.
+        value: its rating.
+        level: how that compares with the others', from 0 for the lowest to 8 for the highest.
+        prompt: its text.
+        line: its descent.
+    """
+
+    id: str
+    cell: str
+    value: float
+    level: int
+    prompt: str
+    line: Sequence[Ancestor]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Cells of an archive, or some of them, as a grid: the names of its columns, and each row with its name."""
+
+    title: str
+    corner: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Holder | None]]]
+
+
+@dataclass(frozen=True)
+class Planes:
+    """An archive: its cells in colour, and behind each the prompt that holds it."""
+
+    kind: ClassVar[str] = "planes"
+    planes: Sequence[Plane]
+
+    @property
+    def holders(self) -> list[Holder]:
+        """All of them, in the order of the cells."""
+        return [one for plane in self.planes for _, row in plane.rows for one in row if one]
+
+
+Block: TypeAlias = (
+    Text | Headline | FactsBlock | CodeBlock | Differences | Figure | Grid | Descent | Gallery | Replies | Planes
+)
 
 
 @dataclass(frozen=True)

@@ -67,13 +67,24 @@ def band(values: Array | None) -> tuple[float | None, float | None]:
 
 
 def lineage(story: Story, ratings: Sequence[Rated]) -> list[Ancestor]:
-    """The line of descent of the best prompt, oldest first.
+    """The line of descent of the best prompt, oldest first, as of :func:`lineages`."""
+    return lineages(story, ratings, [story.best])[0]
 
-    A proposer is shown several prompts; the line follows the one whose words are closest to what it wrote.
+
+def lineages(story: Story, ratings: Sequence[Rated], prompts: Sequence[str]) -> list[list[Ancestor]]:
+    """The line of descent of each of some prompts, oldest first.
+
+    A proposer is shown several prompts; a line follows the one whose words are closest to what it wrote.
     """
     origins = _origins(story)
     scores = {one.prompt: one.rating for one in ratings}
-    line, prompt = [story.best], story.best
+    return [_line(prompt, origins, scores, story.manifest["start"]) for prompt in prompts]
+
+
+def _line(
+    prompt: str, origins: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Rating], start: Sequence[str]
+) -> list[Ancestor]:
+    line = [prompt]
     while parents := [p for p in origins.get(prompt, {}).get("parents", ()) if p not in line]:
         prompt = _closest(parents, prompt)
         line.append(prompt)
@@ -82,7 +93,7 @@ def lineage(story: Story, ratings: Sequence[Rated]) -> list[Ancestor]:
     return [
         Ancestor(
             text,
-            str(origins.get(text, {}).get("step", "start" if text in story.manifest["start"] else "")),
+            str(origins.get(text, {}).get("step", "start" if text in start else "")),
             scores.get(text),
             len(origins.get(text, {}).get("parents", ())),
             changes(earlier, text) if earlier is not None else [("same", text)],

@@ -12,6 +12,7 @@ from ..record.replay import Replay
 from ..record.story import Story
 from ..record.verdict import Verdict
 from . import duels as duelling
+from .archive import elites_table, grown, growth_table, planes, summary
 from .curve import SearchCurve, as_svg, legend
 from .figures import forest
 from .front import as_svg as front_svg
@@ -30,6 +31,7 @@ from .page import (
     Grid,
     Headline,
     Page,
+    Planes,
     Replies,
     Section,
     Text,
@@ -73,7 +75,7 @@ def run_page(folder: Path, *, data: Dataset | None = None, trust: bool = False) 
         UserError: there is no run in the folder.
     """
     told = Told(folder, Story.read(folder), data, trust)
-    parts = [_verdict, _best, _curve, _front, _descent, _prompts, _duels, _examples, _costs, _recipe]
+    parts = [_verdict, _best, _archive, _curve, _front, _descent, _prompts, _duels, _examples, _costs, _recipe]
     sections = [section for part in parts if (section := part(told))]
     story = told.story
     begun = story.manifest["time"][:16].replace("T", " ")
@@ -175,6 +177,17 @@ def _best(told: Told) -> Section:
             CodeBlock("start-prompt", "the start", start),
         ]
     return Section("best", title, blocks)
+
+
+def _archive(told: Told) -> Section | None:
+    archive = told.archive
+    if archive is None:
+        return None
+    blocks: list[Block] = [Text(f"{summary(archive)} That is the sum of their ratings.")]
+    blocks += [Planes(planes(archive, told.story)), Grid(first(elites_table(archive), ROWS), folded=True)]
+    for svg, caption in grown(archive, last=told.curve.last):
+        blocks += [Figure(svg, caption, growth_table(archive))]
+    return Section("archive", "Archive", blocks)
 
 
 def _curve(told: Told) -> Section | None:

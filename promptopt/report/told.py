@@ -10,13 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..core import Coverage, Dataset, Rating, Usage
+from ..core import Archive, Coverage, Dataset, Rating, Usage
 from ..record.answers import answers
+from ..record.archive import read_archive
 from ..record.freeze import recipe_in_force
 from ..record.replay import Replay
 from ..record.stages import DEV, FINAL, STAGES
 from ..record.story import Story
 from . import duels as duelling
+from .archive import elites_table, growth_table
 from .curve import SearchCurve
 from .front import front_table, shown
 from .outcomes import HeldOutOutcome, changed_first, examples_of, judged, outcomes
@@ -76,6 +78,12 @@ class Told:
         return {event["prompt"]: event["value"] for event in found if event["value"] is not None}
 
     @cached_property
+    def archive(self) -> Archive | None:
+        """The optimizer's archive, where there is one with something in it."""
+        found = read_archive(self.folder)
+        return found if found and found.history else None
+
+    @cached_property
     def ancestors(self) -> list[Ancestor]:
         return lineage(self.story, self.story.rated)
 
@@ -91,6 +99,7 @@ class Told:
     def tables(self) -> list[Table]:
         """Every table with something in it, in full."""
         made = [verdict_table(self.story), prompts_table(self), improvements_table(self), lineage_table(self)]
+        made += [elites_table(self.archive), growth_table(self.archive)]
         made += [duels_table(self), records_table(self), leads_table(self), annotators_table(self)]
         made += [outcomes_table(self), labels_table(self), questions_table(self), calls_table(self)]
         made += [front_table(front)] if (front := shown(self.story.front)) else []

@@ -248,7 +248,7 @@ class _Tally:
 
 
 class _StandIn:
-    """A chat model that sends nothing. Its replies are lists of variants of the first starting prompt."""
+    """A chat model that sends nothing. Its replies are lists of variants of the first start, or words of a scale."""
 
     def __init__(self, model: ChatModel, role: str, tally: _Tally, start: str) -> None:
         self._model, self._role, self._tally = model, role, tally
@@ -270,7 +270,7 @@ class _StandIn:
         written = min(n * TOKENS_PER_REPLY, at_most.output_tokens)
         expected = Usage(1, read, written, read * self._price[0] + written * self._price[1])
         first = self._tally.add(self._role, Share(expected, at_most), replies=n)
-        replies = (Reply(self._made_up(PROPOSALS * number)) for number in range(first, first + n))
+        replies = (Reply(self._made_up(number, request)) for number in range(first, first + n))
         return Completion(tuple(replies), Usage())
 
     def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
@@ -282,8 +282,13 @@ class _StandIn:
         assert isinstance(self._model, Chooses)
         return self._model.at_most_to_choose(messages, options)
 
-    def _made_up(self, first: int) -> str:
-        return "\n".join(f"- {self._start} {number}" for number in range(first, first + PROPOSALS))
+    def _made_up(self, number: int, request: Request) -> str:
+        """A list of prompts, or where the reply is to be a word, each word in its turn."""
+        fields = (request.schema or {}).get("properties", {}).values()
+        if words := [word for field in fields for word in field.get("enum", ())]:
+            return str(words[number % len(words)])
+        first = PROPOSALS * number
+        return "\n".join(f"- {self._start} {i}" for i in range(first, first + PROPOSALS))
 
 
 class _MadeUp:

@@ -9,8 +9,10 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from ..core import NO_START, HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
+from ..core import NO_START, HasArchive, HasBelief, HasVocabulary, Prompt, Rate, Rating, Scorer
 from ..errors import BudgetExhausted, NothingUsable, PromptoptError
+from ..record.archive import NAME as ARCHIVE
+from ..record.archive import as_lines
 from ..record.folder import write_whole
 from ..record.front import Front
 from ..record.stages import DEV, FINAL, SHORTEN, TEST
@@ -182,6 +184,7 @@ def result_of(
         steps=tuple(run.steps),
         front=front,
         cheapest_verdict=cheapest,
+        archive=run.optimizer.archive() if isinstance(run.optimizer, HasArchive) else None,
     )
 
 
@@ -195,7 +198,7 @@ def _warnings(plan: Plan, best: Prompt, front: Front | None) -> list[str]:
 
 
 def write_result(result: Result, folder: Path) -> None:
-    """Put the best prompt, the summary and the front into the run's folder, each all or nothing.
+    """Put the best prompt, the summary, the front and the archive into the run's folder, each all or nothing.
 
     Raises:
         PromptoptError: one cannot be written. The ledger says how the run ended all the same.
@@ -203,6 +206,8 @@ def write_result(result: Result, folder: Path) -> None:
     files = {"best.txt": result.best, "result.json": result.to_json()}
     if result.front:
         files["front.json"] = json.dumps(result.front.to_json(), ensure_ascii=False, allow_nan=False)
+    if result.archive:
+        files[ARCHIVE] = as_lines(result.archive)
     for name, text in files.items():
         try:
             write_whole(folder / name, f"{text}\n".encode(errors="backslashreplace"))

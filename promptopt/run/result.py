@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core import Belief, Coverage, Prompt, Rating
+from ..core import Archive, Belief, Coverage, Prompt, Rating
 from ..parts import parts_of
 from ..record.codec import encode, null_for_nan
 from ..record.front import Front
@@ -55,6 +55,7 @@ class Result:
         front: value against cost, see :class:`promptopt.record.front.Front`; None where nothing was rated.
         cheapest_verdict: the held-out comparison of the cheapest prompt (its ``best``) with the best one (its
             ``start``), where ``verdict = "cheapest"`` asked for it.
+        archive: the best prompt of each kind, from optimizers that keep them.
     """
 
     best: str
@@ -73,6 +74,7 @@ class Result:
     steps: tuple[Step, ...]
     front: Front | None = None
     cheapest_verdict: Verdict | None = None
+    archive: Archive | None = None
 
     def __str__(self) -> str:
         return self.best

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from archive_parts import START, quality, writer
 from chromium import browser, console, requests
 
 import promptopt
@@ -210,7 +211,7 @@ def test_headings_tables_and_ids_are_in_order(page: Any) -> None:
 
 
 CONTRAST = """
-const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(v => v / 255)
+const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(v => c.startsWith("color(") ? +v : v / 255)
   .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b };
 const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
   if (!/, 0\\)$/.test(c)) return c } return "rgb(255, 255, 255)" };
@@ -232,6 +233,36 @@ def test_light_and_dark_can_be_read(page: Any, scheme: str) -> None:
     )
     assert (paper > 600 > 300 > ink) if scheme == "light" else (ink > 600 > 300 > paper)
     assert page.execute_script(CONTRAST) == []
+
+
+@pytest.fixture(scope="module")
+def archived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a run that keeps the best prompt of each kind."""
+    folder = tmp_path_factory.mktemp("archived")
+    optimizer = {"name": "map-elites", "model": writer(), "measures": ["words", "politeness"], "rounds": 6}
+    promptopt.optimize(start=START, score=quality, optimizer=optimizer, budget=30, run=folder)
+    return report(folder)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_cell_of_an_archive_leads_to_its_prompt_and_can_be_read(opened: Any, archived: Path, scheme: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    opened.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    opened.get(archived.as_uri())
+    shown = "return [...document.querySelectorAll('.holder')].filter(o => o.checkVisibility()).map(o => o.id)"
+    cells = opened.find_elements("css selector", ".plane td a")
+    assert len(cells) > 3
+    assert opened.execute_script(shown) == []
+    cells[-1].send_keys(Keys.ENTER)
+    assert opened.execute_script(shown) == [cells[-1].get_attribute("href").rpartition("#")[2]]
+    colours = {cell.find_element("xpath", "..").value_of_css_property("background-color") for cell in cells}
+    assert len(colours) >= 3
+    assert opened.execute_script(CONTRAST) == []
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    assert len(opened.execute_script(shown)) == len(cells)
 
 
 def test_a_narrow_window_needs_no_scrolling_sideways(page: Any) -> None:

@@ -124,6 +124,15 @@ def test_a_search_that_wants_to_know_what_happened_is_told_something() -> None:
     assert not [note for note in expected.notes if "gradients" in note]
 
 
+def test_where_a_word_is_wanted_the_rehearsal_says_one() -> None:
+    tone = {"name": "tone", "question": "How formal is it?", "scale": ["casual", "formal"]}
+    optimizer = {"name": "map-elites", "model": Priced(), "judge": Priced(), "measures": [tone], "rounds": 3}
+    found = estimate(prepare({"start": "answer", "score": len, "optimizer": optimizer, "budget": 40}))
+    assert found.questions == 1 + 3 * 4 * 2
+    assert found.shares["proposer"].expected.calls == 3 * 4
+    assert found.shares["judge"].expected.calls == found.questions
+
+
 def test_tokens_and_dollars_at_the_models_own_prices() -> None:
     expected = of(target=Chat(Priced()), optimizer=climb(Priced()), data=data(1), budget=1)
     target = expected.shares["target"]
