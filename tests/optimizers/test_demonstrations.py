@@ -35,11 +35,10 @@ def test_an_exchange_finds_a_set_that_answers_everything() -> None:
     assert not result.warnings
 
 
-def test_random_sets_are_no_worse_than_the_start_and_an_exchange_is_better_than_they_are() -> None:
+def test_as_few_random_sets_find_less() -> None:
     few = searched(optimizer={"name": "demonstrations", "sets": 2})
-    more = searched(optimizer={"name": "demonstrations", "search": "exchange", "sets": 2})
-    assert 0 < few.score(few.best) < more.score(more.best)
-    assert {step["step"] for step in (c.prompt.origin for c in few.candidates) if step} == {"random"}
+    assert 0 < few.score(few.best) < 16 / 20
+    assert {origin["step"] for c in few.candidates if (origin := c.prompt.origin)} == {"random"}
 
 
 def test_racing_asks_about_fewer_examples_than_there_are() -> None:
