@@ -40,11 +40,11 @@ TABLE: dict[str, dict[str, str]] = {
         "proapo": "promptopt.optimizers.proapo:ProApo",
         "gepa": "promptopt.optimizers.gepa:Gepa",
         "protegi": "promptopt.optimizers.protegi:ProTeGi",
+        "greater": "promptopt.optimizers.greater:Greater",
+        "gcg": "promptopt.optimizers.gcg:Gcg",
         "iad": "promptopt.optimizers.iad:Iad",
         "best-of-n": "promptopt.optimizers.iad:BestOfN",
         "map-elites": "promptopt.optimizers.map_elites:MapElites",
-        "greater": "promptopt.optimizers.greater:Greater",
-        "gcg": "promptopt.optimizers.gcg:Gcg",
     },
     "proposers": {
         "chat": "promptopt.optimizers.proposers.chat:ChatProposer",

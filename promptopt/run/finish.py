@@ -162,10 +162,10 @@ def write_result(result: Result, folder: Path) -> None:
     Raises:
         PromptoptError: one cannot be written. The ledger says how the run ended all the same.
     """
-    texts = {"best.txt": result.best, "result.json": result.to_json()}
+    files = {"best.txt": result.best, "result.json": result.to_json()}
     if result.archive:
-        texts[ARCHIVE] = as_lines(result.archive)
-    for name, text in texts.items():
+        files[ARCHIVE] = as_lines(result.archive)
+    for name, text in files.items():
         try:
             write_whole(folder / name, f"{text}\n".encode(errors="backslashreplace"))
         except OSError as error:
