@@ -40,6 +40,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -318,10 +319,9 @@ def _mean(ratings: Sequence[Rating]) -> Rating:
     rows = [rating.per_example for rating in scored if rating.per_example is not None]
     same = len(rows) == len(scored) and len({len(row) for row in rows}) == 1
     values = np.ma.masked_invalid(np.stack(rows)).mean(axis=0).filled(np.nan) if same else None
-    return Rating(
-        mean(np.array([rating.value for rating in scored])),
-        mean(np.array([rating.tiebreak for rating in scored])),
-        values,
-        first.feedback,
-        first.coverage,
+    return replace(
+        first,
+        value=mean(np.array([rating.value for rating in scored])),
+        tiebreak=mean(np.array([rating.tiebreak for rating in scored])),
+        per_example=values,
     )
