@@ -156,8 +156,7 @@ def identity(space: Space, parts: Parts) -> dict[str, Any]:
         given = parts.of(recipe).get("data")
         data[task] = fingerprint(given) if given else ""
     python = ".".join(platform.python_version_tuple()[:2])
-    packages = {**versions(), "optuna": _optuna_version(), "python": python}
-    return {"recipe": freeze(space.recipe), "data": data, "packages": packages}
+    return {"recipe": freeze(space.recipe), "data": data, "packages": {**versions(), "python": python}}
 
 
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
@@ -202,9 +201,3 @@ def _is_file(text: str) -> bool:
         return Path(text).is_file()
     except (OSError, ValueError):
         return False
-
-
-def _optuna_version() -> str:
-    from importlib.metadata import version
-
-    return version("optuna")
