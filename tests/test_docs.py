@@ -61,14 +61,7 @@ FENCE = re.compile(r"^(?:<!-- needs: (?P<needs>.+?) -->\n\n?)?```(?P<language>.*
 FILE = re.compile(r"# ([\w./-]+\.(?:py|toml))$", re.M)
 SET_UP = re.compile(r"git clone |cd |python3 -m venv |\. |pip install |pytest$|ruff |mypy$|pre-commit |\.ci/run$")
 OFFERED = dict.fromkeys(("classes", "seed", "examples", "data", "scorer", "target"))
-ALONE = {
-    "evoprompt",
-    "gepa",
-    "iad",
-    "map-elites",
-    "opro",
-    "protegi",
-}  # sections of papers.md whose parameters are one part's alone
+ALONE = set("evoprompt gepa iad map-elites opro protegi".split())  # in papers.md: the parameters are one part's alone
 
 
 @dataclass(frozen=True)
