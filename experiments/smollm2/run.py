@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matrix import FILE, Looked, lines, looked
+from matrix import FILE, HERE, Looked, lines, looked
 from numpy.typing import NDArray
 from tasks import TASKS, Task
 
@@ -295,7 +295,7 @@ def report(runs: Sequence[Mapping[str, Any]], known: Sequence[Any]) -> str:
     """All tables."""
     parts = []
     for choice in CHOICES:
-        parts += [f"Accuracy of the pools, {choice}:", spread(known, choice)]
+        parts += [f"Accuracy of the pools on all examples, {choice}:", spread(known, choice)]
     parts += ["Best and worst prompts, calibrated:", extremes(known, "calibrated")]
     for choice in CHOICES:
         if any(run["choice"] == choice for run in runs):
@@ -315,6 +315,7 @@ def main() -> None:
     parser.add_argument("--matrix", type=Path, default=FILE)
     parser.add_argument("--out", type=Path, help="a file to append every run to, as JSON lines; what it holds stays")
     parser.add_argument("--report", type=Path, help="run nothing; print the tables of this file")
+    parser.add_argument("--page", action="store_true", help="write the tables into README.md too")
     options = parser.parse_args()
     known = lines(options.matrix)
     file = options.report or options.out
@@ -329,6 +330,16 @@ def main() -> None:
                 with options.out.open("a", encoding="utf-8") as written:
                     written.write(json.dumps(runs[-1], ensure_ascii=False) + "\n")
     print(report(runs, known))
+    if options.page:
+        write_page(report(runs, known))
+
+
+def write_page(tables: str) -> None:
+    """Put the tables between the marks of README.md."""
+    page = HERE / "README.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- tables -->\n")
+    _, _, after = rest.partition("<!-- end of tables -->")
+    page.write_text(f"{before}<!-- tables -->\n{tables}\n<!-- end of tables -->{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -125,12 +124,6 @@ def words(task: str) -> dict[str, list[str]]:
     return {name: text.split() for name, text in WORDS[task].items()}
 
 
-def questions() -> dict[str, list[str]]:
-    """Questions by what their answer is, said in several ways."""
-    parts = WORDS["question"].items()
-    return {name: [f"{how} {what}?" for how, what in product(one["how"], one["what"])] for name, one in parts}
-
-
 # ── Tasks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 TASKS = {
@@ -182,21 +175,6 @@ TASKS = {
                 "It is a kind of",
                 "Sort this into its shelf.",
                 "What would a dictionary say it is?",
-            ),
-        ),
-        Task(
-            "question", ("person", "place", "time", "number"), questions, "question", "type of the answer",
-            (
-                "Classify the answer to the question as person, place, time or number.",
-                "What does the question ask for?",
-                "Is the answer a person, a place, a time or a number?",
-                "What kind of answer is expected?",
-                "Say person for who, place for where, time for when, and number for how many.",
-                "Do not answer the question. Say what kind of answer it needs.",
-                "What would the answer be?",
-                "The asker wants to know a",
-                "Which type of entity would answer this?",
-                "Sort the question: who, where, when or how many.",
             ),
         ),
         Task(
