@@ -130,3 +130,9 @@ def test_tables(study: SimpleNamespace, known: list[dict[str, Any]]) -> None:
     assert "| random | 75.0 | 75.0 | 75.0 |" in tables
     assert "| random against start | 25.0 | 2 and 0 of 2 | 25.0 | 2 and 0 of 2 |" in tables
     assert "| bayes against random | 5.0 | 2 and 0 of 2 | 5.0 | 2 and 0 of 2 |" in tables
+
+
+def test_the_page_says_what_the_matrix_says(study: SimpleNamespace) -> None:
+    page, known = (EXPERIMENT / "README.md").read_text(encoding="utf-8"), study.matrix.lines()
+    for choice in study.run.CHOICES:
+        assert study.run.spread(known, choice) in page

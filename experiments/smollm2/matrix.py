@@ -1,7 +1,7 @@
 """How likely SmolLM2 finds each label for every example of a task under every prompt of its pool, computed once.
 
-    python experiments/smollm2/matrix.py --examples 160    # appends to matrix.jsonl.gz what it lacks; can be stopped
-    python experiments/smollm2/matrix.py --tasks language --prompts 10 --examples 320
+    python experiments/smollm2/matrix.py --examples 80     # appends to matrix.jsonl.gz what it lacks; can be stopped
+    python experiments/smollm2/matrix.py --tasks language --prompts 10 --examples 160
 
 The rows are those of ``local-lm`` with ``answers = "likelihood"``. Examples are read in blocks of 40, all tasks in
 turns. A line holds a prompt's log-probabilities on one block, in hundredths of a nat, example by example in the order
@@ -122,7 +122,7 @@ def block_lines(task: Task, block: int, *, lm: LocalLM, prompts: Sequence[str]) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--examples", type=int, default=160, help="of each task, in whole blocks")
+    parser.add_argument("--examples", type=int, default=80, help="of each task, in whole blocks")
     parser.add_argument("--prompts", type=int, help="the first of each pool alone")
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--threads", type=int, default=1)

@@ -256,6 +256,22 @@ def extremes(known: Sequence[Any], choice: str) -> str:
     return table(rows)
 
 
+def habits(known: Sequence[Any]) -> str:
+    """What calibration and naming the labels do, in points, with intervals over examples."""
+    head = "task, calibration: the start, the whole pool, naming all labels: prompts, plain, calibrated"
+    rows = [head.split(", ")]
+    for task in TASKS.values():
+        prompts, plain = accuracies(task, known, "plain")
+        _, calibrated = accuracies(task, known, "calibrated")
+        if not plain.size:
+            continue
+        named = np.array([all(name.lower() in text.lower() for name in task.classes) for text in prompts])
+        gains = [(calibrated - plain)[0], (calibrated - plain).mean(axis=0)]
+        said = [right[named].mean(axis=0) - right[~named].mean(axis=0) for right in (plain, calibrated)]
+        rows.append([task.name, *map(shown, gains), str(named.sum()), *map(shown, said)])
+    return table(rows)
+
+
 def outcomes(runs: Sequence[Mapping[str, Any]], choice: str) -> str:
     """Held-out accuracy of what searches found, by task, and of the start."""
     by = {(run["arm"], run["task"], run["seed"]): run for run in runs if run["choice"] == choice}
@@ -296,6 +312,7 @@ def report(runs: Sequence[Mapping[str, Any]], known: Sequence[Any]) -> str:
     parts = []
     for choice in CHOICES:
         parts += [f"Accuracy of the pools on all examples, {choice}:", spread(known, choice)]
+    parts += ["What calibration adds, and what prompts that name all labels add to the others:", habits(known)]
     parts += ["Best and worst prompts, calibrated:", extremes(known, "calibrated")]
     for choice in CHOICES:
         if any(run["choice"] == choice for run in runs):
