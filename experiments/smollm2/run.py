@@ -281,9 +281,12 @@ def outcomes(runs: Sequence[Mapping[str, Any]], choice: str) -> str:
     def values(arm: str, task: str, what: str = "test") -> list[float]:
         return [run[what] for (one, of, _), run in by.items() if one == arm and task in (of, "**all**")]
 
-    rows = [["arm", *every]]
-    rows.append(["start", *(shown(values("random", task, "start")) for task in every)])
-    rows += [[arm, *(shown(values(arm, task)) for task in every)] for arm in ARMS if all(values(arm, t) for t in tasks)]
+    def row(name: str, arm: str, what: str) -> list[str]:
+        cells = [shown(values(arm, task, what)) for task in tasks]
+        return [name, *cells, f"{100 * np.mean(values(arm, '**all**', what)):.1f}"]
+
+    rows = [["arm", *every], row("start", "random", "start")]
+    rows += [row(arm, arm, "test") for arm in ARMS if all(values(arm, task) for task in tasks)]
     return table(rows)
 
 
