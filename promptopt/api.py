@@ -61,6 +61,7 @@ def optimize(
     cache: bool = True,
     per_example: bool = True,
     cases: bool = False,
+    case_length: int = 2000,
     failed: FailedRule = "worst",
     views: int | None = None,
     reply_cache: bool = True,
@@ -116,6 +117,7 @@ def optimize(
         per_example: keep per-example values in the ledger.
         cases: write into the ledger what happened on each example of every rating: output, value, reason. The verdict's
             ratings always have it.
+        case_length: characters of an output, and of a reason, in what is told of an example.
         failed: what an output counts as that came about but cannot be used, because it was refused, empty, cut off or
             unreadable: ``worst``, the metric's worst value, or ``leave-out``, nothing.
         views: in how many copies each training example is rated, for targets that know copies, as ``clip`` does: the

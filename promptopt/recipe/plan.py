@@ -84,7 +84,7 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     seed = given["seed"]
     at_least(0, seed=seed, shorten=given["shorten"], margin=given["margin"])
     objectives = _objectives(given["objectives"])
-    at_least(1, **{key: given[key] for key in ("finalists", "ensemble", "patience", "views")})
+    at_least(1, **{key: given[key] for key in ("finalists", "ensemble", "patience", "views", "case_length")})
     start = _start(given["start"], frozen=given["frozen"])
     data = _part(given, "data", "datasets", {"seed": seed})
     offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
@@ -289,7 +289,7 @@ def _metric_scorers(
         raise UserError("say which metric the outputs are judged by; 'promptopt list metrics' shows what there is.")
     metric, tiebreak = (_part(names, key, "metrics", offered) for key in names)
     how: dict[str, Any] = {"target": target, "metric": metric, "tiebreak": tiebreak, "failed": given["failed"]}
-    how["objectives"] = _objectives(given["objectives"]) or ()
+    how |= {"objectives": _objectives(given["objectives"]) or (), "case_length": given["case_length"]}
     return [
         MetricScorer(examples=examples, views=views if split == "train" else 1, **how) if examples else None
         for split, examples in zip(SPLITS, splits, strict=True)

@@ -15,36 +15,43 @@ from .marking import Marking
 __all__ = ["LONGEST", "cases"]
 
 LONGEST = 2_000
-"""Characters of an output, and of a reason."""
+"""Characters of an output, and of a reason, where nobody says otherwise."""
 
 
 def cases(
-    outputs: Sequence[Any], examples: Sequence[Example], marking: Marking, *, classes: Sequence[str] = ()
+    outputs: Sequence[Any],
+    examples: Sequence[Example],
+    marking: Marking,
+    *,
+    classes: Sequence[str] = (),
+    longest: int = LONGEST,
 ) -> tuple[Case, ...]:
     """One case per example, in order.
 
     Args:
         classes: an output that is a vector of as many scores is told as the class it predicts.
+        longest: characters of an output, and of a reason.
     """
     why = {**marking.feedback, **marking.unscored}
     values = marking.values.tolist()
+    told = [described(output, classes) for output in outputs]
+    outs = [text if text is None else _cut(text, longest) for text in told]
     return tuple(
-        Case(example.id, described(outputs[i], classes), values[i], bounded(why.get(i, "")))
-        for i, example in enumerate(examples)
+        Case(example.id, outs[i], values[i], _cut(str(why.get(i, "")), longest)) for i, example in enumerate(examples)
     )
 
 
 def described(output: Any, classes: Sequence[str] = ()) -> str | None:
-    """An output as text of bounded length; pictures and arrays in a few words. None where there is none."""
+    """An output as text; pictures and arrays in a few words. None where there is none."""
     if isinstance(output, Failed):
         return described(output.text, classes)
     if output is None or isinstance(output, Missing):
         return None
     if isinstance(output, HasLogProbabilities):
         each = sorted(output.log_probabilities.items(), key=lambda one: -one[1])
-        return bounded(f"{output} ({', '.join(f'{name} {log:.2f}' for name, log in each)})")
+        return f"{output} ({', '.join(f'{name} {log:.2f}' for name, log in each)})"
     if isinstance(output, str):
-        return bounded(output)
+        return str(output)
     if isinstance(output, Picture):
         return f"{picture_file(output)} ({len(output.data):,} bytes)"
     if classes and (scores := _scores(output, len(classes))) is not None:
@@ -55,10 +62,8 @@ def described(output: Any, classes: Sequence[str] = ()) -> str | None:
     return type(output).__name__ + (f" of {' x '.join(map(str, shape))}" if isinstance(shape, tuple) else "")
 
 
-def bounded(text: str) -> str:
-    """The text, cut to what a record holds."""
-    text = str(text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _scores(output: Any, n_classes: int) -> Any:
@@ -72,6 +77,6 @@ def _scores(output: Any, n_classes: int) -> Any:
 
 def _as_json(value: Any) -> str:
     try:
-        return bounded(json.dumps(value, ensure_ascii=False))
+        return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         return type(value).__name__

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from ..checks import not_empty
+from ..checks import at_least, not_empty
 from ..core import (
     Begins,
     Case,
@@ -25,7 +25,7 @@ from ..core import (
 )
 from ..errors import UserError
 from ..targets.outputs import outputs_of
-from .cases import cases
+from .cases import LONGEST, cases
 from .marking import Marking, worst_of
 
 DECIMALS = 6  # of a tiebreak; beyond them shows only how prompts happened to be batched
@@ -49,6 +49,7 @@ class MetricScorer:
         views: in how many copies each example is tried, itself and changed ones, where the target knows such; the
             value of an example is the mean over its copies.
         objectives: the names of what is to be measured of outputs besides; of these it gives what the metric measures.
+        case_length: characters of an output, and of a reason, in ``Rating.cases``.
 
     Raises:
         UserError: there are no examples, two of them share an id, or the target has no views.
@@ -66,7 +67,9 @@ class MetricScorer:
         failed: FailedRule = "worst",
         views: int = 1,
         objectives: Sequence[str] = (),
+        case_length: int = LONGEST,
     ) -> None:
+        at_least(1, case_length=case_length)
         self.target = target
         self.metric = metric
         self.tiebreak = tiebreak
@@ -77,6 +80,7 @@ class MetricScorer:
         if len(self._by_id) < len(self.examples):
             raise UserError("two examples have the same id; ids must be unique within a data set.")
         self.views = views
+        self.case_length = case_length
         self.objectives = [one for one in objectives if isinstance(metric, Measures) and one in metric.objectives]
         self._copies = {example.id: [example, *self._changed(example)] for example in self.examples}
 
@@ -128,7 +132,7 @@ class MetricScorer:
 
     def _cases(self, outputs: Sequence[Any], examples: Sequence[Example], marking: Marking) -> tuple[Case, ...]:
         classes = self.metric.classes if isinstance(self.metric, HasClasses) else ()
-        return cases(outputs, examples, marking, classes=classes)
+        return cases(outputs, examples, marking, classes=classes, longest=self.case_length)
 
     def _changed(self, example: Example) -> list[Example]:
         if self.views == 1:

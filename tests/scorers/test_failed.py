@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import promptopt
 from promptopt.core import (
     Case,
     Coverage,
@@ -40,6 +42,7 @@ from promptopt.metrics.text import (
     TokenF1,
     instruction_induction,
 )
+from promptopt.record.story import Story
 from promptopt.registry import TABLE
 from promptopt.scorers import MetricScorer
 from promptopt.scorers.cases import LONGEST
@@ -328,6 +331,44 @@ def test_outputs_are_told_in_few_words() -> None:
     assert told[1].endswith(".png (2,000,004 bytes)")
     assert told[2:] == ['{"a": [1]}', "ndarray of 8 x 8 x 3", "7"]
     assert LONGEST == 2_000
+
+
+def told_by_a_run(folder: Path, *, examples: int, **options: Any) -> Rating:
+    """The rating of the one prompt that a run rates, as its record has it."""
+    promptopt.optimize(
+        start="a",
+        target=lambda prompt, text: "z" * 3_000,
+        data=[(str(n), "y") for n in range(examples)],
+        metric="exact-match",
+        optimizer={"name": "random-search", "pool": {"name": "list", "prompts": ["a"]}},
+        verdict=False,
+        watch=False,
+        budget=9,
+        run=folder,
+        **options,
+    )
+    return Story.read(folder).rated[-1].rating
+
+
+@pytest.mark.parametrize("length", [7, 500])
+def test_the_recipe_says_how_much_is_told(tmp_path: Path, length: int) -> None:
+    cases = told_by_a_run(tmp_path, examples=30, cases=True, case_length=length).cases
+    assert {case.output for case in cases} == {"z" * (length - 1) + "…"}
+    assert {len(case.reason) <= length for case in cases} == {True}
+
+
+def test_nothing_can_be_told_in_no_characters(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="case_length"):
+        told_by_a_run(tmp_path, examples=30, case_length=0)
+
+
+def test_a_thousand_cases_add_no_more_than_their_own_bytes(tmp_path: Path) -> None:
+    told_by_a_run(tmp_path / "without", examples=2_000)
+    cases = told_by_a_run(tmp_path / "with", examples=2_000, cases=True).cases
+    assert len(cases) >= 1_000
+    own = sum(len(f"{case.example}{case.output}{case.reason}".encode()) for case in cases)
+    without, with_them = ((tmp_path / name / "ledger.jsonl").stat().st_size for name in ("without", "with"))
+    assert 0 < with_them - without - own < 30 * len(cases)  # quotes, commas and the number
 
 
 def test_a_classifiers_row_is_told_as_its_class() -> None:
