@@ -35,9 +35,7 @@ whole search rates on the training split; DSPy splits off examples for that wher
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -48,6 +46,7 @@ from ..demonstrations import PART as DEMONSTRATIONS
 from ..demonstrations import of_prompt, text_of
 from ..errors import require
 from ..parts import parts_of
+from ..quiet import optuna_quiet
 from ..vocabulary import check
 from .demonstrations import Shown, check_part, with_parts
 from .part_by_part import PartOf, PartSetup
@@ -224,7 +223,7 @@ class Pairs:
     def __init__(self, choices: dict[str, list[str]], *, seed: int) -> None:
         self._optuna = optuna = require("optuna", extra="sweep")
         self._choices = choices
-        with quiet(optuna):
+        with optuna_quiet():
             sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
             self._study = optuna.create_study(direction="maximize", sampler=sampler)
         over = optuna.distributions.CategoricalDistribution
@@ -234,14 +233,14 @@ class Pairs:
 
     def ask(self) -> Pair:
         """The pair that the estimator wants to be rated."""
-        with quiet(self._optuna):
+        with optuna_quiet():
             self._trial = self._study.ask(self._over)
         return dict(self._trial.params)
 
     def tell(self, value: float) -> None:
         """What that pair was rated; NaN where it was not."""
         failed = self._optuna.trial.TrialState.FAIL
-        with quiet(self._optuna):
+        with optuna_quiet():
             if math.isnan(value):
                 self._study.tell(self._trial, state=failed)
             else:
@@ -251,7 +250,7 @@ class Pairs:
     def add(self, pair: Pair, value: float) -> None:
         """A rating that the estimator did not ask for."""
         if not math.isnan(value):
-            with quiet(self._optuna):
+            with optuna_quiet():
                 trial = self._optuna.trial.create_trial(params=pair, distributions=self._over, value=value)
                 self._study.add_trial(trial)
 
@@ -266,16 +265,3 @@ class Pairs:
 
     def _keep(self, pair: Pair, value: float) -> None:
         self._values.setdefault(tuple(pair[part] for part in self._choices), []).append(value)
-
-
-@contextmanager
-def quiet(optuna: Any) -> Iterator[None]:
-    """In the block Optuna logs errors alone; otherwise it logs every step, and warns of parts that are experimental."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(level)

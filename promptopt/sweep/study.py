@@ -20,7 +20,6 @@ import socket
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import MissingExtra, UserError, require
+from ..quiet import optuna_quiet
 from ..retries import Retries
 from .parts import differences
 from .table import RUN, outcomes
@@ -150,7 +150,7 @@ class Study:
         pruners = optuna.pruners
         pruner = pruners.NopPruner() if prune is None else quietly(lambda: pruners.WilcoxonPruner(p_threshold=prune))
         self.created = False
-        with _quiet():
+        with optuna_quiet():
             try:
                 self.study = optuna.create_study(
                     storage=self._raw, study_name=name, direction="maximize", pruner=pruner
@@ -222,7 +222,7 @@ class Study:
         for key, value in attributes.items():
             if key not in self.study.user_attrs:
                 self.study.set_user_attr(key, value)
-        with self.storage.lock(), _quiet():
+        with self.storage.lock(), optuna_quiet():
             there = {trial.user_attrs.get("setting") for trial in self._trials()}
             for setting, params in settings.items():
                 if setting not in there:
@@ -344,7 +344,7 @@ class Study:
             Gone: the trial is no longer this worker's.
         """
         state = State.COMPLETE if value is not None else State.FAIL if error else State.PRUNED
-        with self._still_ours(trial), _quiet():
+        with self._still_ours(trial), optuna_quiet():
             if error:
                 trial.set_user_attr("error", error)
             self.study.tell(trial, value, state=state)
@@ -391,7 +391,7 @@ class Study:
         has no other. Its setting gets a waiting trial here as well.
         """
         self._recovered = time.monotonic()
-        with self.storage.lock(), _quiet():
+        with self.storage.lock(), optuna_quiet():
             if self.storage.folder:
                 for trial in self._trials((State.RUNNING,)):
                     if not self._lives(trial.user_attrs.get("worker")):
@@ -552,20 +552,7 @@ def _write_ahead(engine: Any) -> None:
     engine.dispose()
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """In the block Optuna logs errors alone; otherwise it logs every step, and warns of parts that are experimental."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(level)
-
-
 def quietly(make: Callable[[], Any]) -> Any:
     """What ``make`` returns, without what Optuna logs meanwhile."""
-    with _quiet():
+    with optuna_quiet():
         return make()
