@@ -79,8 +79,8 @@ def optimize(
     Args:
         start: the prompt that you use today; several are searched from together, and the first is compared with. A
             prompt of several parts is a mapping of their names to their texts (:mod:`promptopt.parts`). An optimizer
-            that begins with the examples, as ``ape``, needs none: then the best prompt is compared with the first that
-            the search tried, or give ``""`` to compare it with no instruction at all.
+            that begins with something else, as ``ape`` with the examples, needs none: then the best prompt is compared
+            with the first that the search tried, or give ``""`` to compare it with no instruction at all.
         score: text to a number, higher is better; of a prompt of several parts it is given the mapping.
         optimizer: what searches. ``bayes`` by default, which needs phrases and no LLM; those for CLIP templates come
             along.

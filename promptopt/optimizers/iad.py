@@ -47,7 +47,7 @@ SHOWN = 8_000
 class Iad(RatingSearch):
     """Samples replies to a query, and has the LLM improve on the best by what the verifier said of best and worst.
 
-    The starting prompts are replies that the user has. They are rated, and may be the best of a round.
+    The starting prompts are replies that the user has, if any. They are rated, and may be the best of a round.
 
     Args:
         model: replies; billed to the run as ``proposer``.
@@ -83,21 +83,23 @@ class Iad(RatingSearch):
         self.n = n
         self.feedback = feedback
 
-    def begin(self, setup: Setup, /) -> None:
-        """Start afresh.
+    @property
+    def begins_alone(self) -> bool:
+        """It begins with the query."""
+        return True
 
-        Raises:
-            UserError: there is no starting prompt.
-        """
+    def begin(self, setup: Setup, /) -> None:
+        """Start afresh and bill the model to this run."""
         self._setup = setup
-        self._ratings = Ratings(setup.start)
+        self._ratings = Ratings(setup.start, alone=True)
         self._rng = setup.rng()
         self._asker.begin(setup)
         self._search = self._refine()
 
     def _refine(self) -> Search:
         """The search of the paper."""
-        yield [Rate(prompt, cases=True) for prompt in self._setup.start]
+        if self._setup.start:
+            yield [Rate(prompt, cases=True) for prompt in self._setup.start]
         last: list[Prompt] = []
         for turn in range(self.rounds):
             shown = self._extremes(last) if turn else []

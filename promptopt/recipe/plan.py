@@ -46,7 +46,7 @@ SPLITS = ("train", "dev", "test")
 VIEWS = 16  # of a training example, where there is one for each label: experiments/liu2024
 NO_START_GIVEN = (
     'start is missing; give the prompt that you use today, for example start = "a photo of a {}". Only an optimizer '
-    "that begins with the examples, as ape, can do without."
+    "that begins with something else can do without: ape and iad, or evoprompt with a pool."
 )
 OPTIONS = (  # arguments that a plan holds as they are given
     "patience",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from response_parts import FACTS, QUERY, START, Sampler, refined, sampler, varied, verified
+from run_ends import ended_by, taken_up
 
 import promptopt
 from promptopt.core import Case, Prompt, Rate, Rating, Reply
@@ -137,27 +138,28 @@ def run(folder: Path | None, budget: Any, *, model: Any = None, score: Any = Non
     "budget", [{"questions": 9}, {"calls": 5}, {"tokens": 7_000}, {"dollars": 0.045}, {"seconds": 1e-9}]
 )
 def test_it_ends_on_every_kind_of_budget(budget: dict[str, float]) -> None:
-    result = run(None, budget)
-    [(name, limit)] = budget.items()
-    assert result.stop_reason == f"budget: {name}"
-    spent = {**vars(result.costs), "tokens": result.costs.input_tokens + result.costs.output_tokens}
-    assert name == "seconds" or spent[name] <= limit
+    ended_by(run, budget)
 
 
 def test_it_is_taken_up_where_it_was_killed_and_a_second_run_buys_nothing(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", {"questions": 20})
+    whole = taken_up(run, tmp_path, questions=20)
     assert whole.score(whole.best) == 1
-    ledger = (tmp_path / "whole" / "ledger.jsonl").read_text().splitlines(keepends=True)
-    for cut in (len(ledger) // 4, len(ledger) // 2):
-        (tmp_path / f"cut{cut}").mkdir()
-        (tmp_path / f"cut{cut}" / "ledger.jsonl").write_text("".join(ledger[:cut]))
-        resumed = run(tmp_path / f"cut{cut}", {"questions": 20})
-        assert (resumed.best, resumed.history()) == (whole.best, whole.history())
-        assert resumed.costs.calls == whole.costs.calls
     model, verifier = sampler(), Verifier()
     again = run(tmp_path / "whole", {"questions": 20}, model=model, score=verifier)
     assert again.best == whole.best
     assert (len(model.calls), verifier.replies) == (0, [])
+
+
+@pytest.mark.parametrize("name", ["iad", "best-of-n"])
+def test_no_reply_is_needed_to_begin_with(tmp_path: Path, name: str) -> None:
+    model, again = sampler(), sampler()
+    given: dict[str, Any] = {"score": Verifier(), "budget": 30, "run": tmp_path}
+    result = promptopt.optimize(optimizer={"name": name, "model": model, "query": QUERY}, **given)
+    assert result.start == result.steps[0].question.prompt.text
+    assert "compared with the first that the search tried" in " ".join(result.notes)
+    assert (result.score(result.best) or 0) >= (result.score(result.start) or 0)
+    second = promptopt.optimize(optimizer={"name": name, "model": again, "query": QUERY}, **given)
+    assert (second.best, second.history(), again.calls) == (result.best, result.history(), [])
 
 
 @pytest.mark.parametrize("reply", [Reply("", "refusal"), Reply("", "stop"), Reply("Because the s", "length")])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from reflective_parts import RULES, START, Follows, Repeats, prompt_in, rated, task, writer
+from run_ends import ended_by, taken_up
 
 import promptopt
 from promptopt.core import Case, Example, Message, Prompt, Rate, Rating, Reply
@@ -267,23 +268,12 @@ def run(folder: Path | None, budget: Any, *, model: Any = None, target: Repeats 
     "budget", [{"questions": 9}, {"calls": 14}, {"tokens": 6_000}, {"dollars": 0.075}, {"seconds": 1e-9}]
 )
 def test_it_ends_on_every_kind_of_budget(budget: dict[str, float]) -> None:
-    result = run(None, budget)
-    [(name, limit)] = budget.items()
-    assert result.stop_reason == f"budget: {name}"
-    spent = {**vars(result.costs), "tokens": result.costs.input_tokens + result.costs.output_tokens}
-    assert name == "seconds" or spent[name] <= limit
+    result = ended_by(run, budget)
     assert result.verdict
 
 
 def test_it_is_taken_up_where_it_was_killed_and_a_second_run_buys_nothing(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", {"questions": 40})
-    ledger = (tmp_path / "whole" / "ledger.jsonl").read_text().splitlines(keepends=True)
-    for cut in (len(ledger) // 4, len(ledger) // 2):
-        (tmp_path / f"cut{cut}").mkdir()
-        (tmp_path / f"cut{cut}" / "ledger.jsonl").write_text("".join(ledger[:cut]))
-        resumed = run(tmp_path / f"cut{cut}", {"questions": 40})
-        assert (resumed.best, resumed.history()) == (whole.best, whole.history())
-        assert resumed.costs.calls == whole.costs.calls
+    whole = taken_up(run, tmp_path, questions=40)
     model, target = ScriptedModel([]), Repeats()
     again = run(tmp_path / "whole", {"questions": 40}, model=model, target=target)
     assert again.best == whole.best
