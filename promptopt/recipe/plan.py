@@ -88,7 +88,7 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     start = _start(given["start"], frozen=given["frozen"])
     data = _part(given, "data", "datasets", {"seed": seed})
     offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
-    offered |= {"rate_once": given["cache"], "frozen": tuple(given["frozen"])}
+    offered |= {"rate_once": given["cache"], "frozen": tuple(given["frozen"]), "case_length": given["case_length"]}
     if data is not None:
         offered |= {"classes": data.classes, "examples": data.train}
     target = _part(given, "target", "targets", offered)

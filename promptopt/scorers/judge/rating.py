@@ -24,6 +24,7 @@ from ...core import (
 )
 from ...fanout import fan_out
 from ...replies import NoReply
+from ..cases import LONGEST
 from ..metric import MetricScorer
 from . import CRITERIA, Judge, JudgeReport, Read
 from .sheet import QUOTING, listed, sheet
@@ -81,7 +82,7 @@ class JudgeRating:
         workers: calls at a time.
         read: ``text`` has the judge write a critique and a word; ``probabilities`` takes those of the words, from a
             model that can say them (``local``).
-        failed: as of :class:`promptopt.scorers.MetricScorer`; the run's.
+        failed, case_length: as of :class:`promptopt.scorers.MetricScorer`; the run's.
 
     Raises:
         UserError: an option is out of range, the examples are empty or share ids, or the model says no probabilities.
@@ -103,6 +104,7 @@ class JudgeRating:
         workers: int = 8,
         read: Read = "text",
         failed: FailedRule = "worst",
+        case_length: int = LONGEST,
     ) -> None:
         at_least(1, workers=workers)
         different = {word.strip().casefold() for word in scale} - {""}
@@ -111,7 +113,8 @@ class JudgeRating:
         words = [word.strip() for word in scale]
         self._worth: Mapping[str, float] = {word: i / (len(words) - 1) for i, word in enumerate(words)}
         self._judge = Judge(model, key="rating", words=words, repeats=repeats, temperature=temperature, read=read)
-        self._scorer = MetricScorer(target=target, metric=_Marks(self._marks), examples=examples, failed=failed)
+        how: dict[str, Any] = {"failed": failed, "case_length": case_length}
+        self._scorer = MetricScorer(target=target, metric=_Marks(self._marks), examples=examples, **how)
         self._self_reference = self_reference
         self._workers = workers
         self._rules = Message(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from promptopt import optimize
 from promptopt.core import (
     ChatModel,
     Choice,
@@ -514,3 +515,22 @@ def test_a_local_model_judges_by_probabilities() -> None:
     rating = rating_of(local, read="probabilities")
     assert rating.per_example is not None
     assert ((rating.per_example > 0) & (rating.per_example < 1)).all()
+
+
+def test_a_run_says_how_much_is_told_of_what_was_judged() -> None:
+    result = optimize(
+        start="a prompt",
+        target=Echo(),
+        data=EXAMPLES,
+        scorer={"name": "judge-rating", "model": ScriptedModel(by_length), "workers": 1},
+        optimizer={"name": "random-search", "pool": {"name": "list", "prompts": ["another"]}},
+        cases=True,
+        case_length=9,
+        verdict=False,
+        budget=9,
+        run=None,
+        watch=False,
+    )
+    cases = [case for step in result.steps if isinstance(step.answer, Rating) for case in step.answer.cases]
+    assert {case.output for case in cases} == {"a prompt…", "another …"}
+    assert {len(case.reason) <= 9 for case in cases} == {True}
