@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import shlex
 import shutil
 import socket
 import ssl
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # recipes in tests name parts as
 
 import warm
 
+gc.disable()  # until the tests are collected
 os.environ["OMP_NUM_THREADS"] = "1"  # a worker a core; with one thread sums come out alike however rows are batched
 ssl.create_default_context = functools.cache(ssl.create_default_context)  # 45 ms a client, and hundreds of clients
 settings.register_profile("busy machine", deadline=None)
@@ -35,9 +37,15 @@ optimizers/test_apohf run/test_budget optimizers/test_bayes targets/clip/ metric
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A folder for the process that ``warm.python`` forks from; workers of xdist share it."""
-    if not hasattr(config, "workerinput"):
-        os.environ[warm.FOLDER], os.environ[warm.OWNER] = tempfile.mkdtemp(prefix="promptopt-tests-"), str(os.getpid())
+    """A folder for the process that ``warm.python`` forks from; workers of xdist share it.
+
+    Where all tests are run, the workers too are forked from it and need not import torch and its like themselves.
+    """
+    if hasattr(config, "workerinput"):
+        return
+    os.environ[warm.FOLDER], os.environ[warm.OWNER] = tempfile.mkdtemp(prefix="promptopt-tests-"), str(os.getpid())
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and (workers := config.getoption("tx", None)):
+        config.option.tx = [f"popen//python={shlex.join(warm.python())}"] * len(workers)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -57,8 +65,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What was imported stays: the collector need not look through it again, and forked processes need not copy it."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -99,8 +99,14 @@ def serve(listener: socket.socket, owner: int) -> list[Any]:
 
 
 def become(words: list[str], environment: dict[str, str], folder: str) -> NoReturn:
-    """Run a program as Python does: ``-m module``, ``-c code`` or a file, with its arguments."""
+    """Run a program as Python does: ``-m module``, ``-c code`` or a file, with its arguments.
+
+    With ``-u``, as xdist starts its workers, the collector sees what has been imported: Hypothesis asks it who holds
+    generators of random numbers.
+    """
     import atexit
+    import gc
+    import random
     import runpy
     import threading
 
@@ -117,7 +123,11 @@ def become(words: list[str], environment: dict[str, str], folder: str) -> NoRetu
             stream.reconfigure(line_buffering=True)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+    random.seed()
     np.random.seed()
+    if words[0] == "-u":
+        gc.unfreeze()
+        words = words[1:]
     path = [place for place in environment.get("PYTHONPATH", "").split(os.pathsep) if place]
     first = {"-m": folder, "-c": ""}.get(words[0], os.path.dirname(os.path.abspath(words[0])))
     sys.path[:] = [first, *path, *(place for place in sys.path if place not in path)]
