@@ -738,7 +738,7 @@ def _slowly(search: Callable[[Path], Result], folder: Path) -> None:
     search(folder)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.study) for seed in (1, 2))])
 @pytest.mark.parametrize("search", [_toy_run, _chat_run, _judge_run])
 def test_kill_at_any_moment_and_resume(tmp_path: Path, search: Any, seed: int) -> None:
     rng = random.Random(seed)
@@ -800,6 +800,7 @@ def test_killed_between_two_questions_nothing_is_bought_twice(tmp_path: Path, at
     assert lines(tmp_path / "paid") == lines(tmp_path / "whole")
 
 
+@pytest.mark.study
 def test_a_torn_last_line_costs_one_question_at_most(tmp_path: Path) -> None:
     parts: dict[str, Any] = {"start": START, "scorer": "run_parts:Words", "optimizer": CLIMB, "budget": 12}
     whole = promptopt.optimize(run=tmp_path / "whole", **parts)

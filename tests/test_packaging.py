@@ -54,6 +54,7 @@ def without_caches(names: Iterable[str]) -> set[str]:
     return {name for name in names if "__pycache__" not in name and not name.endswith((".pyc", "/.DS_Store"))}
 
 
+@pytest.mark.study
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert inside == files_in_tree()

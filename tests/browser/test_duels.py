@@ -98,6 +98,7 @@ def test_a_whole_run_by_mouse(tmp_path: Path) -> None:
         assert not asked
 
 
+@pytest.mark.study
 def test_a_whole_run_by_keyboard_alone(tmp_path: Path) -> None:
     with opened(tmp_path, "", budget=6, second_opinions=0) as (tab, run):
         tab.until(lambda: tab.focus[0] == "name")
@@ -118,6 +119,7 @@ def test_a_whole_run_by_keyboard_alone(tmp_path: Path) -> None:
         assert [answer["details"]["by"].get("1t") for answer in run.answers][4:] == ["tie", "unknown", "tie"]
 
 
+@pytest.mark.study
 def test_undo_and_single_keys_switched_off(tmp_path: Path) -> None:
     with opened(tmp_path, second_opinions=0) as (tab, run):
         first = tab.shown()
@@ -142,6 +144,7 @@ def test_undo_and_single_keys_switched_off(tmp_path: Path) -> None:
         assert len(run.answers) == 3
 
 
+@pytest.mark.study
 def test_two_annotators_and_their_agreement(tmp_path: Path) -> None:
     (tmp_path / "bob").mkdir()
     with opened(tmp_path, second_opinions=1.0) as (ada, run), browser(tmp_path / "bob") as other:
@@ -160,6 +163,7 @@ def test_two_annotators_and_their_agreement(tmp_path: Path) -> None:
         assert {"ada": "tie", "bob": "tie"} in [answer["details"]["by"] for answer in run.answers]
 
 
+@pytest.mark.study
 def test_a_killed_and_restarted_server_goes_on(tmp_path: Path) -> None:
     run = Served(tmp_path / "run", free_port())
     process = start(run)
@@ -184,6 +188,7 @@ def test_a_killed_and_restarted_server_goes_on(tmp_path: Path) -> None:
         process.wait()
 
 
+@pytest.mark.study
 def test_html_and_scripts_in_an_output_are_shown_and_not_run(tmp_path: Path) -> None:
     options = {"target": Function(function=speaks_html), "examples": EXAMPLES, "context": "<i>context</i>"}
     pool = Rounds(("<script>document.title = 'owned'</script>", "<img src=x onerror=\"document.title = 'owned'\">"))
@@ -197,6 +202,7 @@ def test_html_and_scripts_in_an_output_are_shown_and_not_run(tmp_path: Path) -> 
         assert not tab.driver.find_elements("css selector", "#rows script, #rows img, #rows b, aside img, #context i")
 
 
+@pytest.mark.study
 def test_pictures_are_shown(tmp_path: Path) -> None:
     with opened(tmp_path, target=Function(function=paints), examples=EXAMPLES, n_examples=2) as (tab, _):
         tab.shown()
@@ -232,6 +238,7 @@ return [...document.querySelectorAll("body *")].filter((one) => one.checkVisibil
 """
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everything_has_a_name_a_place_and_contrast(tmp_path: Path, scheme: str) -> None:
     target = Function(function=speaks)
@@ -263,6 +270,7 @@ def test_everything_has_a_name_a_place_and_contrast(tmp_path: Path, scheme: str)
         assert tab.driver.execute_script(moving) == 0
 
 
+@pytest.mark.study
 def test_a_narrow_screen_stacks_the_outputs_and_scrolls_one_way(tmp_path: Path) -> None:
     with opened(tmp_path, "ada", "--window-size=500,800") as (tab, _):
         tab.shown()
@@ -273,6 +281,7 @@ def test_a_narrow_screen_stacks_the_outputs_and_scrolls_one_way(tmp_path: Path) 
         assert width <= 0
 
 
+@pytest.mark.study
 def test_a_name_that_somebody_else_has_is_asked_for_again(tmp_path: Path) -> None:
     with opened(tmp_path, second_opinions=0) as (tab, run), browser(tmp_path / "other") as other:
         tab.shown()

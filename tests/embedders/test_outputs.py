@@ -184,6 +184,7 @@ def test_near_duplicates_by_what_they_produce() -> None:
     assert sorted(speaks(text, EXAMPLES[0]) or "" for text in drawn) == ["ALPHAALPHAALPHA", "alpha"]
 
 
+@pytest.mark.study
 def test_a_search_by_outputs_finds_what_wording_hides() -> None:
     """The words of these prompts are numbers and say nothing; their outputs do."""
 

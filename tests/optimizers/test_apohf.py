@@ -54,6 +54,7 @@ def test_it_finds_a_good_prompt(make: Any) -> None:
     assert rank < 4
 
 
+@pytest.mark.study
 def test_choosing_beats_chance() -> None:
     table = rows(150, 20)
     utility = 20 * table[:, 0]
@@ -324,6 +325,7 @@ def test_confidence_grows() -> None:
     assert all(belief.questions is None for belief in beliefs)  # a count would jump about, see belief.py
 
 
+@pytest.mark.study
 def test_confidence_is_calibrated_within_reason() -> None:
     """Over many moments of simulated problems: as often right as it says, give or take a fifth."""
     said, right = [], []

@@ -163,6 +163,7 @@ def test_a_plain_function_is_optimised() -> None:
     assert any("no LLM" in note for note in result.notes)
 
 
+@pytest.mark.study
 def test_a_fit_stays_fast_when_very_much_was_rated() -> None:
     optimizer = small(phrases=None, batch=60)
     asked = search(optimizer, lambda text: Rating(len(text) % 17), questions=700)

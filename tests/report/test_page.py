@@ -272,6 +272,7 @@ def test_a_narrow_window_needs_no_scrolling_sideways(page: Any) -> None:
     page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.study
 def test_on_paper_everything_is_open_and_nothing_is_to_be_pressed(page: Any) -> None:
     shut = "return document.querySelectorAll('details:not([open])').length"
     before = page.execute_script(shut)

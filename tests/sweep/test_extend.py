@@ -74,6 +74,7 @@ def test_by_seeds_tasks_values_and_optimizers_one_after_the_other(
     assert numbers == {3: 0, 14: 1, 8: 2}
 
 
+@pytest.mark.study
 def test_one_optimizer_becomes_several_and_a_fixed_value_one_of_several(tmp_path: Path) -> None:
     log, folder = tmp_path / "log", tmp_path / "sweep"
     first = small(log, most=(8,), seeds=1)
@@ -134,6 +135,7 @@ def test_an_extension_that_is_killed_goes_on(
     assert not at_once[1] - searched(log)
 
 
+@pytest.mark.study
 def test_what_a_killed_worker_left_half_copied_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log, folder = tmp_path / "log", tmp_path / "sweep"
     before = seen(sweep(small(log), folder=folder).table)
@@ -181,6 +183,7 @@ def _names(url: str) -> list[str]:
     return names(Storage(url))
 
 
+@pytest.mark.study
 def test_a_worker_that_is_at_it_is_not_pulled_the_rug_from_under(tmp_path: Path) -> None:
     """Who extends is told to wait while another has a trial in hand; a worker without one goes on with the rest."""
     log, folder = tmp_path / "log", tmp_path / "sweep"
@@ -285,6 +288,7 @@ def test_data_that_changed_on_the_disk(tmp_path: Path, monkeypatch: pytest.Monke
         sweep(small(seeds=3), folder=folder)
 
 
+@pytest.mark.study
 def test_seeds_before_the_others(tmp_path: Path) -> None:
     """The first seed of a study stays the first, whatever the order in the recipe: its data were agreed in."""
     folder = tmp_path / "sweep"
@@ -296,6 +300,7 @@ def test_seeds_before_the_others(tmp_path: Path) -> None:
     assert len(folders(folder)) == 4
 
 
+@pytest.mark.study
 def test_failed_and_pruned_settings_stay_so(tmp_path: Path) -> None:
     log, folder, broken = tmp_path / "log", tmp_path / "sweep", tmp_path / "broken"
     broken.touch()

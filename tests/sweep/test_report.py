@@ -114,6 +114,7 @@ def test_learning_curves_rise_and_end_at_the_runs_best(folder: Path) -> None:
             assert scores[-1] >= sum(best) / 3 - 1e-9
 
 
+@pytest.mark.study
 def test_in_the_browser(folder: Path, tmp_path: Path) -> None:
     file = report(folder, tables=tmp_path / "tables")
     assert (tmp_path / "tables" / "settings.md").exists()

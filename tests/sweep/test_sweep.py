@@ -233,7 +233,8 @@ def test_a_losing_setting_gets_no_more_seeds(tmp_path: Path) -> None:
     assert not table.rows[1].chosen
 
 
-@pytest.mark.parametrize("sampler", ["random", pytest.param("tpe", marks=pytest.mark.study)])
+@pytest.mark.study
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_samplers_try_as_many_settings_as_asked_and_go_on_where_they_were(tmp_path: Path, sampler: str) -> None:
     given = recipe(tmp_path / "log", seeds=1)
     pool = {"name": "sweep_parts:Letters", "most": {"low": 2, "high": 40}}

@@ -138,6 +138,7 @@ def test_mlflow_by_name_takes_its_store_from_the_environment(store: str, monkeyp
 # ── Weights & Biases ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.study
 def test_wandb_offline_writes_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb", reason="wandb is not installed")
     from promptopt.trackers.wandb import WandB

@@ -531,6 +531,7 @@ def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"the server does not answer:\n{log.read_text()}")
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_same_weights_behind_transformers_serve_say_the_same(folder: Path, served: str, stream: bool) -> None:
     local = Local(model=folder, max_tokens=24)

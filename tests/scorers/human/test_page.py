@@ -330,6 +330,7 @@ def test_everybody_learns_that_the_run_is_over(tmp_path: Path) -> None:
         assert len(run.answers) == 3
 
 
+@pytest.mark.study
 def test_a_killed_run_goes_on_with_nothing_lost(tmp_path: Path) -> None:
     run = Served(tmp_path / "run", free_port())
     process = start(run)

@@ -250,6 +250,7 @@ def test_a_recipe_is_checked_against_its_signature(folder: Path) -> None:
 # ── What it leaves alone ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.study
 def test_random_weights_are_the_same_every_time_and_leave_the_generators_alone() -> None:
     def weights() -> dict[str, torch.Tensor]:
         clip_models._latest.clear()
@@ -298,6 +299,7 @@ assert not logging.getLogger().handlers, logging.getLogger().handlers
 """
 
 
+@pytest.mark.study
 def test_importing_loads_nothing_and_loading_installs_no_log_handler(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", BARE, str(folder)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -83,6 +83,7 @@ def on_no_device(model: str, pretrained: str, **options: Any) -> clip_models.Cli
     return loaded
 
 
+@pytest.mark.study
 @pytest.mark.usefixtures("table")
 def test_every_tag_of_the_table_runs_as_it_was_trained() -> None:
     forced = []
