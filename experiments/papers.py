@@ -20,7 +20,7 @@ STUDIES = {  # the script, and the options that make it small
     "liu2024": ("liu2024/run.py", "--seeds 1 --tasks digits"),
     "hill_climb": ("hill_climb/run.py", "--seeds 1 --tasks digits"),
     "apohf_regret": ("apohf_regret/run.py", "--seeds 1 --problems 'linear utility' --arms random --duels 25 --pool 40"),
-    "greater": ("greater/run.py", "--seeds 0 --tasks arithmetic --arms 'random proposals' 'random search' hill-climb"),
+    "greater": ("greater/run.py", "--seeds 0 --tasks arithmetic --arms 'random search' hill-climb"),
 }
 
 
