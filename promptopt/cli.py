@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Search for better prompts.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -73,6 +72,14 @@ class Kind(StrEnum):
     embedders = "embedders"
 
 
+class Wish(StrEnum):
+    """What ``promptopt new`` writes recipes for."""
+
+    images = "images"
+    texts = "texts"
+    votes = "votes"
+
+
 def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
@@ -109,6 +116,59 @@ def demo(
         typer.echo("\nBeside it, on the same held-out images:")
         for line in beside(read_recipe(DEMOS[optimizer], overrides or ())):
             _say(line)
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(metavar="RECIPE", help="The file to write.")],
+    wish: Annotated[
+        Wish | None, typer.Option("--for", help="Templates for CLIP, instructions, or people's votes.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of images, table of examples, or list of texts.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="For example openai:gpt-4.1-mini, smollm2, ViT-B-32/openai.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="The prompt that you use now.")] = None,
+    input: Annotated[str | None, typer.Option(help="The table's column with what is asked.")] = None,
+    label: Annotated[str | None, typer.Option(help="Its column with the right answer.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Of a server of your own, for openai: and anthropic:.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: what is not given is as proposed.")] = False,
+) -> None:
+    """Write a first recipe, with comments: asks what is prompted, where the data are and which model answers."""
+    from .recipe.new import images, looked_at, texts, votes
+
+    def asked(given: Any, question: str, proposed: str) -> str:
+        return str(given) if given is not None else proposed if yes else typer.prompt(question, default=proposed)
+
+    if file.exists():
+        raise UserError(f"{file} is there already. Give another name, or remove it.")
+    kind = asked(wish, "What is searched for: templates for CLIP (images), instructions (texts), or votes?", "texts")
+    if kind not in list(Wish):
+        raise UserError(f"{kind!r} is none of {', '.join(Wish)}.")
+    if kind == Wish.images:
+        folder = asked(data, "Folder with a folder of images per class (empty: digits that come along)", "")
+        clip = asked(model, "CLIP (embedded, or an open_clip architecture/tag)", "embedded")
+        template = asked(start, "Your template now", "a photo of a {}")
+        written = images(Path(folder) if folder else None, model=clip, start=template)
+    elif kind == Wish.votes:
+        written = votes(Path(asked(data, "File with the texts, one a line", "prompts.txt")))
+    else:
+        path = Path(asked(data, "Table of examples (CSV or JSON lines)", "examples.csv"))
+        seen = looked_at(path, input=input, label=label)
+        seen = looked_at(
+            path,
+            input=asked(input, f"Column with what is asked, of {', '.join(seen.columns)}", seen.input),
+            label=asked(label, "Column with the right answer", seen.label),
+        )
+        answers = asked(model, "Which model answers", "openai:gpt-4.1-mini")
+        written = texts(seen, model=answers, start=asked(start, "Your instruction now", "") or None, base_url=base_url)
+    file.write_text(written, encoding="utf-8")
+    try:
+        _rehearse(file, None, estimate=False)
+    except UserError as error:
+        _say(f"Wrote {file}, which cannot run yet: {error}")
+    else:
+        _say(f"Next: promptopt run {quote(str(file))}")
 
 
 @app.command()
@@ -278,6 +338,17 @@ def schema() -> None:
     from .recipe.options import schema as of_recipes
 
     typer.echo(json.dumps(of_recipes(optimize), indent=1))
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe: say what it needs that is not here.")] = None,
+) -> None:
+    """Say which extras, devices, keys and caches are here; keys by name alone."""
+    from .doctor import examined
+
+    for line in examined(_read(recipe, None) if recipe else None):
+        _say(line)
 
 
 @cache.command("info")

@@ -17,7 +17,7 @@ PromptoptError
 from __future__ import annotations
 
 import difflib
-import importlib
+import importlib.util
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -94,6 +94,16 @@ class Unanswered(ModelError):
 
 class Rejected(ModelError):
     """This one request was refused for what stands in it. Others may be answered, so one alone ends no run."""
+
+
+def need(package: str, *, extra: str) -> None:
+    """See that an optional package is installed, without importing it.
+
+    Raises:
+        MissingExtra: it is not.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtra(package, extra)
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -15,7 +15,7 @@ from ...bodies import PLAIN, TooLarge, bounding
 from ...checks import above_zero, at_least, check_argument
 from ...core import Completion, Reply, Request, Usage
 from ...credentials import check_no_key, scrubbed
-from ...errors import ModelError, Unanswered, UserError, require
+from ...errors import ModelError, Unanswered, UserError, need, require
 from ...retries import Late, Retries, Transient, retry_after
 from ...text import plain
 from ..wrappers.limit import throttled
@@ -137,8 +137,10 @@ class HostedModel:
         """The key for the provider; empty for a server of one's own that may want none. Sends nothing.
 
         Raises:
-            UserError: there is none, or it cannot be one.
+            MissingExtra: the provider's SDK is not installed.
+            UserError: there is no key, or it cannot be one.
         """
+        need(self.provider, extra=self.provider)
         key = os.environ.get(self.key_variable, "").strip()
         if not key.isascii():
             raise UserError(f"the key in {self.key_variable} holds characters that a key cannot have.")

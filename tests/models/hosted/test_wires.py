@@ -355,6 +355,8 @@ def test_a_missing_package_is_one_line(wire: Wire, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, wire.make.provider, None)
     with serving() as server, pytest.raises(MissingExtra, match=rf"promptopt-toolkit\[{wire.make.provider}\]"):
         wire.model(server).complete(Request(HELLO))
+    with serving() as server, pytest.raises(MissingExtra, match=rf"promptopt-toolkit\[{wire.make.provider}\]"):
+        wire.model(server).check_key()  # what --check asks
 
 
 # ── Throttling ────────────────────────────────────────────────────────────────────────────────────────────────────
