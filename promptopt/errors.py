@@ -102,7 +102,11 @@ def need(package: str, *, extra: str) -> None:
     Raises:
         MissingExtra: it is not.
     """
-    if importlib.util.find_spec(package) is None:
+    try:
+        found = importlib.util.find_spec(package)
+    except ImportError:
+        found = None
+    if found is None:
         raise MissingExtra(package, extra)
 
 

@@ -127,6 +127,7 @@ TABLE: dict[str, dict[str, str]] = {
         "folder": "promptopt.data.folder:folder",
         "coop": "promptopt.data.coop:coop",
         "table": "promptopt.data.tables:table",
+        "hub": "promptopt.data.hub:hub",
         "list": "promptopt.data.listed:listed",
         "bbh": "promptopt.data.bbh:bbh",
         "induction": "promptopt.data.induction:induction",
