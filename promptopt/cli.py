@@ -309,6 +309,22 @@ def compare(
         write(found.tables(), export)
 
 
+@app.command()
+def export(
+    folder: Folder,
+    to: Annotated[str, typer.Option(help="python, openai, promptfoo, langchain or dspy.")] = "python",
+    out: Annotated[Path | None, typer.Option(help="Write it into this file.")] = None,
+) -> None:
+    """Write the prompt that a run found as code or as a config file, with what the target sends around it."""
+    from .report.export import exported
+
+    text = exported(folder, to)
+    if out:
+        out.write_text(text, encoding="utf-8")
+    else:
+        typer.echo(text, nl=False)
+
+
 @app.command("list")
 def list_parts(
     kind: Annotated[Kind | None, typer.Argument(help="One kind of part; all by default.")] = None,

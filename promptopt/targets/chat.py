@@ -104,7 +104,7 @@ class ChatTarget:
         if self._labels:
             chooser(model)
             self.metric, self.tiebreak, self.classes = "accuracy", "log-probability", self._labels.names
-        self._template = template
+        self.template = template
         self._temperature = temperature
         self._workers = workers
         self._n_shown = demonstrations
@@ -183,13 +183,13 @@ class ChatTarget:
             UserError: as ``run``.
         """
         said = _said(prompt)
-        texts = [said.system] if "prompt" in names(self._template) else [said.system, said.instruction]
+        texts = [said.system] if "prompt" in names(self.template) else [said.system, said.instruction]
         system = [Message("system", text)] if (text := _joined(texts)) else []
         turns = [turn for shown in self._demonstrations(said, example) for turn in self._shown_turns(said, *shown)]
         return [*system, *turns, self._turn(said, example)]
 
     def _turn(self, said: _Said, example: Example) -> Message:
-        filled = fill(self._template, values(example, prompt=said.instruction))
+        filled = fill(self.template, values(example, prompt=said.instruction))
         return Message("user", filled if said.instruction else filled.lstrip("\n"))
 
     def _shown_turns(self, said: _Said, shown: Example, answer: str | None) -> tuple[Message, Message]:
