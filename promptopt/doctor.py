@@ -21,7 +21,7 @@ from .trust import own_parts
 __all__ = ["examined", "extras", "needed"]
 
 DISTRIBUTION = "promptopt-toolkit"
-BUNDLES = ("all", "test")  # extras that are made of others
+BUNDLES = ("all", "site", "test")  # extras that no recipe needs
 OFFERED = {"classes": ("a", "b"), "data": Dataset("none", ())}  # what a run would give to parts that ask for it
 
 
