@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,12 @@ class Result:
             "test": test,
             "coverage": covered and {**asdict(covered), "reasons": dict(covered.reasons)},
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict, the best prompt, the curve of the search and the front."""
+        # Reports are made of results, so this room does not know theirs; only a notebook asks a result to be one.
+        html: str = import_module("promptopt.report.notebook").in_html(self)
+        return html
 
     def to_json(self) -> str:
         """:meth:`summary` as one line of JSON; NaN becomes null."""
