@@ -29,7 +29,7 @@ def test_the_best_prompt_the_curve_and_the_costs_stand_in_it() -> None:
     (best,) = page.iter("pre")
     assert text(best) == "a longer prompt xxxxx"
     assert [text(new) for new in best.iter("ins")] == ["longer", "xxxxx"]
-    assert [one.get("aria-label") for one in page.iter("svg")][0] == "the search"
+    assert next(one.get("aria-label") for one in page.iter("svg")) == "the search"
     assert "6 questions" in text(page)
     assert "No verdict was measured" in text(page)
 
