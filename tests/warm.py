@@ -170,6 +170,7 @@ def main() -> None:
     import importlib
 
     sys.path.pop(0)  # where this file lies
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # pyarrow, which pandas imports, would start one
     for name in HEAVY:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
