@@ -12,7 +12,7 @@ from ..record.replay import Replay
 from ..record.story import Story
 from ..record.verdict import Verdict
 from . import duels as duelling
-from .archive import elites_table, grown, growth_table, planes, summary
+from .archive import elites_table, grown, growth_table, measured, planes, summary
 from .curve import SearchCurve, as_svg, legend
 from .figures import forest
 from .front import as_svg as front_svg
@@ -184,7 +184,9 @@ def _archive(told: Told) -> Section | None:
     if archive is None:
         return None
     blocks: list[Block] = [Text(f"{summary(archive)} That is the sum of their ratings.")]
-    blocks += [Planes(planes(archive, told.story)), Grid(first(elites_table(archive), ROWS), folded=True)]
+    blocks += [Text(said)] if (said := measured(archive, told.story)) else []
+    table = first(elites_table(archive, told.story), ROWS)
+    blocks += [Planes(planes(archive, told.story)), Grid(table, folded=True)]
     for svg, caption in grown(archive, last=told.curve.last):
         blocks += [Figure(svg, caption, growth_table(archive))]
     return Section("archive", "Archive", blocks)

@@ -99,7 +99,7 @@ class Told:
     def tables(self) -> list[Table]:
         """Every table with something in it, in full."""
         made = [verdict_table(self.story), prompts_table(self), improvements_table(self), lineage_table(self)]
-        made += [elites_table(self.archive), growth_table(self.archive)]
+        made += [elites_table(self.archive, self.story), growth_table(self.archive)]
         made += [duels_table(self), records_table(self), leads_table(self), annotators_table(self)]
         made += [outcomes_table(self), labels_table(self), questions_table(self), calls_table(self)]
         made += [front_table(front)] if (front := shown(self.story.front)) else []
