@@ -25,7 +25,8 @@ import promptopt
 from promptopt.core import Closes, Example, Message, Prompt, Rate, Rating, Reply
 from promptopt.errors import MissingExtra, UserError
 from promptopt.optimizers import Gepa, HillClimb, RandomSearch
-from promptopt.optimizers.gepa import REPLIES, Bridge
+from promptopt.optimizers.bridge import Bridge
+from promptopt.optimizers.gepa import REPLIES
 from promptopt.optimizers.pools.written import Paraphrases, Written
 from promptopt.optimizers.proposers.chat import ChatProposer
 from promptopt.testing import FakeSetup, ScriptedModel
@@ -56,7 +57,7 @@ def search(
 
 
 def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "promptopt-gepa"]
+    return [thread for thread in threading.enumerate() if thread.name == "promptopt-bridge"]
 
 
 @pytest.fixture(autouse=True)
