@@ -114,8 +114,8 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         raise
     finally:
         run.close()
-    measured = {"front": front, "cheapest": cheapest, "cells": cells}
-    result = result_of(plan, run, best, verdict, transfers, reason, ledger.folder, **measured)
+    folder = ledger.folder
+    result = result_of(plan, run, best, verdict, transfers, reason, folder, front=front, cheapest=cheapest, cells=cells)
     told = {"belief": asdict(result.belief)} if result.belief else {}
     told |= {"front": front.to_json()} if front else {}
     ledger.append({"event": "stop", "reason": reason, "best": result.best, **told, "time": now()})
