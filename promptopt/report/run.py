@@ -46,6 +46,7 @@ from .told import (
     calls_table,
     counts_table,
     covered,
+    demonstrations_table,
     duels_table,
     improvements_table,
     labels_table,
@@ -163,6 +164,8 @@ def _best(told: Told) -> Section:
     best, start = told.story.best, told.story.start
     title = "Most duels won so far" if told.story.leading else "Best prompt"
     blocks: list[Block] = [CodeBlock("best-prompt", "the best prompt", best)]
+    if told.shown:
+        blocks += [Grid(first(demonstrations_table(told), ROWS), folded=True)]
     if best in (finalists := told.finalists):
         text = f"The search ended with {len(finalists)} prompts to choose from. They were rated once more, "
         text += f"on the dev split where there is one; this one came out best, with {finalists[best]:.3f}."
