@@ -153,6 +153,19 @@ def test_run_and_check_name_code_from_elsewhere_before_it_is_loaded(folder: Path
     assert (code, err.startswith(named)) == (0, True)
 
 
+def test_resume_names_also_what_a_ledger_says_that_the_run_was_taken_up_with(run: Path) -> None:
+    ledger = run / "ledger.jsonl"
+    events = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
+    for event in events:
+        del event["crc"]
+    extended = {"target": "no_such_module_of_tests:Target", "data": "run_parts:toy_data"}
+    rewrite(ledger, [*events, {"event": "resume", "extended": extended, "time": events[0]["time"]}])
+    result = CliRunner().invoke(cli.app, ["resume", "out"])
+    assert isinstance(result.exception, UserError)
+    assert "cannot load 'no_such_module_of_tests:Target'" in str(result.exception)
+    assert "target no_such_module_of_tests:Target" in result.stderr
+
+
 def test_code_is_named_also_where_it_cannot_be_loaded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="cannot load 'no_such_module_of_tests:Name'"):
         cli.run(Path("recipe.toml"), ["target=no_such_module_of_tests:Name"], check=True)
