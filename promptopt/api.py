@@ -57,6 +57,7 @@ def optimize(
     objectives: str | Sequence[str] | None = None,
     margin: float | None = None,
     verdict: bool | Literal["cheapest"] = True,
+    cells: int = 0,
     seed: int = 0,
     cache: bool = True,
     per_example: bool = True,
@@ -112,6 +113,8 @@ def optimize(
             cheapest must not be significantly worse either.
         verdict: open the test split at the end. Without it ``resume`` with ``verdict=true`` opens it later.
             ``cheapest`` also rates the cheapest prompt there: three prompts instead of two.
+        cells: of the best prompts of each kind that an optimizer like ``map-elites`` keeps, so many, those of the
+            highest ratings, are compared with the start on the test split as well. Each takes a rating more there.
         seed: all randomness of the run derives from it.
         cache: answer repeated ratings from memory; turn it off for a noisy score whose repeats should count.
         per_example: keep per-example values in the ledger.
@@ -158,7 +161,7 @@ def resume(
 
     Args:
         run: the run's folder.
-        overrides: changes to its budget, patience, goal or verdict, for example ``budget.questions=2000``.
+        overrides: changes to its budget, patience, goal, verdict or cells, for example ``budget.questions=2000``.
         watch, allow_env: as in :func:`optimize`.
         **objects: arguments of :func:`optimize` that were given as objects when the run was started (a function, an
             optimizer); the ledger cannot make them again.

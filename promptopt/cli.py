@@ -230,10 +230,11 @@ def resume(
 ) -> None:
     """Take up a run where it stopped; what was paid for is not bought again."""
     from .api import resume as take_up
+    from .record.freeze import recipe_in_force
     from .record.story import Story
 
     allow(allow_env)
-    recipe = Story.read(folder).manifest["recipe"]
+    recipe = recipe_in_force(Story.read(folder).events)
     _tell_elsewhere(recipe)
     _watched(recipe, lambda watch: take_up(folder, overrides or (), watch=watch), json=json, track=track)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 Change: TypeAlias = Literal["same", "new", "lost"]
 
 LONGEST = 950  # characters of a message
+ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")  # in memory; another one in each process
 WORD = re.compile(r"\s*\S+|\s+$")
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"  # they turn a line's order around
 VISIBLE = (  # what a page cannot hold, or would act upon, and what stands for it
@@ -87,5 +88,20 @@ def between(text: str, *, mark: str) -> str:
 
 
 def as_text(value: Any) -> str:
-    """An example's input or label as an LLM is shown it."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """An example's input or label as an LLM is shown it.
+
+    A text is as it is, what JSON can hold is JSON, and anything else in words, such as a path or a date; where it has
+    none that are the same in every process, and for arrays, it is told by its type. Replies are looked up by what was
+    asked, so the same value has to be the same text.
+    """
+    known = value is None or isinstance(value, str | int | float | dict | list | tuple)
+    said = value if known else _in_words(value)
+    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False, default=_in_words)
+
+
+def _in_words(value: Any) -> Any:
+    shape = getattr(value, "shape", None)
+    if shape == () and hasattr(value, "item"):  # a number of NumPy's
+        return value.item()
+    said = str(value)
+    return f"({type(value).__name__})" if shape is not None or ADDRESS.search(said) else said

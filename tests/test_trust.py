@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 import promptopt
 from promptopt import cli
 from promptopt.errors import UserError
-from promptopt.recipe.build import build, factory_of
-from promptopt.recipe.elsewhere import lines
-from promptopt.registry import TABLE
+from promptopt.recipe.build import build, factory_of, hints_of
+from promptopt.recipe.elsewhere import FUNCTIONS, lines
+from promptopt.registry import TABLE, load
 from promptopt.targets.http import Http
 from promptopt.trust import ALLOW, own_parts
 
@@ -153,6 +153,19 @@ def test_run_and_check_name_code_from_elsewhere_before_it_is_loaded(folder: Path
     assert (code, err.startswith(named)) == (0, True)
 
 
+def test_resume_names_also_what_a_ledger_says_that_the_run_was_taken_up_with(run: Path) -> None:
+    ledger = run / "ledger.jsonl"
+    events = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
+    for event in events:
+        del event["crc"]
+    extended = {"target": "no_such_module_of_tests:Target", "data": "run_parts:toy_data"}
+    rewrite(ledger, [*events, {"event": "resume", "extended": extended, "time": events[0]["time"]}])
+    result = CliRunner().invoke(cli.app, ["resume", "out"])
+    assert isinstance(result.exception, UserError)
+    assert "cannot load 'no_such_module_of_tests:Target'" in str(result.exception)
+    assert "target no_such_module_of_tests:Target" in result.stderr
+
+
 def test_code_is_named_also_where_it_cannot_be_loaded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="cannot load 'no_such_module_of_tests:Name'"):
         cli.run(Path("recipe.toml"), ["target=no_such_module_of_tests:Name"], check=True)
@@ -175,6 +188,26 @@ def test_plug_ins_and_parts_within_parts_are_named() -> None:
         "transfer.there mine:Target",
     ):
         assert place.replace("target.model.name", "target.model.helper.name") in line
+
+
+@pytest.mark.parametrize("place", ["évil:f", "mine:not a name", "my-mine:f", "mine:f:g"])
+def test_functions_are_named_whatever_their_modules_are_called(place: str) -> None:
+    measure = {"name": "own", "function": place, "edges": [1]}
+    recipe = {
+        "target": {"name": "function", "function": place},
+        "metric": {"name": "similarity", "encoder": place},
+        "optimizer": {"name": "map-elites", "measures": [measure], "proposer": "lexical"},
+    }
+    (line,) = lines([recipe])
+    for where in ("target.function", "metric.encoder", "optimizer.measures.function"):
+        assert f"{where} {place}" in line
+
+
+def test_every_option_that_takes_a_function_is_known() -> None:
+    parts = [load(kind, name) for kind, names in TABLE.items() for name in names]
+    hints = [one for part in parts for one in hints_of(part).items()]
+    functions = {option for option, hint in hints if "Callable" in str(hint) and option != "return"}
+    assert functions == {*FUNCTIONS}
 
 
 def test_variables_are_named_with_where_they_go() -> None:

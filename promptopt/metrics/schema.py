@@ -236,4 +236,6 @@ def _read(path: str | Path) -> Any:
 
 
 def _cut(text: str) -> str:
+    """One line, no longer than feedback may be; names of properties can break lines."""
+    text = " ".join(text.split())
     return text if len(text) <= REASON else text[: REASON - 3] + "..."

@@ -25,7 +25,8 @@ acceptance    strict_improvement the same
 proposals     1                  1
 skip_perfect  True               True
 perfect       1                  1
-use_merge     False              none           it exchanges components, and a prompt has one
+components    round_robin        the same       one part of the prompt after the other
+use_merge     False              none
 temperature   the LLM's own      1
 seed          0                  the run's
 stops         when it is told to the budget     and after 20 replies in a row without a new prompt
@@ -44,16 +45,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..checks import at_least, check_argument
-from ..core import Case, ChatModel, Example, Prompt, Rate, Rating, Setup
-from ..errors import UnknownName, require
+from ..core import Case, ChatModel, Example, Prompt, Rate, Rating, Setup, TakesDemonstrations, Target
+from ..demonstrations import PART as DEMONSTRATIONS
+from ..errors import UnknownName, UserError, require
+from ..parts import listed, parts_of, text_of
 from ..text import between, quotation_mark
 from ..vocabulary import PLACEHOLDER_RULE, is_template
-from .proposers.asking import Asker
+from .bridge import Bridge
+from .proposers.asking import Asker, beside
 from .proposers.quoting import RULE
 from .proposers.showing import by_id, fitting
 from .steps import Ratings, RatingSearch, Search
@@ -65,9 +67,8 @@ __all__ = ["Gepa"]
 
 PARENTS = ("pareto", "current_best", "epsilon_greedy", "top_k_pareto")
 ACCEPTANCE = ("strict_improvement", "improvement_or_equal")
-COMPONENT = "prompt"  # what the package calls the text that it changes
+COMPONENT = "prompt"  # what the package calls a prompt that is one text
 REPLIES = 20  # in a row without a new prompt end the search
-PATIENCE = 5.0  # seconds for the thread to end
 STREAM = int.from_bytes(b"gepa")
 """Key of the random stream that the LLM's seeds are from; the package draws from a generator of its own."""
 
@@ -81,10 +82,15 @@ NO_VALUES = "This run keeps no values per example, so gepa's Pareto front held t
 class Gepa(RatingSearch):
     """The package ``gepa`` as an optimizer.
 
+    The parts of a prompt are its components, but for those that are frozen and the ids of demonstrations: each time the
+    next one is reflected on, and the LLM is shown the others too.
+
     Args:
         model: reflects and writes new prompts; billed to the run as ``proposer``.
         examples: the training examples; a run fills them in.
         task: what the prompts are for, in the user's words; told to the model.
+        target: the run's, filled in by it; says whether a part holds ids of demonstrations.
+        frozen: names of parts that stay as they are; a run fills them in.
         seed: of the package's own draws; a run gives its seed.
         minibatch: examples that a parent and its child are compared on, and whose cases are shown to the model.
         parents: which candidates the next ones are made from, in the package's words.
@@ -99,12 +105,16 @@ class Gepa(RatingSearch):
         MissingExtra: the package is not installed.
     """
 
+    knows_parts = True
+
     def __init__(
         self,
         *,
         model: ChatModel,
         examples: Sequence[Example] = (),
         task: str = "",
+        target: Target | None = None,
+        frozen: Sequence[str] = (),
         seed: int = 0,
         minibatch: int = 3,
         parents: Literal["pareto", "current_best", "epsilon_greedy", "top_k_pareto"] = "pareto",
@@ -124,6 +134,8 @@ class Gepa(RatingSearch):
         self._examples = by_id(examples)
         self._ids = list(self._examples)
         self._task = task.strip()
+        ids = isinstance(target, TakesDemonstrations) and target.takes_demonstrations
+        self._kept = {*frozen, *([DEMONSTRATIONS] if ids else [])}
         self.perfect = perfect
         self.proposals = proposals
         self.options = {
@@ -140,9 +152,12 @@ class Gepa(RatingSearch):
         """Start afresh.
 
         Raises:
-            UserError: there is no starting prompt.
+            UserError: there is no starting prompt, or no text in it that may change.
         """
         self.close()
+        parts = parts_of(setup.start[0].text) if setup.start else {}
+        if parts and {*parts} <= self._kept:
+            raise UserError(f"gepa writes texts, and may change none: the start has {listed(parts)}.")
         self._setup = setup
         self._ratings = Ratings(setup.start)
         self._rng = setup.rng(STREAM)
@@ -172,7 +187,7 @@ class Gepa(RatingSearch):
         """What the package wants done, one thing after the other, until it brings nothing new any more."""
         yield self._ratings.missing(self._setup.start)
         start = Rate(self._ratings.best)
-        work = partial(optimize, self._gepa, start.prompt.text, len(self._ids), self.proposals, self.options)
+        work = partial(optimize, self._gepa, self._components(start), len(self._ids), self.proposals, self.options)
         bridge = self._bridge = Bridge(work)
         try:
             bridge.answer([self._evaluated(one, start) for one in bridge.request()])
@@ -186,6 +201,10 @@ class Gepa(RatingSearch):
                     bridge.answer([self._evaluated(*pair) for pair in zip(request, questions, strict=True)])
         finally:
             bridge.stop()
+
+    def _components(self, start: Rate) -> Components:
+        """What the package may change of the starting prompt."""
+        return Components(start.prompt.text, [part for part in parts_of(start.prompt.text) if part not in self._kept])
 
     # ── Evaluations ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -218,18 +237,20 @@ class Gepa(RatingSearch):
     # ── Reflection ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _reflected(self, wanted: Reflection) -> str | None:
-        """A new prompt; None where the LLM's reply holds none that the target can take."""
+        """A new text for the part; None where the LLM's reply holds none that the target can take."""
         self._stale += 1
         for reply in self._asker.replies(self._message(wanted), self._rng, n=1):
-            text: str = self._signature.output_extractor(reply)["new_instruction"]
-            if not text or self._setup.problem_with(Prompt(text)) is not None:
+            new: str = self._signature.output_extractor(reply)["new_instruction"]
+            text = text_of({**parts_of(wanted.text), wanted.part: new}) if wanted.part else new
+            if not new or self._setup.problem_with(Prompt(text)) is not None:
                 self._setup.count("unparsable replies")
                 return None
             if text not in self._made:
+                part = {"part": wanted.part} if wanted.part else {}
                 step = f"reflection {len(self._made)}"
-                self._made[text] = Prompt(text, {"step": step, "parents": [wanted.text]})
+                self._made[text] = Prompt(text, {"step": step, **part, "parents": [wanted.text]})
                 self._stale = 0
-            return text
+            return new
         return None
 
     def _message(self, wanted: Reflection) -> str:
@@ -238,14 +259,17 @@ class Gepa(RatingSearch):
         told = [{TITLES[title]: between(text, mark=mark) for title, text in one.items()} for one in shown]
         for one, case in zip(told, wanted.cases, strict=False):
             one["Score"] = f"{case.value:.4g} of {self.perfect:g}"
-        given = {"current_instruction_doc": wanted.text, "dataset_with_feedback": told}
-        parts = [
+        parts = parts_of(wanted.text) if wanted.part else {}
+        others = {name: text for name, text in parts.items() if name != wanted.part}
+        given = {"current_instruction_doc": parts.get(wanted.part, wanted.text), "dataset_with_feedback": told}
+        message = [
+            beside(wanted.part, others) if others else "",
             f"What the instructions are for: {self._task}" if self._task else "",
             f"{RULE} The mark is {mark}.",
             self._signature.prompt_renderer(given),
             PLACEHOLDER_RULE if is_template(self._setup) else "",
         ]
-        return "\n\n".join(filter(None, parts))
+        return "\n\n".join(filter(None, message))
 
     @property
     def _signature(self) -> Any:
@@ -262,7 +286,10 @@ def _values(rating: Rating, n: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The package wants a prompt rated on the examples at some places, and to know what happened if ``cases``."""
+    """The package wants a prompt rated on the examples at some places, and to know what happened if ``cases``.
+
+    ``text`` is that of the whole prompt.
+    """
 
     text: str
     places: Sequence[int]
@@ -279,26 +306,55 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Reflection:
-    """The package wants a new prompt instead of one to which this happened."""
+    """The package wants a new text for one part of a prompt to which this happened; ``""`` where it is one text."""
 
     text: str
+    part: str
     cases: Sequence[Case]
 
 
+@dataclass(frozen=True)
+class Components:
+    """What the package may change of a starting prompt: some of its parts, or all of it, if that is one text."""
+
+    start: str
+    parts: Sequence[str]
+
+    @property
+    def first(self) -> dict[str, str]:
+        """The package's first candidate."""
+        whole = parts_of(self.start)
+        return {part: whole[part] for part in self.parts} or {COMPONENT: self.start}
+
+    def prompt(self, candidate: Mapping[str, str]) -> str:
+        """The text of a candidate's prompt."""
+        return text_of({**parts_of(self.start), **candidate}) if self.parts else candidate[COMPONENT]
+
+    def part(self, component: str) -> str:
+        """The part that the package calls so; ``""`` for a prompt that is one text."""
+        return component if self.parts else ""
+
+
 def optimize(
-    gepa: ModuleType, start: str, n_examples: int, proposals: int, options: Mapping[str, Any], ask: Callable[[Any], Any]
+    gepa: ModuleType,
+    components: Components,
+    n_examples: int,
+    proposals: int,
+    options: Mapping[str, Any],
+    ask: Callable[[Any], Any],
 ) -> None:
     """Have the package search without an end.
 
     Args:
         gepa: the package.
+        components: what it begins with.
         options: for ``gepa.optimize``.
         ask: has something done, and returns what came of it.
     """
-    adapter = Adapter(gepa, ask)
+    adapter = Adapter(gepa, components, ask)
     sampling = require("gepa.strategies.proposal_sampling", extra="gepa").IndependentSampling
     gepa.optimize(
-        {COMPONENT: start},
+        components.first,
         trainset=[(i, True) for i in range(n_examples)],
         valset=[(i, False) for i in range(n_examples)],
         adapter=adapter,
@@ -316,19 +372,23 @@ class Adapter:
 
     Args:
         gepa: the package.
+        components: what a candidate is of a prompt.
         ask: has something done, and returns what came of it.
     """
 
     propose_new_texts = None  # the package looks for it
 
-    def __init__(self, gepa: ModuleType, ask: Callable[[Any], Any]) -> None:
+    def __init__(self, gepa: ModuleType, components: Components, ask: Callable[[Any], Any]) -> None:
         self._gepa = gepa
+        self._components = components
         self._ask = ask
 
     def batch_evaluate(self, items: Iterable[tuple[dict[str, str], list[tuple[int, bool]]]]) -> list[Any]:
         """Several prompts, each on examples of its own."""
         wanted = [
-            Evaluation(candidate[COMPONENT], [place for place, _ in batch], any(cases for _, cases in batch))
+            Evaluation(
+                self._components.prompt(candidate), [place for place, _ in batch], any(cases for _, cases in batch)
+            )
             for candidate, batch in items
         ]
         return [
@@ -344,15 +404,17 @@ class Adapter:
         self, candidate: dict[str, str], eval_batch: Any, components_to_update: list[str]
     ) -> dict[str, list[dict[str, Case]]]:
         """What happened, for :meth:`reflect`."""
-        return {COMPONENT: [{"case": case} for case in eval_batch.trajectories]}
+        told = [{"case": case} for case in eval_batch.trajectories]
+        return dict.fromkeys(components_to_update, told)
 
     def reflect(
         self, candidate: dict[str, str], reflective_dataset: Mapping[str, Any], components_to_update: list[str]
     ) -> dict[str, str]:
-        """A new prompt; nothing where there is none."""
-        cases = [one["case"] for one in reflective_dataset[COMPONENT]]
-        text = self._ask(Reflection(candidate[COMPONENT], cases))
-        return {} if text is None else {COMPONENT: text}
+        """A new text for the component whose turn it is; nothing where there is none."""
+        (component,) = components_to_update
+        cases = [one["case"] for one in reflective_dataset[component]]
+        text = self._ask(Reflection(self._components.prompt(candidate), self._components.part(component), cases))
+        return {} if text is None else {component: text}
 
 
 class Silent:
@@ -360,71 +422,3 @@ class Silent:
 
     def log(self, message: str) -> None:
         """Nothing."""
-
-
-# ── From calling back to asking ───────────────────────────────────────────────────────────────────────────────────
-
-
-class Stopped(BaseException):
-    """Nobody will answer any more. No Exception, which the package would take for a failed proposal and go on."""
-
-
-class Bridge:
-    """Runs a function that calls back as one that asks: in a thread, which stands still while it waits for an answer.
-
-    At any time only one of the two threads works, so that all comes in the same order each time. The thread is a daemon
-    and knows nothing of who asks: it keeps neither the interpreter nor an optimizer alive.
-
-    Args:
-        work: is given a function that takes a request and returns its answer.
-    """
-
-    def __init__(self, work: Callable[[Callable[[Any], Any]], None]) -> None:
-        self._requests: SimpleQueue[Any] = SimpleQueue()
-        self._answers: SimpleQueue[Any] = SimpleQueue()
-        self._stopped = False
-        self._thread = Thread(target=self._run, args=(work,), name="promptopt-gepa", daemon=True)
-        self._thread.start()
-
-    def request(self) -> Any:
-        """The next request; None once the function has returned or was stopped.
-
-        Raises:
-            BaseException: what the function raised.
-        """
-        request = None if self._stopped else self._requests.get()
-        if isinstance(request, BaseException):
-            raise request
-        return request
-
-    def answer(self, answer: Any) -> None:
-        """Answer the request."""
-        self._answers.put(answer)
-
-    def stop(self) -> None:
-        """Have the function end with its next request, or the one that it waits with; returns at once."""
-        self._stopped = True
-        self._answers.put(None)
-
-    def close(self) -> None:
-        """Stop, and wait until the thread has ended."""
-        self.stop()
-        self._thread.join(PATIENCE)
-
-    def _run(self, work: Callable[[Callable[[Any], Any]], None]) -> None:
-        try:
-            work(self._ask)
-        except Stopped:
-            return
-        except BaseException as error:
-            self._requests.put(error)
-        else:
-            self._requests.put(None)
-
-    def _ask(self, request: Any) -> Any:
-        if not self._stopped:
-            self._requests.put(request)
-            answer = self._answers.get()
-        if self._stopped:
-            raise Stopped
-        return answer

@@ -14,7 +14,7 @@ from ..errors import PromptoptError
 from ..registry import TABLE, comes_from, load
 from .build import PARTS, ReadsVariables, hints_of, kind_of
 
-PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+PLACE = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")  # what looks like one
 FUNCTIONS = ("function", "encoder")  # options of our own parts that can be package.module:name
 READ_BY = {"dspy": "the keys of its provider"}  # by models whose packages know the variables
 
@@ -60,8 +60,11 @@ def _part(kind: str, spec: Any, *, where: str) -> Iterator[tuple[str, str]]:
 
 
 def _functions(key: str, value: Any, *, where: str) -> Iterator[tuple[str, str]]:
-    """The functions that an option of our own parts names, itself or in tables within it."""
-    if key in FUNCTIONS and isinstance(value, str) and PLACE.fullmatch(value):
+    """The functions that an option of our own parts names, itself or in tables within it.
+
+    However odd a place is, its module is imported before it turns out that there is none.
+    """
+    if key in FUNCTIONS and isinstance(value, str) and ":" in value:
         yield "code", f"{where} {value}"
     for one in value if isinstance(value, list) else [value]:
         for inner, named in one.items() if isinstance(one, Mapping) else ():

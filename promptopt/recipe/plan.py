@@ -59,6 +59,7 @@ OPTIONS = (  # arguments that a plan holds as they are given
     "per_example",
     "cases",
     "margin",
+    "cells",
     "failed",
     "reply_cache",
     "in_flight",
@@ -82,7 +83,7 @@ def planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
 
 def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     seed = given["seed"]
-    at_least(0, seed=seed, shorten=given["shorten"], margin=given["margin"])
+    at_least(0, seed=seed, shorten=given["shorten"], margin=given["margin"], cells=given["cells"])
     objectives = _objectives(given["objectives"])
     at_least(1, **{key: given[key] for key in ("finalists", "ensemble", "patience", "views", "case_length")})
     start = _start(given["start"], frozen=given["frozen"])

@@ -1,7 +1,8 @@
 """An archive in a run's folder: ``archive.jsonl``, and what it comes to.
 
 The first line says what the ranges of the measures are called. Each further one is an elite, in the order in which they
-came, so that the last one of a cell holds it and the growth of the archive can be read off.
+came, so that the last one of a cell holds it and the growth of the archive can be read off. Where a holder was measured
+on held-out data, its line tells that too, as ``held_out``; the ledger is where we read it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, TypeAlias
 
 from ..core import Archive, Elite, Prompt
 from ..errors import UserError
+from .verdict import Verdict
 
 __all__ = ["NAME", "as_lines", "cells_of", "elites", "growth", "read_archive"]
 
@@ -46,10 +48,19 @@ def growth(archive: Archive) -> list[tuple[int, float, float]]:
     return list(found.values())
 
 
-def as_lines(archive: Archive) -> str:
-    """An archive as the lines of its file, without the last line break."""
+def as_lines(archive: Archive, verdicts: Mapping[str, Verdict] | None = None) -> str:
+    """An archive as the lines of its file, without the last line break.
+
+    Args:
+        verdicts: on held-out data, by prompt; each stands with those who hold a cell now.
+    """
     first = {"measures": {name: list(ranges) for name, ranges in archive.ranges.items()}}
-    return "\n".join(map(_line, [first, *map(_told, archive.history)]))
+    held = elites(archive)
+    lines: list[dict[str, Any]] = [first]
+    for one in archive.history:
+        verdict = (verdicts or {}).get(one.prompt.text) if held[one.cell] is one else None
+        lines.append({**_told(one), **({"held_out": verdict.to_json()} if verdict else {})})
+    return "\n".join(map(_line, lines))
 
 
 def read_archive(folder: Path) -> Archive | None:

@@ -12,6 +12,7 @@ SHORTEN = "shorten"  # the answer with parts left out, on the training split whe
 TEST = "test"  # the verdict
 TRANSFER = "transfer:"  # the verdict on another target, whose name stands behind the colon
 CHEAPEST = "cheapest"  # of verdict events alone: the front's cheapest prompt against the best, on the test split
+CELL = "cell"  # of verdict events alone: the prompt of a cell of an archive against the start, on the test split
 STAGES = (CALIBRATION, SEARCH, DEV, FINAL, SHORTEN, TEST)  # in the order of a run; transfers come behind them
 
 

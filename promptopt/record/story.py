@@ -12,7 +12,7 @@ from .answers import Contest, Lead, Rated, answers, contests, counted, leads, ra
 from .front import Front
 from .ledger import read
 from .lines import FORMAT
-from .stages import CHEAPEST, SEARCH, TEST, TRANSFER
+from .stages import CELL, CHEAPEST, SEARCH, TEST, TRANSFER
 from .verdict import Verdict
 
 UNFINISHED = "unfinished"
@@ -33,6 +33,7 @@ class Story:
         belief: how sure an optimizer that gets no ratings was of the best prompt.
         front: value against cost, where the run has ended and its prompts were rated.
         cheapest: the held-out comparison of the front's cheapest prompt with the best one, if it was made.
+        cells: those of prompts that hold cells of an archive with the start, by prompt.
         status: why the run stopped, or that it did not.
         events: the ledger's events.
     """
@@ -47,6 +48,7 @@ class Story:
     belief: Belief | None
     front: Front | None
     cheapest: Verdict | None
+    cells: dict[str, Verdict]
     status: str
     events: list[dict[str, Any]]
 
@@ -66,18 +68,21 @@ class Story:
         found, duels = rated(events), contests(events)
         led = leads(duels)
         best = last.get("best") or _best(found) or (led[-1].prompt if led else events[0]["start"][0])
+        made = [event for event in events if event["event"] == "verdict"]
         verdicts = {
             event.get("stage", TEST): Verdict.from_json(event["verdict"])
-            for event in events
-            if event["event"] == "verdict" and event["best_prompt"] == best and event.get("stage") != CHEAPEST
+            for event in made
+            if event["best_prompt"] == best and event.get("stage") not in (CHEAPEST, CELL)
         }
+        cells = {e["best_prompt"]: Verdict.from_json(e["verdict"]) for e in made if e.get("stage") == CELL}
         verdict = verdicts.pop(TEST, None)
         transfers = {stage.removeprefix(TRANSFER): found for stage, found in verdicts.items()}
         belief = Belief(**last["belief"]) if "belief" in last else None
         front = Front.from_json(last["front"]) if "front" in last else None
         cheapest = _cheapest(events, best, front)
         status = _status(last)
-        return cls(events[0], found, duels, led, best, verdict, transfers, belief, front, cheapest, status, events)
+        measured = (best, verdict, transfers, belief, front, cheapest, cells)
+        return cls(events[0], found, duels, led, *measured, status, events)
 
     @property
     def ratings(self) -> list[Rated]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -21,11 +22,12 @@ from .ratings import lineages
 from .tables import Column, Table
 from .terminal import beginning
 
-__all__ = ["elites_table", "grown", "growth_table", "planes", "show_archive", "summary"]
+__all__ = ["elites_table", "grown", "growth_table", "measured", "planes", "show_archive", "summary"]
 
 LEVELS = 8
 FEW = 8  # lines of a prompt that are shown on a terminal
 MOST = 12  # grids that are shown
+HELD_OUT = {"difference": "against the start", "low": "low", "high": "high"}  # of a verdict, and what it is called
 
 
 def summary(archive: Archive) -> str:
@@ -33,6 +35,19 @@ def summary(archive: Archive) -> str:
     held, (_, coverage, score) = elites(archive), growth(archive)[-1]
     filled = f"{len(held)} of {cells_of(archive)} cells hold a prompt (coverage {coverage:.3f})"
     return f"{filled}; the QD score is {score:.3f}."
+
+
+def measured(archive: Archive, story: Story) -> str:
+    """How many of those who hold a cell were measured on held-out data, and what to make of it; empty for none."""
+    found = [story.cells[one.prompt.text] for one in elites(archive).values() if one.prompt.text in story.cells]
+    if not found:
+        return ""
+    better = sum(one.significant for one in found)
+    return (
+        f"{len(found)} of those who hold a cell were compared with the start on held-out examples; {better} gained "
+        "significantly. Each 95% interval holds for itself: of 20 prompts that are no better than the start, one may "
+        "look so by chance."
+    )
 
 
 # ── On a page ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -51,6 +66,7 @@ def planes(archive: Archive, story: Story) -> list[Plane]:
             _level(one.value, values),
             one.prompt.text,
             line,
+            verdict.sentence() if (verdict := story.cells.get(one.prompt.text)) else "",
         )
         for (cell, one), line in zip(held.items(), lines, strict=True)
     }
@@ -116,8 +132,8 @@ def grown(archive: Archive, *, last: float) -> list[tuple[str, str]]:
 # ── As tables ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def elites_table(archive: Archive | None) -> Table:
-    """Who holds each cell, best first."""
+def elites_table(archive: Archive | None, story: Story) -> Table:
+    """Who holds each cell, best first, and what was measured of them on held-out data."""
     names = [*archive.ranges] if archive else []
     columns = [
         *(Column(f"kind_{name}", name) for name in names),
@@ -128,16 +144,24 @@ def elites_table(archive: Archive | None) -> Table:
         Column("question", "question", "count"),
         Column("prompt", "prompt", "prompt"),
     ]
+    if story.cells:
+        columns += [Column("held_out", "held out", "score")]
+        columns += [Column(name, title, "change") for name, title in HELD_OUT.items()]
     held = sorted(elites(archive).values(), key=lambda one: -one.value) if archive else []
     return Table(
-        "archive", "The best prompt of each kind", tuple(columns), [_row(archive, one) for one in held if archive]
+        "archive",
+        "The best prompt of each kind",
+        tuple(columns),
+        [_row(archive, one, story) for one in held if archive],
     )
 
 
-def _row(archive: Archive, one: Elite) -> dict[str, str | float]:
+def _row(archive: Archive, one: Elite, story: Story) -> dict[str, Any]:
     kinds = {f"kind_{name}": ranges[i] for (name, ranges), i in zip(archive.ranges.items(), one.cell, strict=True)}
     measured = {f"measured_{name}": str(value) for name, value in one.measured.items()}
-    return {**kinds, **measured, "score": one.value, "question": one.question, "prompt": one.prompt.text}
+    row = {**kinds, **measured, "score": one.value, "question": one.question, "prompt": one.prompt.text}
+    found = verdict.to_json() if (verdict := story.cells.get(one.prompt.text)) else {}
+    return {**row, "held_out": found.get("best"), **{name: found.get(name) for name in HELD_OUT}}
 
 
 def growth_table(archive: Archive | None) -> Table:
@@ -161,7 +185,7 @@ def show_archive(folder: Path, console: Console) -> None:
     Raises:
         UserError: there is no run, or no archive, or it holds no prompt.
     """
-    Story.read(folder)
+    story = Story.read(folder)
     archive = read_archive(folder)
     if archive is None:
         raise UserError(
@@ -171,6 +195,8 @@ def show_archive(folder: Path, console: Console) -> None:
     if not held:
         raise UserError(f"the archive of {folder} holds no prompt: none was rated and measured.")
     console.print(Text(plain(summary(archive)), "bold"))
+    if told := measured(archive, story):
+        console.print(Text(told))
     for title, rows in _slices(archive):
         if any(cell in held for row in rows for cell in row):
             console.print(_grid(archive, title, rows))
@@ -178,6 +204,8 @@ def show_archive(folder: Path, console: Console) -> None:
         console.print(Text(plain(f"{_named(archive, cell)}: {one.value:.3f}"), "bold"))
         text, more = beginning(plain(one.prompt.text), FEW)
         console.print(Text(text + (f"\n({more} more lines)" if more else "")))
+        if verdict := story.cells.get(one.prompt.text):
+            console.print(Text(plain(f"Held out: {verdict.sentence()}"), "dim"))
 
 
 def _grid(archive: Archive, title: str, rows: Sequence[Sequence[Cell]]) -> Text:

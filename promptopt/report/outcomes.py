@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ..core import Case, Dataset, Example, Rating
+from ..demonstrations import of_prompt
 from ..errors import UserError
 from ..recipe.build import build
 from ..record.answers import answers
@@ -59,7 +60,7 @@ class HeldOutOutcome:
     @property
     def input(self) -> str:
         """The example's input as text, cut; empty for an image."""
-        return "" if self.example is None or is_image(self.example) else _text(self.example.input)
+        return _input(self.example) if self.example else ""
 
     @property
     def start_output(self) -> str | None:
@@ -118,6 +119,31 @@ def changed_first(found: Sequence[HeldOutOutcome]) -> list[HeldOutOutcome]:
     return sorted(found, key=lambda one: order.index(one.change))
 
 
+@dataclass(frozen=True)
+class ShownExample:
+    """A demonstration of a prompt: a training example's id and input, and the answer that is shown; cut."""
+
+    id: str
+    input: str
+    answer: str
+
+
+def shown_examples(prompt: str, data: Dataset | None) -> list[ShownExample]:
+    """The training examples that a prompt shows, in order; none where it names one that is not among them."""
+    examples = {example.id: example for example in data.train} if data else {}
+    named = of_prompt(prompt)
+    if not {one.example for one in named} <= {*examples}:
+        return []
+    return [
+        ShownExample(
+            one.example,
+            _input(examples[one.example]),
+            _text(examples[one.example].label if one.output is None else one.output),
+        )
+        for one in named
+    ]
+
+
 # ── The examples themselves ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -165,6 +191,10 @@ def thumbnail(example: Example) -> str | None:
     small = max(image.size) <= THUMBNAIL // 3
     image.save(file, "PNG" if small else "JPEG", **({} if small else {"quality": 80}))
     return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _input(example: Example) -> str:
+    return "" if is_image(example) else _text(example.input)
 
 
 def _text(value: Any) -> str:

@@ -124,6 +124,7 @@ class Holder:
         level: how that compares with the others', from 0 for the lowest to 8 for the highest.
         prompt: its text.
         line: its descent.
+        verdict: what held-out data say of it against the start; empty where it was not measured.
     """
 
     id: str
@@ -132,6 +133,7 @@ class Holder:
     level: int
     prompt: str
     line: Sequence[Ancestor]
+    verdict: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ..record.replay import Replay
 from ..record.story import Story
 from ..record.verdict import Verdict
 from . import duels as duelling
-from .archive import elites_table, grown, growth_table, planes, summary
+from .archive import elites_table, grown, growth_table, measured, planes, summary
 from .curve import SearchCurve, as_svg, legend
 from .figures import forest
 from .front import as_svg as front_svg
@@ -46,6 +46,7 @@ from .told import (
     calls_table,
     counts_table,
     covered,
+    demonstrations_table,
     duels_table,
     improvements_table,
     labels_table,
@@ -163,6 +164,8 @@ def _best(told: Told) -> Section:
     best, start = told.story.best, told.story.start
     title = "Most duels won so far" if told.story.leading else "Best prompt"
     blocks: list[Block] = [CodeBlock("best-prompt", "the best prompt", best)]
+    if told.shown:
+        blocks += [Grid(first(demonstrations_table(told), ROWS), folded=True)]
     if best in (finalists := told.finalists):
         text = f"The search ended with {len(finalists)} prompts to choose from. They were rated once more, "
         text += f"on the dev split where there is one; this one came out best, with {finalists[best]:.3f}."
@@ -184,7 +187,9 @@ def _archive(told: Told) -> Section | None:
     if archive is None:
         return None
     blocks: list[Block] = [Text(f"{summary(archive)} That is the sum of their ratings.")]
-    blocks += [Planes(planes(archive, told.story)), Grid(first(elites_table(archive), ROWS), folded=True)]
+    blocks += [Text(said)] if (said := measured(archive, told.story)) else []
+    table = first(elites_table(archive, told.story), ROWS)
+    blocks += [Planes(planes(archive, told.story)), Grid(table, folded=True)]
     for svg, caption in grown(archive, last=told.curve.last):
         blocks += [Figure(svg, caption, growth_table(archive))]
     return Section("archive", "Archive", blocks)

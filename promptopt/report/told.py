@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..core import Archive, Coverage, Dataset, Rating, Usage
+from ..demonstrations import of_prompt
 from ..record.answers import answers
 from ..record.archive import read_archive
 from ..record.freeze import recipe_in_force
@@ -21,7 +22,7 @@ from . import duels as duelling
 from .archive import elites_table, growth_table
 from .curve import SearchCurve
 from .front import front_table, shown
-from .outcomes import HeldOutOutcome, changed_first, examples_of, judged, outcomes
+from .outcomes import HeldOutOutcome, ShownExample, changed_first, examples_of, judged, outcomes, shown_examples
 from .ratings import Ancestor, lineage
 from .tables import Column, Table
 
@@ -68,6 +69,11 @@ class Told:
         return outcomes(self.story, self.data[0]) if self.story.manifest["examples"].get("test") else []
 
     @cached_property
+    def shown(self) -> list[ShownExample]:
+        """The demonstrations of the best prompt."""
+        return shown_examples(self.story.best, self.data[0]) if of_prompt(self.story.best) else []
+
+    @cached_property
     def scores(self) -> dict[str, Rating]:
         return {one.prompt: one.rating for one in self.story.rated}
 
@@ -99,9 +105,15 @@ class Told:
     def tables(self) -> list[Table]:
         """Every table with something in it, in full."""
         made = [verdict_table(self.story), prompts_table(self), improvements_table(self), lineage_table(self)]
-        made += [elites_table(self.archive), growth_table(self.archive)]
+        made += [elites_table(self.archive, self.story), growth_table(self.archive)]
         made += [duels_table(self), records_table(self), leads_table(self), annotators_table(self)]
-        made += [outcomes_table(self), labels_table(self), questions_table(self), calls_table(self)]
+        made += [
+            demonstrations_table(self),
+            outcomes_table(self),
+            labels_table(self),
+            questions_table(self),
+            calls_table(self),
+        ]
         made += [front_table(front)] if (front := shown(self.story.front)) else []
         return [table for table in [*made, counts_table(self), versions_table(self)] if table.rows]
 
@@ -264,6 +276,13 @@ def outcomes_table(told: Told) -> Table:
     known = [c for c in OUTCOME if c.key not in KNOWN or any(getattr(one, c.key) for one in found)]
     rows = [{column.key: getattr(one, column.key) for column in known} for one in found]
     return Table("examples", "Every test example", tuple(known), rows)
+
+
+def demonstrations_table(told: Told) -> Table:
+    """The training examples that the best prompt shows."""
+    columns = (Column("id", "example"), Column("input", "input", "long"), Column("answer", "answer shown", "long"))
+    rows = [asdict(one) for one in told.shown]
+    return Table("demonstrations", "What the best prompt shows, in this order", columns, rows)
 
 
 def labels_table(told: Told) -> Table:

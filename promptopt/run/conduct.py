@@ -13,6 +13,7 @@ from ..errors import PromptoptError, UserError
 from ..models.wrappers import wrap
 from ..record.ledger import Ledger, now
 from ..record.stages import TRANSFER
+from .cells import measure_cells
 from .finish import begun_alone, final_choice, measure, result_of, write_result
 from .loop import Run
 from .manifest import check_targets, manifest
@@ -80,7 +81,7 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
     ledger.append(resumed(plan) if ledger.past else manifest(plan))
     if ledger.past and "failed" in old_rule(ledger):
         run.notes.append(OLD_RULE)
-    front, cheapest = None, None
+    front, cheapest, cells = None, None, None
     try:
         reason = run.search()
         if reason not in ("interrupted", "stopped") and not run.harvest.any:
@@ -100,6 +101,7 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
                     if (found := measure(plan, run, best, scorer, stage=f"{TRANSFER}{name}"))
                 }
                 cheapest = measure_cheapest(plan, run, front)
+                cells = measure_cells(plan, run)
             except KeyboardInterrupt:
                 reason = "interrupted"
         front = front or weigh(plan, run, best)
@@ -112,7 +114,8 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         raise
     finally:
         run.close()
-    result = result_of(plan, run, best, verdict, transfers, reason, ledger.folder, front=front, cheapest=cheapest)
+    folder = ledger.folder
+    result = result_of(plan, run, best, verdict, transfers, reason, folder, front=front, cheapest=cheapest, cells=cells)
     told = {"belief": asdict(result.belief)} if result.belief else {}
     told |= {"front": front.to_json()} if front else {}
     ledger.append({"event": "stop", "reason": reason, "best": result.best, **told, "time": now()})

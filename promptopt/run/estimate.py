@@ -137,7 +137,7 @@ def estimate(plan: Plan, *, seconds: float = 10.0) -> Estimate:
     if plan.reserved:
         shares = _add(shares, _scale(rehearsal.one_answer(plan.dev or plan.scorer), plan.reserved))
     if plan.test:
-        shares = _add(shares, _scale(rehearsal.one_answer(plan.test), 3 if plan.cheapest else 2))
+        shares = _add(shares, _scale(rehearsal.one_answer(plan.test), 2 + plan.cheapest + plan.cells))
     for scorer in plan.transfer.values():
         shares = _add(shares, _scale(rehearsal.one_answer(scorer), 2))
     return Estimate(questions, shares, plan.budget, tuple(dict.fromkeys(rehearsal.notes)))

@@ -16,13 +16,14 @@ from ..record.archive import as_lines
 from ..record.folder import write_whole
 from ..record.front import Front
 from ..record.stages import DEV, FINAL, SHORTEN, TEST
-from ..record.verdict import Verdict, compare
+from ..record.verdict import Verdict
 from .leaks import leaks
 from .loop import Run
 from .plan import Plan
 from .result import Candidate, Result
 from .shorten import shorten, shorter
 from .usable import comparable, explain
+from .verdicts import known_verdict, verdict_on
 from .weigh import costs, rate_front
 
 
@@ -134,9 +135,8 @@ def measure(
         remedy = f" with: promptopt resume {quote(str(folder))} budget.…" if folder else ", and run it again."
         run.notes.append(f"No verdict: {error}. Raise it{remedy}")
         return None
-    for event in run.replay.verdicts:
-        if (event.get("stage", TEST), event["start_prompt"], event["best_prompt"]) == (stage, start.text, best.text):
-            return Verdict.from_json(event["verdict"])
+    if known := known_verdict(run, start.text, best.text, stage=stage):
+        return known
     ratings = [answer for _, answer in answers if isinstance(answer, Rating)]
     if not comparable(ratings[0], ratings[-1]):
         problem = f"no verdict ({stage}): not one output on held-out examples could be used: {explain(ratings)}."
@@ -144,10 +144,8 @@ def measure(
             raise NothingUsable(problem)
         run.notes.append(problem)
         return None
-    verdict = compare(ratings[0], ratings[-1], rng=run.setup("test").rng())
-    compared = {"stage": stage, "start_prompt": start.text, "best_prompt": best.text}
-    run.ledger.append({"event": "verdict", **compared, "verdict": verdict.to_json()} | run.counted())
-    return verdict
+    tested = {start.text: ratings[0], best.text: ratings[-1]}
+    return verdict_on(run, start.text, best.text, tested, stage=stage)
 
 
 def result_of(
@@ -161,6 +159,7 @@ def result_of(
     *,
     front: Front | None = None,
     cheapest: Verdict | None = None,
+    cells: Mapping[str, Verdict] | None = None,
 ) -> Result:
     """What the run gives back."""
     ranked = sorted(run.ratings.items(), key=lambda item: item[1].rank, reverse=True)
@@ -185,6 +184,7 @@ def result_of(
         front=front,
         cheapest_verdict=cheapest,
         archive=run.optimizer.archive() if isinstance(run.optimizer, HasArchive) else None,
+        cell_verdicts=cells or {},
     )
 
 
@@ -207,7 +207,7 @@ def write_result(result: Result, folder: Path) -> None:
     if result.front:
         files["front.json"] = json.dumps(result.front.to_json(), ensure_ascii=False, allow_nan=False)
     if result.archive:
-        files[ARCHIVE] = as_lines(result.archive)
+        files[ARCHIVE] = as_lines(result.archive, result.cell_verdicts)
     for name, text in files.items():
         try:
             write_whole(folder / name, f"{text}\n".encode(errors="backslashreplace"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import demonstrations as demos
 from .. import parts
-from ..core import Checks, ChecksKey, Dataset, FailedRule, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from ..core import Checks, ChecksKey, Dataset, FailedRule, HasArchive, Optimizer, Prompt, Rate, Rating, Scorer, Target
 from ..errors import UserError
 from .budget import Budget
 from .objectives import check as check_objectives
@@ -25,7 +25,8 @@ class Plan:
     ``recipe`` holds the arguments as they were given, ``models`` the chat models that were built for it.
     ``aftermath_roles`` are the roles whose calls are made again after the search, None for all: the target's alone
     where the verdict is by a metric, which needs no judge. ``objectives`` are None where the user names none, and empty
-    for no front; with ``cheapest`` the front's cheapest prompt is measured on the test split too.
+    for no front; with ``cheapest`` the front's cheapest prompt is measured on the test split too, and the prompts of so
+    many cells of an archive as ``cells`` says.
     """
 
     start: tuple[Prompt, ...]
@@ -50,6 +51,7 @@ class Plan:
     objectives: tuple[str, ...] | None
     margin: float | None
     cheapest: bool
+    cells: int
     failed: FailedRule
     reply_cache: bool
     in_flight: int
@@ -88,14 +90,15 @@ class Plan:
         """How much is rated after the search, counted in ratings of one prompt on the whole training split.
 
         Examples are what is counted: 2 prompts on the test split for the verdict and for each transfer, and 1 for the
-        cheapest prompt where that is asked for; on the dev split the finalists, and as many of the front where
-        objectives are named; the ensemble and shortened prompts on the dev split, or the training split where there is
-        none. With 20 training examples, 80 test examples and no more than the verdict that is 2 * 80 / 20 = 8.
+        cheapest prompt and for each cell, where these are asked for; on the dev split the finalists, and as many of the
+        front where objectives are named; the ensemble and shortened prompts on the dev split, or the training split
+        where there is none. With 20 training examples, 80 test examples and no more than the verdict that is
+        2 * 80 / 20 = 8.
         """
         if self.data is None or not self.data.train:
             return 0.0
         verdicts = bool(self.test) + len(self.transfer)
-        examples = (2 * verdicts + (self.cheapest and bool(self.test))) * len(self.data.test)
+        examples = (2 * verdicts + (self.cheapest + self.cells) * bool(self.test)) * len(self.data.test)
         examples += (self.finalists * bool(self.dev) + self.on_front) * len(self.data.dev)
         examples += ((self.ensemble > 1) + self.shortening) * len(self.data.dev or self.data.train)
         return examples / len(self.data.train)
@@ -135,6 +138,8 @@ class Plan:
         if isinstance(self.optimizer, Checks):
             self.optimizer.check(self)
         check_objectives(self)
+        if self.cells and not isinstance(self.optimizer, HasArchive):
+            raise UserError(f"cells is {self.cells}, and {self.searcher} keeps no archive; map-elites does.")
         together = Prompt("\n".join([self.start[0].text] * 2))
         if self.ensemble > 1 and (problem := self.problem_with(together)):
             raise UserError(f"ensemble needs a target that takes several lines as one prompt: {problem.rstrip('.')}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,8 @@ class Result:
         cheapest_verdict: the held-out comparison of the cheapest prompt (its ``best``) with the best one (its
             ``start``), where ``verdict = "cheapest"`` asked for it.
         archive: the best prompt of each kind, from optimizers that keep them.
+        cell_verdicts: the held-out comparisons of prompts that hold its cells with the start, by prompt, where
+            ``cells`` asked for them.
     """
 
     best: str
@@ -76,6 +78,7 @@ class Result:
     front: Front | None = None
     cheapest_verdict: Verdict | None = None
     archive: Archive | None = None
+    cell_verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.best

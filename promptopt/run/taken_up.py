@@ -13,7 +13,7 @@ from ..record.lines import FORMAT
 from .plan import Plan
 
 OLD_RULE = "This run was begun by a version that left failed outputs out of the mean; it goes on that way."
-EXTENDS = ("budget", "patience", "goal", "verdict")  # what may differ when a run is taken up again
+EXTENDS = ("budget", "patience", "goal", "verdict", "cells")  # what may differ when a run is taken up again
 
 
 def check_same(ledger: Ledger, plan: Plan, *, defaults: Mapping[str, Any]) -> None:

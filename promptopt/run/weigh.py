@@ -8,10 +8,11 @@ from ..core import Prompt, Rate, Rating
 from ..errors import BudgetExhausted
 from ..record.front import Front, front_of
 from ..record.stages import CHEAPEST, DEV, TEST, held_out
-from ..record.verdict import Verdict, compare
+from ..record.verdict import Verdict
 from .loop import Run
 from .objectives import DEFAULT, METERED, Tokens, costs_of, together
 from .plan import Plan
+from .verdicts import tested_by, verdict_on
 
 __all__ = ["costs", "measure_cheapest", "rate_front", "weigh"]
 
@@ -106,23 +107,16 @@ def measure_cheapest(plan: Plan, run: Run, front: Front | None) -> Verdict | Non
     Returns:
         None where it is not wanted, the cheapest is the best, or there was no verdict.
     """
-    tested = {s.question.prompt.text: s.answer for s in run.steps if s.stage == TEST and isinstance(s.question, Rate)}
+    tested = tested_by(run)
     if not (plan.cheapest and plan.test and front and front.saves and front.best.prompt in tested):
         return None
     one, other = front.best.prompt, front.cheapest.prompt
     try:
         if other not in tested:
-            ((_, tested[other]),) = run.answer([Rate(Prompt(other), cases=True)], plan.test, stage=TEST)
+            ((_, answer),) = run.answer([Rate(Prompt(other), cases=True)], plan.test, stage=TEST)
+            assert isinstance(answer, Rating)
+            tested[other] = answer
     except BudgetExhausted as error:
         run.notes.append(f"No verdict on the cheapest prompt: {error}.")
         return None
-    compared = {"stage": CHEAPEST, "start_prompt": one, "best_prompt": other}
-    for event in run.replay.verdicts:
-        if compared.items() <= event.items():
-            return Verdict.from_json(event["verdict"])
-    start, best = tested[one], tested[other]
-    assert isinstance(start, Rating)
-    assert isinstance(best, Rating)
-    verdict = compare(start, best, rng=run.setup("test").rng())
-    run.ledger.append({"event": "verdict", **compared, "verdict": verdict.to_json()} | run.counted())
-    return verdict
+    return verdict_on(run, one, other, tested, stage=CHEAPEST)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from contextvars import copy_context
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -36,8 +39,10 @@ def marks_of(
     which it happens have failed. Minus infinity stays where failed outputs are left out of the mean, lest it drop out.
 
     An output may take a minute, or as long as the metric says (:class:`HasTimeLimit`); n of them together may take n
-    seconds more before each is marked on its own. Time is watched on the main thread alone, on systems that have
-    alarms, where nobody else has set one; code in C is stopped when it returns.
+    seconds more before each is marked on its own. On the main thread an alarm stops what takes longer. Elsewhere, and
+    where there are no alarms or somebody else has set one, the metric is called in a thread of its own, which is
+    stopped if it runs Python, and else left to itself. Code in C that keeps Python's lock, as ``re``, holds up all of
+    them.
 
     Raises:
         UserError: the metric says that it is set up wrongly, or gave something else than a number, a Mark or None for
@@ -91,10 +96,14 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
     """What the call returns.
 
     Raises:
-        _Late: it took longer and could be stopped.
+        _Late: it took longer and could be stopped, or left.
     """
-    if not _can_watch(seconds):
+    if not math.isfinite(seconds):
         return call()
+    return _by_alarm(seconds, call) if _can_set_an_alarm() else _in_a_thread(seconds, call)
+
+
+def _by_alarm(seconds: float, call: Callable[[], T]) -> T:
     before = signal.signal(signal.SIGALRM, _late)
     try:
         try:
@@ -106,10 +115,26 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
         signal.signal(signal.SIGALRM, before)
 
 
-def _can_watch(seconds: float) -> bool:
+def _in_a_thread(seconds: float, call: Callable[[], T]) -> T:
+    done: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(call())
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="promptopt-metric", daemon=True)
+    thread.start()
+    if not wait([done], timeout=min(seconds, threading.TIMEOUT_MAX)).done:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(_Late))
+        raise _Late
+    return done.result()
+
+
+def _can_set_an_alarm() -> bool:
     return (
-        math.isfinite(seconds)
-        and hasattr(signal, "setitimer")
+        hasattr(signal, "setitimer")
         and threading.current_thread() is threading.main_thread()
         and signal.getitimer(signal.ITIMER_REAL)[0] == 0
         and signal.getsignal(signal.SIGALRM) is not None

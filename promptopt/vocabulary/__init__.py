@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 NO_CLASS = "a line"  # that is no template, and names no class
+TEMPLATE = f"a photo of a {PLACEHOLDER}"
 PLACEHOLDER_RULE = "In a template, {} stands for the name of a class. Keep {} exactly once in each, as it is."
 """What an LLM that writes templates is told."""
 
@@ -63,6 +64,17 @@ def is_template(run: Prompted) -> bool:
     if len(templates) < len(lines) and not _refused(run, f"{templates[0]}\n{NO_CLASS}"):
         return False
     return _refused(run, templates[0].replace(PLACEHOLDER, "thing")) or not _refused(run, "")
+
+
+def _only_class_lines(run: Prompted) -> bool:
+    """Whether the starting prompts are texts of single classes alone: a template beside them would be taken too.
+
+    A target of somebody's own may know but a few prompts, and refuse all others.
+    """
+    lines = _lines(run)
+    if not lines or not all(":" in line and "{" not in line for line in lines):
+        return False
+    return _refused(run, NO_CLASS) and not _refused(run, f"{run.start[0].text}\n{TEMPLATE}")
 
 
 def _lines(run: Prompted) -> list[str]:
@@ -139,8 +151,7 @@ def vocabulary(
     """
     if is_template(run):
         return Phrases.load(phrases, exclude=exclude)
-    lines = _lines(run)
-    if lines and all(":" in line and "{" not in line for line in lines) and _refused(run, NO_CLASS):
+    if _only_class_lines(run):
         raise UserError(NO_TEMPLATE)
     given = [] if phrases is None else Phrases.load(phrases, exclude=exclude).all
     if not given:

@@ -184,3 +184,10 @@ def test_many_items_are_compared_in_time() -> None:
 def test_a_pattern_that_is_none_is_an_error(schema: Any) -> None:
     with pytest.raises(UserError, match=r"this is not a JSON schema: '\(' is not a 'regex'"):
         JsonSchema(schema=schema)
+
+
+@pytest.mark.parametrize("name", ["\n", "a\r\nb", "\u2028", "\x85"])
+def test_the_name_of_a_property_breaks_no_line_of_the_feedback(name: str) -> None:
+    found = mark(json.dumps({name: None}), {"additionalProperties": {"type": "string"}}).feedback
+    assert found.splitlines() == [found]
+    assert found.endswith("None is not of type 'string'")

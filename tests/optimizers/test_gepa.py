@@ -25,9 +25,12 @@ import promptopt
 from promptopt.core import Closes, Example, Message, Prompt, Rate, Rating, Reply
 from promptopt.errors import MissingExtra, UserError
 from promptopt.optimizers import Gepa, HillClimb, RandomSearch
-from promptopt.optimizers.gepa import REPLIES, Bridge
+from promptopt.optimizers.bridge import Bridge
+from promptopt.optimizers.gepa import REPLIES
 from promptopt.optimizers.pools.written import Paraphrases, Written
 from promptopt.optimizers.proposers.chat import ChatProposer
+from promptopt.parts import parts_of, text_of
+from promptopt.targets.chat import ChatTarget
 from promptopt.testing import FakeSetup, ScriptedModel
 
 DATA = task()
@@ -56,7 +59,7 @@ def search(
 
 
 def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "promptopt-gepa"]
+    return [thread for thread in threading.enumerate() if thread.name == "promptopt-bridge"]
 
 
 @pytest.fixture(autouse=True)
@@ -76,13 +79,15 @@ class Alone:
 
     propose_new_texts = None
 
-    def __init__(self) -> None:
+    def __init__(self, start: dict[str, str] | None = None) -> None:
+        self.start = start or {"prompt": START}
         self.target = Repeats()
         self.asked: list[tuple[str, tuple[str, ...]]] = []  # prompts and examples, each example once
 
     def evaluate(self, batch: list[Example], candidate: dict[str, str], capture_traces: bool = False) -> Any:
-        self.asked.append((candidate["prompt"], tuple(dict.fromkeys(example.id for example in batch))))
-        outputs = self.target.run(Prompt(candidate["prompt"]), batch)
+        text = text_of(candidate) if len(candidate) > 1 else candidate["prompt"]
+        self.asked.append((text, tuple(dict.fromkeys(example.id for example in batch))))
+        outputs = self.target.run(Prompt(text), batch)
         marks = [mark for mark in Follows()(outputs, batch) if mark]
         return gepa.EvaluationBatch(
             outputs, [mark.value for mark in marks], list(zip(batch, outputs, marks, strict=True))
@@ -97,7 +102,7 @@ class Alone:
 
     def optimize(self, *, calls: int, model: Callable[[Sequence[Message]], Any], **options: Any) -> Any:
         return gepa.optimize(
-            {"prompt": START},
+            self.start,
             trainset=[*DATA.train],
             adapter=self,
             reflection_lm=lambda prompt: model([Message("user", prompt)]),
@@ -132,6 +137,7 @@ def test_a_run_asks_and_finds_what_the_package_does_alone(model: Any, options: d
         cache=False,  # the package evaluates again what it knows, and so does this
         budget=len(alone.asked),
         verdict=False,
+        run=None,
     )
     questions = [step.question for step in run.steps if isinstance(step.question, Rate)]
     assert [(q.prompt.text, q.on or IDS) for q in questions] == alone.asked
@@ -142,6 +148,60 @@ def test_a_run_asks_and_finds_what_the_package_does_alone(model: Any, options: d
     scores = {one["prompt"]: score for one, score in zip(result.candidates, result.val_aggregate_scores, strict=True)}
     found = {candidate.prompt.text: candidate.rating.value for candidate in run.candidates}
     assert found == pytest.approx(scores)
+
+
+PARTS = {"system": "You help.", "instruction": START, "rules": "Be honest."}
+
+
+class RepeatsParts(Repeats):
+    """Takes any parts."""
+
+    takes_parts = None
+
+
+def one_part(messages: Sequence[Message]) -> str:
+    """An LLM that names the last rule it sees wanted in the part that it is shown between fences."""
+    text = messages[-1].text
+    part = text.partition("```\n")[2].partition("\n```")[0]
+    wanted = [rule for rule in RULES if f"wanted: {rule}" in text]
+    return f"```\n{part} Mind the {wanted[-1] if wanted else 'gap'}.\n```"
+
+
+def test_parts_are_its_components_by_turns_as_the_package_has_it() -> None:
+    alone, model = Alone(PARTS), ScriptedModel(one_part)
+    result = alone.optimize(calls=150, model=one_part, seed=1)
+    run = promptopt.optimize(
+        start=PARTS,
+        target=RepeatsParts(),
+        metric=Follows(),
+        data=DATA,
+        optimizer={"name": "gepa", "model": model},
+        seed=1,
+        cache=False,
+        budget=len(alone.asked),
+        verdict=False,
+        run=None,
+    )
+    questions = [step.question for step in run.steps if isinstance(step.question, Rate)]
+    assert [(q.prompt.text, q.on or IDS) for q in questions] == alone.asked
+    assert run.parts == result.best_candidate
+    assert sum(run.parts[name] != text for name, text in PARTS.items()) > 1
+    assert {q.prompt.origin.get("part") for q in questions[1:]} == {None, *PARTS}
+    first = model.calls[0].messages[0].text
+    assert 'one part of a larger prompt, its part "system"' in first
+    assert first.partition("```\n")[2].startswith("You help.\n```")
+    assert "Be honest." in first
+
+
+def test_frozen_parts_and_ids_of_demonstrations_are_no_components() -> None:
+    target = ChatTarget(model=ScriptedModel(["x"]), examples=DATA.train)
+    start = text_of({"system": "You help.", "instruction": START, "demonstrations": "w0"})
+    for frozen, changed in ((["system"], {"instruction"}), ([], {"system", "instruction"})):
+        asked = search(reflects(model=ScriptedModel(one_part), target=target, frozen=frozen), start=[start])
+        found = [parts_of(question.prompt.text) for question in asked]
+        assert {name for parts in found for name in parts if parts[name] != parts_of(start)[name]} == changed
+    with pytest.raises(UserError, match="gepa writes texts, and may change none: the start has the parts"):
+        search(reflects(target=target, frozen=["system", "instruction"]), start=[start])
 
 
 def test_parents_acceptance_and_proposals_are_the_packages() -> None:

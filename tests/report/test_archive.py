@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import promptopt
 from promptopt.cli import app
-from promptopt.core import Archive, Elite, Prompt
+from promptopt.core import Archive, Dataset, Elite, Example, Prompt
 from promptopt.errors import UserError
 from promptopt.record.archive import NAME, as_lines, elites, read_archive
 from promptopt.record.story import Story
@@ -27,6 +27,11 @@ pytest.importorskip("jinja2")
 pytest.importorskip("tomli_w")
 
 WORDS = {"name": "words", "edges": [6, 10, 14, 18]}
+
+
+def named(prompt: str, example: Example) -> str:
+    """The right answer to as many examples as the prompt names good words, of four a quarter each."""
+    return "yes" if example.input % 4 < 4 * quality(prompt) else "no"
 
 
 def run(folder: Path, measures: Any = (WORDS, "politeness"), budget: int = 30) -> promptopt.Result:
@@ -137,6 +142,30 @@ def test_a_terminal_has_the_grid_and_the_prompts(folder: Path, archive: Archive)
     grid = text.partition("words across")[2].partition("words below 6")[0]
     assert grid.count(" -") + len(re.findall(r"\d\.\d{3}", grid)) == 20
     assert all(one.prompt.text in text for one in held.values())
+
+
+def test_what_held_out_data_say_of_a_cell_stands_with_it(tmp_path: Path) -> None:
+    data = Dataset("toy", *((tuple(Example(f"{s}{i}", i, "yes") for i in range(8))) for s in ("a", "b", "c")))
+    optimizer = {"name": "map-elites", "model": writer(), "measures": [WORDS], "rounds": 6}
+    given: dict[str, Any] = {"start": START, "data": data, "budget": 20, "finalists": 1, "optimizer": optimizer}
+    result = promptopt.optimize(**given, target=named, run=tmp_path, cells=2, watch=False)
+    page, text = run_page(tmp_path), shown(tmp_path)
+    [(prompt, verdict), *others] = result.cell_verdicts.items()
+    assert len(others) == 1
+    better = sum(one.significant for one in result.cell_verdicts.values())
+    told = (
+        f"2 of those who hold a cell were compared with the start on held-out examples; {better} gained significantly."
+    )
+    assert told in html(page)
+    assert told in text
+    assert f"{prompt}\nHeld out: {verdict.sentence()}\n" in text
+    holders = [one for one in grids(page).holders if one.verdict]
+    assert {one.prompt for one in holders} == {*result.cell_verdicts}
+    assert html(page).count('<p class="note">Held out: ') == len(holders) == 2
+    [rows] = [table.rows for table in page.tables if table.name == "archive"]
+    assert {row["prompt"]: row["held_out"] for row in rows if row["held_out"] is not None} == {
+        text: one.best for text, one in result.cell_verdicts.items()
+    }
 
 
 def test_a_prompt_is_data(tmp_path: Path) -> None:

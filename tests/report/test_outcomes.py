@@ -13,11 +13,24 @@ import pytest
 from run_parts import CLIMB, rewrite, toy_data
 
 import promptopt
-from promptopt.core import Example
+from promptopt.core import Dataset, Example
+from promptopt.parts import text_of
 from promptopt.record.freeze import recipe_in_force
 from promptopt.record.ledger import read
 from promptopt.record.story import Story
-from promptopt.report.outcomes import HeldOutOutcome, changed_first, examples_of, is_image, outcomes, thumbnail
+from promptopt.report.html import html
+from promptopt.report.outcomes import (
+    HeldOutOutcome,
+    changed_first,
+    examples_of,
+    is_image,
+    outcomes,
+    shown_examples,
+    thumbnail,
+)
+from promptopt.report.page import Grid
+from promptopt.report.run import run_page
+from promptopt.testing import ScriptedModel
 
 
 def toy(folder: Path, **changes: Any) -> promptopt.Result:
@@ -104,3 +117,46 @@ def test_other_inputs_are_text(given: Any) -> None:
 
 def test_long_inputs_are_cut() -> None:
     assert len(HeldOutOutcome("x", 0, 1, Example("x", "word " * 1000, "label")).input) == 400
+
+
+# ── What the best prompt shows ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_texts_of_demonstrations_stand_in_the_report_cut_and_escaped(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    nasty = "<script>hack()</script>" + "long " * 1000
+    train = (Example("a", nasty, "yes"), Example("b", "two", ["no", "nein"]), Example("c", "three", "yes"))
+    data = Dataset("d", train, (), (Example("t", "four", "yes"),))
+    start = {"instruction": "Answer.", "demonstrations": 'b\na: "since it is, <b>yes</b>"'}
+    model = ScriptedModel(lambda messages: "yes")
+    promptopt.optimize(
+        start=start,
+        target={"name": "chat", "model": model},
+        data=data,
+        optimizer="run_parts:Counting",
+        budget=2,
+        run=tmp_path,
+        watch=False,
+    )
+    page = run_page(tmp_path, data=data)
+    [table] = [one for one in page.tables if one.name == "demonstrations"]
+    assert [(row["id"], row["answer"]) for row in table.rows] == [
+        ("b", '["no", "nein"]'),
+        ("a", "since it is, <b>yes</b>"),
+    ]
+    assert table.rows[0]["input"] == "two"
+    assert len(str(table.rows[1]["input"])) == 400
+    text = html(page)
+    assert "&lt;script&gt;hack()" in text
+    assert "<b>yes" not in text
+    assert "<script>hack" not in text
+    [section] = [one for one in page.sections if one.id == "best"]
+    assert [block.folded for block in section.blocks if isinstance(block, Grid)] == [True]
+    without = run_page(tmp_path)
+    assert "demonstrations" not in [one.name for one in without.tables]
+
+
+def test_a_text_called_demonstrations_is_no_list_of_examples() -> None:
+    prompt = text_of({"instruction": "x", "demonstrations": "cat\ndog"})
+    assert shown_examples(prompt, Dataset("d", (Example("cat", 1, 2),))) == []
+    assert shown_examples("cat", Dataset("d", (Example("cat", 1, 2),))) == []

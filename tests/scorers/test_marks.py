@@ -8,6 +8,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -174,12 +176,56 @@ def test_no_alarm_is_set_for_a_metric_with_limits_of_its_own() -> None:
     assert marked(alarm, "a") == [0]
 
 
-def test_other_threads_are_marked_without_a_limit() -> None:
-    found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.extend(marked(each(raising(ValueError("no"))), "good", "bad")))
-    thread.start()
-    thread.join()
+def in_a_thread(call: Callable[[], Any]) -> Any:
+    """What a call returns in a thread that is not the main one, as a notebook's or Ray's."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result()
+
+
+def test_on_other_threads_what_a_metric_raises_is_told_likewise() -> None:
+    found = in_a_thread(lambda: marked(each(raising(ValueError("no"))), "good", "bad"))
     assert found == [1, Mark(None, "the metric raised ValueError: no", failed=True)]
+    with pytest.raises(UserError, match="set up"):
+        in_a_thread(lambda: marked(each(raising(UserError("set up"))), "bad"))
+
+
+@pytest.mark.parametrize("function", [endless, stubborn])
+def test_on_other_threads_what_takes_too_long_has_failed_too(function: Callable[[str], float]) -> None:
+    metric = FunctionMetric(function=lambda output, example: function(output), seconds=0.3)
+    good, bad = in_a_thread(lambda: marked(metric, "good", "bad"))
+    assert (good, bad) == (1, Mark(None, "too slow: the metric took longer than 0.3 s", failed=True))
+
+
+def test_what_is_late_on_other_threads_ends_there() -> None:
+    threads: list[threading.Thread] = []
+
+    def function(output: str) -> float:
+        threads.append(threading.current_thread())
+        return endless(output)
+
+    in_a_thread(lambda: marked(FunctionMetric(function=lambda output, example: function(output), seconds=0.3), "bad"))
+    threads[0].join(20)
+    assert not threads[0].is_alive()
+
+
+@needs_alarms
+def test_beside_an_alarm_of_somebody_else_there_is_a_limit_as_well() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 1000)
+    try:
+        metric = FunctionMetric(function=lambda output, example: endless(output), seconds=0.3)
+        assert marked(metric, "bad") == [Mark(None, "too slow: the metric took longer than 0.3 s", failed=True)]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def test_what_a_metric_looks_up_in_the_context_is_there_on_other_threads() -> None:
+    looked_up: ContextVar[float] = ContextVar("looked_up")
+
+    def call() -> Any:
+        looked_up.set(0.5)
+        return marked(each(lambda output: looked_up.get()), "good")
+
+    assert in_a_thread(call) == [0.5]
 
 
 # ── In a rating ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -63,6 +63,12 @@ def test_templates_have_the_embedded_phrases_by_default() -> None:
     assert "a photo of a" in found.all
 
 
+def test_a_target_that_knows_few_prompts_makes_no_class_of_what_stands_before_a_colon() -> None:
+    known = ["Task: sort.", "Task: sort.\nBe brief."]
+    setup = FakeSetup(start=known[:1], problem_with=lambda text: None if text in known else "unknown")
+    assert isinstance(vocabulary(["Be brief."], setup), Units)
+
+
 def test_texts_of_classes_alone_are_told_what_to_give() -> None:
     with pytest.raises(UserError, match=r"texts of single classes and no template.*optimizer = \"proapo\""):
         vocabulary(None, FakeSetup(start=["dog: brown"], problem_with=classes))

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-import numpy as np
 
 from ...core import Case, Example
 from ...errors import UserError
-from ...text import shortened
+from ...text import as_text, shortened
 
 __all__ = ["LONGEST", "MOST", "by_id", "fields", "fitting", "told", "wrong"]
 
@@ -54,9 +49,9 @@ def fields(case: Case, example: Example, *, longest: int = LONGEST) -> dict[str,
         longest: characters of each.
     """
     given = {
-        "Input": described(example.input),
+        "Input": as_text(example.input),
         "Output": "(none)" if case.output is None else case.output,
-        "Right answer": "" if example.label is None else described(example.label),
+        "Right answer": "" if example.label is None else as_text(example.label),
         "Reason": case.reason,
     }
     return {title: shortened(text, most=longest) for title, text in given.items() if text}
@@ -83,19 +78,3 @@ def told(cases: Sequence[Case], examples: Mapping[str, Example], *, most: int = 
     """The same as titled texts for :func:`.quoting.quoted`, with numbers."""
     shown = enumerate(fitting(cases, examples, most=most), 1)
     return [(f"{title} {number}", text) for number, one in shown for title, text in one.items()]
-
-
-def described(value: Any) -> str:
-    """An input or a label as text: a text as it is, what JSON can hold as JSON, anything else by what it is.
-
-    The same value is the same text in every process: replies are looked up by what was asked.
-    """
-    known = value is None or isinstance(value, str | int | float | dict | list | tuple)
-    plain = value if known else _named(value)
-    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, default=_named)
-
-
-def _named(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    return os.fspath(value) if isinstance(value, os.PathLike) else f"({type(value).__name__})"

@@ -18,7 +18,6 @@ from promptopt.optimizers.pools.written import Paraphrases, Written
 from promptopt.optimizers.proposers.quoting import quoted
 from promptopt.optimizers.random_search import RandomSearch
 from promptopt.testing import FakeSetup, ScriptedModel
-from promptopt.text import as_text
 
 EXAMPLES = [Example(str(i), f"word {i}", [f"answer {i}", f"other {i}"]) for i in range(12)]
 INSTRUCTIONS = "- Say the word.\n- Repeat what you read.\n- Copy the input."
@@ -139,12 +138,6 @@ def test_no_text_can_end_its_own_quotation() -> None:
     [mark] = re.findall("^The mark is (.*)[.]", text)
     assert mark not in attack
     assert text.count(f"[begin {mark}]") == text.count(f"[end {mark}]") == 2
-
-
-def test_examples_as_text() -> None:
-    assert as_text({"question": "Würde?", "n": 2}) == '{"question": "Würde?", "n": 2}'
-    assert as_text(["first", "second"]) == '["first", "second"]'
-    assert as_text(7) == "7"
 
 
 # ── Paraphrases ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from promptopt.core import Case, Example
 from promptopt.errors import UserError
 from promptopt.optimizers.proposers import showing
-from promptopt.optimizers.proposers.showing import by_id, described, fields, told, wrong
+from promptopt.optimizers.proposers.showing import by_id, fields, told, wrong
 
 EXAMPLES = {f"e{i}": Example(f"e{i}", f"input {i}", f"label {i}") for i in range(9)}
 
@@ -58,16 +56,6 @@ def test_cases_are_numbered_in_their_order() -> None:
         ("Reason 2", "why"),
     ]
     assert told([], EXAMPLES) == []
-
-
-def test_values_that_are_no_texts_are_told_alike_in_every_process() -> None:
-    assert described("as is") == "as is"
-    assert described({"question": "é", "n": np.int64(3)}) == '{"question": "é", "n": 3}'
-    assert described([Path("a/b.png"), 0.5, None]) == '["a/b.png", 0.5, null]'
-    assert described(object()) == "(object)"
-    assert described(np.zeros((2, 2))) == "(ndarray)"
-    assert described(Path("a/b.png")) == "a/b.png"
-    assert described(np.float64(0.5)) == described(0.5) == "0.5"
 
 
 def test_examples_need_ids_of_their_own() -> None:
