@@ -27,7 +27,7 @@ minibatch           GEPA: the next 3 of the      rated for parent and child   th
                     training examples                                         ones are chosen, and the parent costs
                                                                               nothing
 first acceptance    GEPA: a higher sum there     the same                     the same
-further acceptance  GEPA: none                   rated on all of the valset   a race [Birattari2002] against the
+further acceptance  GEPA: none                   rated on all of the valset   a race, as of ``racing``, against the
                                                                               parent, on examples that the LLM was not
                                                                               shown
 merge               GEPA: modules of two         exchanges components         an LLM merges two texts; the pair that
