@@ -121,7 +121,7 @@ class Reflect(TriesSearch):
         rounds: int = 100,
         proposals: int = 4,
         wrong: int = 4,
-        right: int = 2,
+        right: int = 1,
         merge: bool = True,
         sample: int = 8,
         error: float = 0.2,
