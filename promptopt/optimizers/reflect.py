@@ -99,11 +99,12 @@ class Reflect(TriesSearch):
         examples: the training examples; a run fills them in.
         task: what the prompts are for, in the user's words; told to the model.
         rounds: how often prompts are proposed.
-        proposals: new prompts in a round, each from a parent of its own.
+        proposals: new prompts in a round, for each of which a parent is drawn.
         wrong: wrong cases that a proposal is made from.
         right: right cases that are shown beside them.
-        merge: whether one proposal of a round merges two lineages, where there are two.
-        sample: further examples of the first look of the race; about half of all at most.
+        merge: whether one proposal of a round merges two lineages, where there are two; of every second round, where
+            there is one proposal.
+        sample: the least examples of a look of the race.
         error: the probability with which a look of the race may drop a child that is as good as its parent, in (0, 1).
         perfect: a case with a lower value is wrong.
         temperature: of the model.
@@ -188,7 +189,7 @@ class Reflect(TriesSearch):
 
     def _children(self, front: Sequence[Prompt], weights: Array, *, turn: int) -> Iterator[Child]:
         """The new prompts of a round."""
-        pair = self._pair(front) if self.merge else None
+        pair = self._pair(front) if self.merge and (self.proposals > 1 or turn % 2) else None
         drawn = self._rng.choice(len(front), self.proposals - bool(pair), p=weights / weights.sum())
         made = [self._merger(*pair, turn=turn)] if pair else []
         yield from filter(None, [*made, *(self._reflection(front[i], turn=turn) for i in drawn)])
@@ -228,7 +229,7 @@ class Reflect(TriesSearch):
         right = self._values(parent) >= self.perfect
         shown = np.concatenate([self._some(~right, self.wrong), self._some(right, self.right)])
         cases = self._told(parent, shown)
-        if not cases:
+        if not cases and not np.isnan(self._values(parent)).all():
             self._setup.note(NO_CASES)
         opening = f"A model follows the {self._kind} below."
         if cases:

@@ -157,6 +157,12 @@ def test_without_cases_it_is_shown_prompts_alone_and_the_run_says_so() -> None:
     assert "Score" not in model.calls[0].messages[0].text
 
 
+def test_what_could_not_be_scored_is_not_taken_for_a_scorer_that_tells_nothing() -> None:
+    setup = FakeSetup(start=[START])
+    search(reflects(rounds=2), rate=lambda question: Rating(math.nan), setup=setup)
+    assert setup.notes == []
+
+
 # ── Merges ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -205,6 +211,14 @@ def test_without_merge_there_is_none() -> None:
     assert steps == {"reflection"}
     questions = [q for batch in search(reflects(rounds=3)) for q in batch]
     assert {q.prompt.origin["step"].split()[1] for q in questions[1:]} == {"reflection", "merge"}
+
+
+def test_with_one_proposal_a_round_every_second_is_a_merge() -> None:
+    model = ScriptedModel(lambda _: "")
+    optimizer = known({"a": [1, 0, 0], "b": [0, 1, 0], "c": [0, 0, 1]}, model=model, proposals=1)
+    assert not optimizer.ask()
+    merged = ["two instructions, A and B" in call.messages[0].text for call in model.calls]
+    assert merged == [False, True] * 3 + [False] * (REPLIES - 6)
 
 
 # ── Which children stay ───────────────────────────────────────────────────────────────────────────────────────────
