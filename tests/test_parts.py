@@ -117,7 +117,7 @@ def test_says_what_is_wrong_with_a_prompt() -> None:
     assert problem_with("two", start="one") is None
 
 
-# ── Twelve searches, and no change of what is frozen ─────────────────────────────────────────────────────────────────
+# ── Thirteen searches, and no change of what is frozen ───────────────────────────────────────────────────────────────
 
 
 def score(parts: Mapping[str, str]) -> float:
@@ -149,6 +149,11 @@ def reflecting(messages: Sequence[Message]) -> str:
     return f"```\n{whole if len(messages[-1].text) % 2 else new}\n```"
 
 
+def tagged(messages: Sequence[Message]) -> str:
+    """The same between tags."""
+    return reflecting(messages).replace("```\n", "<prompt>").replace("\n```", "</prompt>")
+
+
 def searches() -> dict[str, Any]:
     lexical = {"name": "lexical", "phrases": PHRASES}
     chat = {"name": "chat", "model": ScriptedModel(rewriter)}
@@ -165,6 +170,7 @@ def searches() -> dict[str, Any]:
         "double-ts": {"name": "double-ts", "pool": LISTED},
         "protegi": {"name": "protegi", "model": ScriptedModel(rewriter), "examples": [Example("e", "", "")]},
         "gepa": {"name": "gepa", "model": ScriptedModel(reflecting), "examples": [Example("e", "", "")]},
+        "reflect": {"name": "reflect", "model": ScriptedModel(tagged), "examples": [Example("e", "", "")]},
         "paraphrases": {"name": "random-search", "pool": {"name": "paraphrases", "model": ScriptedModel(rewriter)}},
     }
 

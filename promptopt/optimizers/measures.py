@@ -217,10 +217,10 @@ class Judge:
         }
         request = Request([Message("user", self._ask(measure, prompt))], temperature=0.0, schema=schema)
         said = reply_to(lambda: self._billed.complete(request).replies)
-        if isinstance(said, NoReply):
-            self._setup.count(said.counted("measurements"))
+        if isinstance(said, NoReply) or not said:
+            self._setup.count("measurements that failed")
             return None
-        word = None if not said or flaw(said[0]) else _only(said[0].text, measure.ranges)
+        word = None if flaw(said[0]) else _only(said[0].text, measure.ranges)
         if word is None:
             self._setup.count("prompts that the judge did not measure")
         return word

@@ -120,6 +120,11 @@ def decode_completion(event: Event, folder: Path | None = None) -> Completion:
     return Completion(tuple(replies), Usage(*event["usage"]))
 
 
+def is_lost(call: Mapping[str, Any]) -> bool:
+    """Whether a call got no answer, and its optimizer went on without."""
+    return call.get("replies") == []
+
+
 def encode_choice(choice: Choice) -> dict[str, Any]:
     """A choice as JSON values; null where a probability is 0."""
     usage = choice.usage

@@ -5,8 +5,8 @@ event      what the line holds
 ========== ==========================================================================================
 start      once: versions, seed, recipe, example ids (the manifest)
 resume     each time that the run is taken up again
-call       an LLM call: who made it, the hash of what was asked, the replies (or how likely those given were), usage,
-           seconds so far
+call       an LLM call: who made it, the hash of what was asked, the replies (or how likely those given were; none
+           where it failed and the search went on without), usage, seconds so far
 answer     a question and its answer; ``n`` counts them within their stage (calibration, search, dev,
            final, shorten, test, transfer:NAME)
 turn       where answers come when they come: how many of them the optimizer was told, and asked after

@@ -18,6 +18,7 @@ from .codec import (
     decode_completion,
     decode_question,
     encode_question,
+    is_lost,
 )
 from .stages import SEARCH, skipped, unpaid
 
@@ -55,7 +56,7 @@ class Replay:
         self.questions = sum(not unpaid(event["stage"]) for event in first) - len(self.skips)
         calls = [event for event in past if event["event"] == "call"]
         self.usage = sum((Usage(*event["usage"]) for event in calls), Usage())
-        self.heard = {(event["role"], event["model"]) for event in calls}
+        self.heard = {(event["role"], event["model"]) for event in calls if not is_lost(event)}
         self._past = past
         self.counts: Counter[str] = Counter()
         for event in past:
@@ -66,7 +67,7 @@ class Replay:
         self._later: dict[tuple[str, str], dict[str, Any]] = {}
         self._calls: dict[tuple[str, str], deque[tuple[int, dict[str, Any]]]] = defaultdict(deque)
         self._answered_up_to = self._batch_began = -1
-        for index, event in enumerate(past):
+        for index, event in _without_made_anew(past):
             if event["event"] == "call":
                 self._calls[event["part"], event["key"]].append((index, event))
             elif event["event"] == "answer" and event["stage"] == SEARCH:
@@ -149,6 +150,25 @@ class Replay:
             if part == "optimizer" or index > self._batch_began or event["role"] == "reference":
                 return event
         return None
+
+
+def _without_made_anew(past: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """Calls and answers with their places, but for lost calls that nothing came of: a resumed run makes them again.
+
+    Such are those at the end, and those that the same call follows before anything was answered.
+    """
+    kept: list[tuple[int, dict[str, Any]]] = []
+    lost: list[tuple[int, dict[str, Any]]] = []
+    for index, event in enumerate(past):
+        if event["event"] == "call":
+            same = (i for i, (_, one) in enumerate(lost) if (one["part"], one["key"]) == (event["part"], event["key"]))
+            del lost[next(same, len(lost)) :]
+        if event["event"] == "call" and is_lost(event):
+            lost.append((index, event))
+        elif event["event"] in ("call", "answer"):
+            kept += [*lost, (index, event)]
+            lost = []
+    return kept
 
 
 def counts_as_scorers(call: Event, roles: Collection[str] | None) -> bool:

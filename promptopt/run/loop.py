@@ -53,7 +53,7 @@ class Run(Recorder):
         idle = 0
         while (reason := self.done()) is None:
             if idle == IDLE_BATCHES or not (batch := self.optimizer.ask()):
-                return "converged"
+                return self.converged()
             before = len(self.steps)
             answered, refused = self._answer_batch(batch)
             self.optimizer.tell(answered)

@@ -32,7 +32,7 @@ from ..core import (
     Usage,
     Weighs,
 )
-from ..errors import PromptoptError, UserError
+from ..errors import ModelError, PromptoptError, UserError
 from ..record.codec import Answer, Question, encode
 from ..record.ledger import Ledger
 from ..record.replay import Replay
@@ -169,6 +169,7 @@ class Recorder:
         self.notes: list[str] = []
         self.counts.update(self.replay.counts)
         self.heard = set(self.replay.heard)  # the roles and names of the models that have answered
+        self.lost: ModelError | None = None  # why the optimizer's last call failed, if nothing was answered since
         self.waited_for_in_vain: set[tuple[str, str]] = set()  # until the time was up, and never heard
         self.guard = threading.Lock()  # scorers may count from several threads
         self._uncounted: Counter[str] = Counter()  # what scorers have counted that is not in the ledger yet
@@ -193,6 +194,16 @@ class Recorder:
         if self.room() == 0:
             return "budget: questions"
         return None
+
+    def converged(self) -> str:
+        """That the optimizer asks nothing any more.
+
+        Raises:
+            ModelError: its last call failed, so that it may have ended for want of an answer.
+        """
+        if self.lost:
+            raise self.lost
+        return "converged"
 
     def renew(self) -> None:
         """Take what the optimizer holds best now as the incumbent."""
@@ -407,6 +418,7 @@ class Recorder:
 
         A second answer to a question of the search replaces the first in ``steps``, and counts for nothing else.
         """
+        self.lost = None
         step = Step(question.number, stage, question, answer)
         if stage == SEARCH and (place := self._places.get(question.number)) is not None:
             self.steps[place] = step

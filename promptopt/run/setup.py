@@ -13,7 +13,7 @@ import numpy as np
 from ..core import NO_START, ChatModel, Choice, Chooses, Completion, HasNotes, Message, Prompt, Request, Usage
 from ..errors import BudgetExhausted, ModelError, Rejected, Unanswered
 from ..models.keys import call_key, choice_key
-from ..record.codec import encode_choice, encode_completion
+from ..record.codec import encode_choice, encode_completion, is_lost
 from ..record.replay import counts_as_scorers
 from ..retries import until
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STREAMS = {"optimizer": 0, "scorer": 1, "dev": 2, "test": 3}
 MOST_LOST = 10  # when this many calls of one model fail in a row, it is taken to answer nothing any more
+MOST_PROPOSALS_LOST = 3  # likewise of a proposer, without which a search comes to nothing new
 
 
 class RunSetup:
@@ -73,8 +74,12 @@ class BilledModel:
     """A chat model whose calls a run pays for, writes down and, when it resumes, does not make again.
 
     A call that fails for good, after its retries, is for its caller to survive. The tenth in a row ends the run, since
-    the model won't answer any more. Calls that the provider rejects for their content count among the ten only until
-    the model has answered once: before that the settings are at fault, afterwards a prompt.
+    the model won't answer any more; of a proposer the third does. Calls that the provider rejects for their content
+    count among these only until the model has answered once: before that the settings are at fault, afterwards a
+    prompt.
+
+    To an optimizer such a call of its proposer or judge comes as a completion without replies, and is written down as
+    one, so that a resumed run goes the same way.
     """
 
     def __init__(self, model: ChatModel, run: Recorder, *, part: str, role: str) -> None:
@@ -83,6 +88,7 @@ class BilledModel:
         self._tags: Mapping[str, str] = {"part": part, "role": role, "model": model.name}
         self._lock = threading.Lock()
         self._lost_in_a_row = 0
+        self._most_lost = MOST_PROPOSALS_LOST if role == "proposer" else MOST_LOST
 
     @property
     def name(self) -> str:
@@ -105,7 +111,7 @@ class BilledModel:
         if completion is None:
             self._run.meter.check_seconds()
             with self._run.meter.hold(self._model.at_most(request)) as bill, self._in_time():
-                completion = self._answered(lambda: self._model.complete(request))
+                completion = self._completed(request)
                 bill(completion.usage)
         self._tell(completion.usage, live=live)
         self._write(key, encode_completion(completion, self._run.ledger.folder), completion.usage)
@@ -157,22 +163,40 @@ class BilledModel:
                 self._run.waited_for_in_vain.add(self._name)
             raise
 
+    def _completed(self, request: Request) -> Completion:
+        """The model's completion; of an optimizer's proposer or judge one without replies where the call failed.
+
+        Raises:
+            Unanswered, Rejected: another call failed.
+            ModelError: too many in a row did.
+        """
+        try:
+            return self._answered(lambda: self._model.complete(request))
+        except (Unanswered, Rejected) as error:
+            if self._tags["part"] != "optimizer" or self._tags["role"] == "target":
+                raise
+            self._run.lost = error
+            said = f"A call of the {self._tags['role']} failed, and the search went on without its replies: {error}"
+            self._run.notes += [said] if said not in self._run.notes else []
+            return Completion((), Usage())
+
     def _answered(self, ask: Callable[[], T]) -> T:
         """The model's answer to one call.
 
         Raises:
             Unanswered, Rejected: this call failed.
-            ModelError: it is the tenth in a row that did.
+            ModelError: too many in a row did.
         """
         try:
             said = ask()
         except (Unanswered, Rejected) as error:
             with self._lock:
                 self._lost_in_a_row += isinstance(error, Unanswered) or self._name not in self._run.heard
-                if self._lost_in_a_row < MOST_LOST:
+                if self._lost_in_a_row < self._most_lost:
                     raise
-            raise ModelError(f"{error} ({MOST_LOST} calls in a row failed)") from None
+            raise ModelError(f"{error} ({self._most_lost} calls in a row failed)") from None
         self._lost_in_a_row = 0
+        self._run.lost = None
         return said
 
     @property
@@ -188,6 +212,7 @@ class BilledModel:
         if counts_as_scorers(self._tags, self._run.aftermath_roles):
             with self._run.guard:
                 self._run.scorer_usage += usage
-        self._run.heard.add(self._name)
+        if not is_lost(given):
+            self._run.heard.add(self._name)
         seconds = round(self._run.meter.seconds, 3)
         self._run.ledger.append({"event": "call", **self._tags, "key": key, **given, "t": seconds})

@@ -69,7 +69,7 @@ class Stream:
                 if new:
                     self.scorer.open(new, self.record)
                 if not self._open and not self._arrived:
-                    return "converged"
+                    return self.run.converged()
                 self.run.meter.check_seconds()
                 if not self._arrived and not self.scorer.wait():
                     return "stopped"

@@ -39,6 +39,8 @@ CUT = (
     "max_tokens of the proposer's model, or ask for fewer prompts at a time."
 )
 
+LOST = "calls of the proposer that failed"
+
 
 class Asker:
     """A chat model at a temperature, billed to the run as ``proposer`` once that has begun.
@@ -76,8 +78,9 @@ class Asker:
         self, messages: Sequence[Message], rng: np.random.Generator, *, problem_with: Check
     ) -> tuple[Reply, list[str]]:
         """One call for a list of anything: the reply, and the texts in it that have no problem."""
-        reply = next(iter(self._asked(messages, rng, schema=SCHEMA)), Reply(""))
-        return reply, self._read(reply, parse_prompts, problem_with)
+        replies = self._asked(messages, rng, schema=SCHEMA)
+        found = [text for reply in replies for text in self._read(reply, parse_prompts, problem_with)]
+        return next(iter(replies), Reply("")), found
 
     def each(self, messages: Sequence[Message], rng: np.random.Generator, *, n: int) -> list[str]:
         """One call for ``n`` replies of one prompt each: the first in every reply that the target can take."""
@@ -87,8 +90,8 @@ class Asker:
 
     def last(self, messages: Sequence[Message], rng: np.random.Generator) -> str | None:
         """One call for a prompt behind the steps that lead to it: see :func:`.parse.parse_last`."""
-        reply = next(iter(self._asked(messages, rng, schema=LAST)), Reply(""))
-        return next(iter(self._read(reply, parse_last, self._problem)), None)
+        replies = self._asked(messages, rng, schema=LAST)
+        return next((text for reply in replies for text in self._read(reply, parse_last, self._problem)), None)
 
     def replies(self, text: str, rng: np.random.Generator, *, n: int) -> list[str]:
         """One call for ``n`` replies: those that are whole, as they are."""
@@ -103,11 +106,14 @@ class Asker:
         n: int = 1,
         schema: Mapping[str, Any] | None = None,
     ) -> Sequence[Reply]:
-        """The replies of one call."""
+        """The replies of one call; none where it failed."""
         if self._beside:
             messages = [replace(messages[0], text=f"{self._beside}\n\n{messages[0].text}"), *messages[1:]]
         request = Request(messages, n=n, temperature=self._temperature, seed=_seed(rng), schema=schema)
-        return self._billed.complete(request).replies
+        replies = self._billed.complete(request).replies
+        if not replies:
+            self._setup.count(LOST)
+        return replies
 
     def _problem(self, text: str) -> str | None:
         return self._setup.problem_with(Prompt(text))
