@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,7 +111,7 @@ class DSPyProgram:
         kind = type(self.program)
         return {
             "program": f"{kind.__module__}:{kind.__qualname__}",
-            "predictors": {self.parts[name]: str(one.signature) for name, one in self.program.named_predictors()},
+            "predictors": {self.parts[name]: _signature(one) for name, one in self.program.named_predictors()},
             "demos": sum(len(one.demos) for one in self.program.predictors()),
             "models": [model.name for model, _ in self._models.values()],
             "adapter": type(adapter).__name__ if adapter else "ChatAdapter",
@@ -214,9 +215,7 @@ class DSPyProgram:
             if part in said:
                 predictor.signature = predictor.signature.with_instructions(said[part])
             if every:
-                set_demos(
-                    predictor, demos_of(shown, part=part, signature=predictor.signature, fields=self.fields)
-                )
+                set_demos(predictor, demos_of(shown, part=part, signature=predictor.signature, fields=self.fields))
         return program
 
     def _said(self, prompt: Prompt) -> dict[str, str]:
@@ -324,6 +323,12 @@ def _models(program: Any, model: ChatModel | None) -> dict[int, tuple[ChatModel,
             "program.set_lm(...)."
         )
     return found
+
+
+def _signature(predictor: Any) -> str:
+    """A signature in short, with a number that changes with the types and descriptions of its fields."""
+    whole = re.sub(r" at 0x[0-9a-f]+", "", str(predictor.signature))
+    return f"{predictor.signature.signature} [{zlib.crc32(_bytes(whole)):08x}]"
 
 
 def _called(program: Any, inputs: Mapping[str, Any]) -> Any:

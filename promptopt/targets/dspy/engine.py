@@ -263,7 +263,9 @@ def _text(parts: Any) -> str:
 
 def _picture(part: Any) -> Picture:
     if part.data is None and part.path is None:
-        raise UserError("a predictor of the program sends a picture by its address; load it (dspy.Image(url, download=True)).")
+        raise UserError(
+            "a predictor of the program sends a picture by its address; load it (dspy.Image(url, download=True))."
+        )
     return Picture(part.bytes, part.media_type)
 
 

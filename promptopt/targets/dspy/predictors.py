@@ -42,8 +42,10 @@ def part_names(program: Any) -> dict[str, str]:
         plain = re.sub(r"[^\w-]+", "-", short).strip("-") or "predictor"
         plain = plain if re.fullmatch(NAME, plain) else f"predictor-{plain}"
         taken = {*names.values(), PART}
-        names[name] = plain if plain not in taken else next(
-            one for i in range(2, len(found) + 3) if (one := f"{plain}-{i}") not in taken
+        names[name] = (
+            plain
+            if plain not in taken
+            else next(one for i in range(2, len(found) + 3) if (one := f"{plain}-{i}") not in taken)
         )
     return names
 
@@ -134,8 +136,8 @@ def told(prediction: Any, steps: Mapping[str, Mapping[str, Any]]) -> str:
         steps: the fields that each predictor gave, by the name of its part.
     """
     fields = dict(prediction.items())
-    held = all(fields.get(name) == value for step in steps.values() for name, value in step.items())
-    return json.dumps(fields if held else {**fields, STEPS: steps}, ensure_ascii=False, default=str)
+    more = {part: step for part, step in steps.items() if any(fields.get(name) != step[name] for name in step)}
+    return json.dumps({**fields, STEPS: more} if more else fields, ensure_ascii=False, default=str)
 
 
 def demos_of(
