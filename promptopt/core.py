@@ -629,14 +629,14 @@ class CountsTokens(Protocol):
 
 
 @runtime_checkable
-class IsDescribed(Protocol):
+class InWords(Protocol):
     """An output that is no text, and says what it is in one, for the record and for the LMs of optimizers.
 
     Without it, texts, numbers, dicts and lists are told as they are, and of other objects the name of their type.
     """
 
     @property
-    def _described_(self) -> str: ...
+    def in_words(self) -> str: ...
 
 
 @runtime_checkable

@@ -161,8 +161,8 @@ def dataset(train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any]) -> Da
         if ids[one] & ids[other]:
             names = ("trainset", "devset", "valset")
             raise UserError(
-                f"{names[one]} and {names[other]} have {len(ids[one] & ids[other])} examples in common; the search must "
-                "not see what it is judged by."
+                f"{names[one]} and {names[other]} have {len(ids[one] & ids[other])} examples in common; the search "
+                "must not see what it is judged by."
             )
     return Dataset("dspy", *map(tuple, splits))
 

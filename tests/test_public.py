@@ -90,6 +90,7 @@ SURFACE = {
     "promptopt.targets": [
         "ChatTarget",
         "Clip",
+        "DSPyProgram",
         "Function",
         "Http",
         "LocalLM",
@@ -113,6 +114,7 @@ SURFACE = {
         "Accuracy",
         "Code",
         "Contains",
+        "DSPyMetric",
         "ExactMatch",
         "FunctionMetric",
         "JsonSchema",

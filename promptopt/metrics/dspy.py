@@ -105,7 +105,7 @@ def _arguments(function: Callable[..., Any]) -> int:
 def _read(given: Any) -> tuple[Any, str]:
     """A metric's score and feedback."""
     if isinstance(given, Mapping) or hasattr(given, "toDict"):
-        return (given["score"] if "score" in given else None), str(given["feedback"] if "feedback" in given else "")
+        return given.get("score"), str(given.get("feedback") or "")
     return given, ""
 
 

@@ -281,7 +281,7 @@ class DSPyProgram:
         if not isinstance(prediction, require("dspy", extra="dspy").Prediction):
             return prediction
         if self._field is None:
-            prediction._described_ = told(prediction, steps)
+            object.__setattr__(prediction, "in_words", told(prediction, steps))  # as a field it would be the program's
             return prediction
         if self._field not in prediction:
             raise UserError(f"the prediction has no field {self._field!r}; it has {', '.join(prediction.keys())}.")
