@@ -53,7 +53,7 @@ class DSPyProgram:
         program: the program, which is copied; or, in recipes, ``package.module:name`` of one or of a function that
             makes one.
         model: answers instead of the program's own LMs.
-        input: the field of an example's input that is no table; the first predictor's only input field by default.
+        input: the field of an example's input that is no table; the only one that the program takes by default.
         label: the field of a label that is no table; the last output field of the last predictor by default.
         field: the field of the prediction that is the output, for metrics that are not DSPy's.
         demonstrations: whether the program's own prompt, with which a run starts where it is given no other, has the

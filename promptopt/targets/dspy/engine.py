@@ -110,19 +110,27 @@ class Engine:
     Args:
         model: the chat model, billed.
         temperature: of calls for which neither the predictor nor the LM says one.
-        schema: whether requests may name a JSON schema for the reply.
+        like: the LM that is stood for, or None.
     """
 
     supports_function_calling = False
     supports_reasoning = False
 
-    def __init__(self, model: ChatModel, *, temperature: float, schema: bool) -> None:
+    def __init__(self, model: ChatModel, *, temperature: float, like: Any) -> None:
         self._model = model
         self._temperature = temperature
-        self.supports_response_schema = schema
-        self.supported_params = frozenset({"temperature", "max_tokens", "stop", "seed"}) | (
-            {"response_format"} if schema else frozenset()
-        )
+        self._like = like
+
+    @property
+    def supports_response_schema(self) -> bool:
+        """Whether requests may name a JSON schema for the reply: as the LM says, which may look far for it."""
+        return bool(self._like is not None and self._like.supports_response_schema)
+
+    @property
+    def supported_params(self) -> frozenset[str]:
+        """What adapters may put into a request."""
+        schema = {"response_format"} if self.supports_response_schema else set()
+        return frozenset({"temperature", "max_tokens", "stop", "seed"} | schema)
 
     def complete(self, request: Any) -> Any:
         """A ``dspy.lm15.Response``. What fails is raised, and taken down in the attempt."""
@@ -171,7 +179,7 @@ def billed_lm(model: ChatModel, *, like: Any, temperature: float) -> Any:
         temperature: as of :class:`Engine`.
     """
     dspy = require("dspy", extra="dspy")
-    engine = Engine(model, temperature=temperature, schema=bool(like is not None and like.supports_response_schema))
+    engine = Engine(model, temperature=temperature, like=like)
     kept = {} if like is None else {key: like.kwargs.get(key) for key in ("temperature", "n", "num_generations")}
     settings = {key: value for key, value in kept.items() if value is not None}
     name = f"promptopt/{model.name}" if like is None else like.model

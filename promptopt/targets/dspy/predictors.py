@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,15 +90,14 @@ class Fields:
 
     Args:
         program: the program.
-        input: the field of an input that is no dict; the first predictor's, where it has just one.
+        input: the field of an input that is no dict; by default the one that the program takes, where it takes one.
         label: the field of a label that is no dict; the last output field of the last predictor by default.
     """
 
     def __init__(self, program: Any, *, input: str | None, label: str | None) -> None:
-        signatures = [one.signature for _, one in program.named_predictors()]
-        own = [*signatures[0].input_fields]
+        own = _taken(program)
         self._input = input or (own[0] if len(own) == 1 else None)
-        self._label = label or [*signatures[-1].output_fields][-1]
+        self._label = label or [*program.predictors()[-1].signature.output_fields][-1]
 
     def inputs(self, example: Example) -> dict[str, Any]:
         """What the program is called with.
@@ -109,8 +109,8 @@ class Fields:
             return dict(example.input)
         if self._input is None:
             raise UserError(
-                f"example {example.id!r} has one value as its input, and the program's first predictor has several "
-                "input fields; give inputs as tables of fields, or the target's option input."
+                f"example {example.id!r} has one value as its input, and the program takes several fields; give inputs "
+                "as tables of fields, or the target's option input."
             )
         return {self._input: example.input}
 
@@ -124,6 +124,17 @@ class Fields:
         """The ``dspy.Example``."""
         inputs = self.inputs(example)
         return require("dspy", extra="dspy").Example(**{**self.labels(example), **inputs}).with_inputs(*inputs)
+
+
+def _taken(program: Any) -> list[str]:
+    """The fields that a program is called with: those that ``forward`` names, or of its own or its first signature."""
+    kind = type(program)
+    called = getattr(kind, "forward", None) or getattr(kind, "aforward", None)
+    parameters = [*inspect.signature(called).parameters.values()][1:] if called else []
+    if parameters and all(one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) for one in parameters):
+        return [one.name for one in parameters]
+    signature = getattr(program, "signature", None) or program.predictors()[0].signature
+    return [*signature.input_fields]
 
 
 # ── Outputs, and demonstrations made of them ──────────────────────────────────────────────────────────────────────
