@@ -89,7 +89,9 @@ def _arguments(function: Callable[..., Any]) -> int:
     Raises:
         UserError: it takes none of the numbers that DSPy knows.
     """
-    signature = inspect.signature(function.forward if hasattr(type(function), "forward") else function)
+    kind: Any = type(function)
+    called = kind.forward.__get__(function) if hasattr(kind, "forward") else function  # a metric may be a program
+    signature = inspect.signature(called)
     for n in FORMS:
         try:
             signature.bind(*[None] * n)
