@@ -108,12 +108,14 @@ class PromptOpt(Teleprompter):  # type: ignore[misc]
             )
         shows = self._name in NEED_DEMONSTRATIONS if self.demonstrations is None else self.demonstrations
         data = dataset(trainset, devset or (), valset or ())
-        models = {} if self.task_model is None else {"model": _chat(self.task_model)}
-        target = DSPyProgram(program=student, demonstrations=shows, examples=data.train, workers=self.workers, **models)
+        model = None if self.task_model is None else _chat(self.task_model)
+        target = DSPyProgram(
+            program=student, model=model, demonstrations=shows, examples=data.train, workers=self.workers
+        )
         result: Result = optimize(
             target=target,
             data=data,
-            metric={"name": "dspy", "function": self.metric, "worst": self.worst},
+            metric={"name": "dspy", "function": self.metric, "worst": self.worst, "workers": self.workers},
             optimizer=self._searcher(self.optimizer),
             budget=self.budget,
             seed=self.seed,
@@ -153,7 +155,7 @@ def dataset(train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any]) -> Da
         UserError: an example stands in two splits, or has not said which fields are its inputs.
     """
     seen: Counter[str] = Counter()
-    splits = [[_example(one, seen) for one in split] for split in (train, dev, test)]
+    splits = [tuple(_example(one, seen) for one in split) for split in (train, dev, test)]
     if not splits[0]:
         raise UserError("trainset is empty; give the examples that the search may see.")
     ids = [{one.id.partition(".")[0] for one in split} for split in splits]
@@ -164,7 +166,7 @@ def dataset(train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any]) -> Da
                 f"{names[one]} and {names[other]} have {len(ids[one] & ids[other])} examples in common; the search "
                 "must not see what it is judged by."
             )
-    return Dataset("dspy", *map(tuple, splits))
+    return Dataset("dspy", *splits)
 
 
 def _example(one: Any, seen: Counter[str]) -> Example:

@@ -553,3 +553,64 @@ def test_many_threads_share_one_copy_of_the_program() -> None:
 
     begun(Calls(notes), workers=4).run(Prompt("Answer."), ASKED * 3)
     assert len(copies) == 1
+
+
+# ── Metrics that ask LMs ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Judged(dspy.Module):  # type: ignore[misc]
+    """A metric that is a program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge = dspy.Predict("wanted, given -> grade: float")
+
+    def forward(self, example: Any, prediction: Any, trace: Any = None) -> Any:
+        return self.judge(wanted=example.label, given=prediction.label).grade
+
+
+def judged(example: Any, prediction: Any, trace: Any = None) -> float:
+    return float(Judged()(example, prediction))
+
+
+class Grades:
+    """An engine that grades; of a bad day it says nothing that can be read."""
+
+    def __init__(self, *replies: str) -> None:
+        self.replies = replies
+
+    def complete(self, request: Any) -> Any:
+        said = request.messages[-1].text
+        lm15, (wanted, given) = dspy.lm15, (part.split("\n")[1] for part in said.split("## ]]")[1:3])
+        text = self.replies[0] if self.replies else says(grade=float(wanted == given))
+        message = lm15.Message.assistant([lm15.TextPart(text)])
+        usage = lm15.Usage(input_tokens=5, output_tokens=1)
+        return lm15.Response(id=None, model="judge", message=message, finish_reason="stop", usage=usage)
+
+
+def rated(metric: Any, lm: Any, **options: Any) -> promptopt.Result:
+    with dspy.context(lm=lm):
+        return promptopt.optimize(
+            target=DSPyProgram(program=Single(), model=ScriptedModel(careful)),
+            data=Dataset("films", tuple(FILMS)),
+            metric={"name": "dspy", "function": metric, **options},
+            optimizer=HillClimb(proposer=LexicalProposer(phrases=["be careful"])),
+            budget=3,
+            run=None,
+            reply_cache=False,
+            watch=False,
+        )
+
+
+@pytest.mark.parametrize("metric", [judged, Judged()])
+def test_the_lm_of_a_metric_is_paid_for_too(metric: Any) -> None:
+    lm = dspy.LM("my/judge", engine=Grades())
+    result = rated(metric, lm, workers=4)
+    assert [step.answer.value for step in result.steps[:2]] == [0.5, 1.0]
+    assert result.costs.calls == 2 * len(result.steps) * len(FILMS)
+    assert lm.history == []
+
+
+def test_an_unreadable_judge_leaves_outputs_unscored() -> None:
+    with pytest.raises(promptopt.PromptoptError, match="unreadable reply"):
+        rated(judged, dspy.LM("my/judge", engine=Grades("no idea")))
