@@ -166,7 +166,7 @@ def dataset(train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any]) -> Da
                 f"{names[one]} and {names[other]} have {len(ids[one] & ids[other])} examples in common; the search "
                 "must not see what it is judged by."
             )
-    return Dataset("dspy", *splits)
+    return Dataset("dspy", train=splits[0], dev=splits[1], test=splits[2])
 
 
 def _example(one: Any, seen: Counter[str]) -> Example:
