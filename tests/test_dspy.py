@@ -283,6 +283,48 @@ def test_equal_examples_have_ids_of_their_own_that_say_what_they_hold(films: Mod
     assert ids[:2] == [example.id for example in dataset(films.EXAMPLES[:2], (), ()).train]
 
 
+class Module(dspy.Module):  # type: ignore[misc]
+    """As in DSPy's own tests of its optimizers."""
+
+    def __init__(self, signature: str) -> None:
+        super().__init__()
+        self.predictor = dspy.Predict(signature)
+
+    def forward(self, **inputs: Any) -> Any:
+        return self.predictor(**inputs)
+
+
+def test_what_dspys_tests_hold_of_every_optimizer() -> None:
+    def exact(example: Any, prediction: Any) -> bool:
+        return bool(example.output == prediction.output)
+
+    words = {"What is the color of the sky?": "blue", "What does the fox say?": "Ring-ding!"}
+    trainset = [dspy.Example(input=one, output=said).with_inputs("input") for one, said in words.items()]
+    lm = dspy.utils.DummyLM({"sky": {"output": "blue"}, "fox": {"output": "growl"}})
+    student = Module("input -> output")
+    student.predictor.demos = [dspy.Example(input="Who is it?", output="me")]
+    with dspy.context(lm=lm):
+        optimizer = PromptOpt(metric=exact, optimizer=searcher(), budget=3, run=None, watch=False, workers=1)
+        assert optimizer.get_params()["metric"] is exact
+        found = optimizer.compile(student, trainset=trainset)
+        assert found(input="What is the color of the sky?").output == "blue"
+    assert found is not student
+    assert found._compiled
+    assert found.predictor is not student.predictor
+    assert [demo.toDict() for demo in found.predictor.demos] == [demo.toDict() for demo in student.predictor.demos]
+    assert found.promptopt_result.steps[0].answer.value == 0.5
+
+
+def test_an_error_of_the_program_is_heard() -> None:
+    class Buggy(Module):
+        def forward(self, **inputs: Any) -> Any:
+            raise RuntimeError("Simulated error")
+
+    optimizer = PromptOpt(metric=lambda example, prediction: 1, optimizer=searcher(), run=None, watch=False, workers=1)
+    with dspy.context(lm=dspy.utils.DummyLM([{"output": "x"}])), pytest.raises(UserError, match="Simulated error"):
+        optimizer.compile(Buggy("input -> output"), trainset=[dspy.Example(input="a", output="b").with_inputs("input")])
+
+
 # ── Out of DSPy ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import promptopt
+from promptopt.api import prepare
 from promptopt.core import Case, Dataset, Example, Failed, Message, Missing, Picture, Prompt, Reply, Request, Usage
 from promptopt.demonstrations import Demonstration
 from promptopt.demonstrations import text_of as listed
@@ -19,6 +20,7 @@ from promptopt.errors import BudgetExhausted, ModelError, Rejected, Unanswered, 
 from promptopt.optimizers import HillClimb, LexicalProposer
 from promptopt.parts import parts_of, text_of
 from promptopt.run.budget import Budget
+from promptopt.run.estimate import estimate
 from promptopt.scorers.cases import described
 from promptopt.targets.dspy import DSPyProgram
 from promptopt.targets.dspy.engine import read_request
@@ -614,3 +616,37 @@ def test_the_lm_of_a_metric_is_paid_for_too(metric: Any) -> None:
 def test_an_unreadable_judge_leaves_outputs_unscored() -> None:
     with pytest.raises(promptopt.PromptoptError, match="unreadable reply"):
         rated(judged, dspy.LM("my/judge", engine=Grades("no idea")))
+
+
+# ── Before a run ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Typed(dspy.Module):  # type: ignore[misc]
+    """A program whose second call needs what the first one gave, of several types."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = dspy.Predict("text -> words: int, kinds: list[str], mood: Literal['glad', 'sad']")
+        self.name_it = dspy.ChainOfThought("mood, words: int -> label")
+
+    def forward(self, text: str) -> Any:
+        counted = self.count(text=text)
+        return self.name_it(mood=counted.mood, words=counted.words + len(counted.kinds))
+
+
+@pytest.mark.parametrize("adapter", ["ChatAdapter", "JSONAdapter"])
+def test_an_estimate_counts_the_calls_of_every_predictor(adapter: str) -> None:
+    program = Typed()
+    program.set_lm(dspy.LM("openai/gpt-4o-mini"))
+    with dspy.context(adapter=getattr(dspy, adapter)()):
+        plan = prepare(
+            {
+                "target": DSPyProgram(program=program),
+                "data": Dataset("films", tuple(FILMS[:2]), (), tuple(FILMS[2:])),
+                "metric": {"name": "dspy", "function": graded},
+                "optimizer": HillClimb(proposer=LexicalProposer(phrases=["be careful"])),
+                "budget": 5,
+            }
+        )
+        expected = estimate(plan)
+    assert expected.shares["target"].expected.calls == (expected.questions + 2) * 2 * 2

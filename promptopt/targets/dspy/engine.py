@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -205,14 +206,24 @@ def within(attempt: Attempt, *, lm: Any, adapter: Any = None) -> Any:
 
 def _watching(attempt: Attempt) -> Any:
     """A callback that notices calls of LMs that are not ours. What a callback raises DSPy only logs."""
+    made = _watch()()
+    made.attempt = attempt
+    return made
+
+
+@cache
+def _watch() -> Any:
+    """The class of these callbacks, made once DSPy is there."""
     callback = require("dspy.utils.callback", extra="dspy").BaseCallback
 
     class Watch(callback):  # type: ignore[misc, valid-type]
+        attempt: Attempt
+
         def on_lm_start(self, call_id: str, instance: Any, inputs: Any) -> None:
             if not isinstance(getattr(instance, "engine", None), Engine):
-                attempt.stranger = str(getattr(instance, "model", type(instance).__name__))
+                self.attempt.stranger = str(getattr(instance, "model", type(instance).__name__))
 
-    return Watch()
+    return Watch
 
 
 # ── Requests and responses ────────────────────────────────────────────────────────────────────────────────────────
