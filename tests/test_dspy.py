@@ -294,6 +294,7 @@ class Module(dspy.Module):  # type: ignore[misc]
         return self.predictor(**inputs)
 
 
+@pytest.mark.filterwarnings("ignore:dspy.dummy reports no token usage")
 def test_what_dspys_tests_hold_of_every_optimizer() -> None:
     def exact(example: Any, prediction: Any) -> bool:
         return bool(example.output == prediction.output)

@@ -99,7 +99,7 @@ class Failing(ScriptedModel):
 
 class TestOnePredictor(TargetContract):
     prompts = ("Answer.", "Answer in a word.")
-    bad_prompts = ("", text_of({"other": "Answer."}))
+    bad_prompts = ("", text_of({"other": "Answer."}), "Answer \ud800.")
 
     def make(self) -> DSPyProgram:
         return DSPyProgram(
@@ -164,6 +164,9 @@ def test_the_names_of_predictors_become_names_of_parts() -> None:
     [
         ({"program": len}, "a dspy.Module"),
         ({"program": "no_such_module:program"}, "no_such_module"),
+        ({"program": "os:abort"}, "a dspy.Module"),
+        ({"program": "shutil:rmtree"}, "a dspy.Module"),
+        ({"program": "subprocess:Popen"}, "a dspy.Module"),
         ({"program": dspy.Module()}, "no predictors"),
         ({"workers": 0}, "workers"),
         ({"temperature": -1.0}, "temperature"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
+import sys
 import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -137,8 +139,12 @@ class DSPyProgram:
             self._demos(shown)
         except UserError as error:
             return str(error)
-        empty = [name for name, text in said.items() if not text.strip()]
-        return f"the instruction {empty[0]} is empty; write one." if empty else None
+        for name, text in said.items():
+            if not text.strip():
+                return f"the instruction {name} is empty; write one."
+            if text.encode("utf-8", "ignore").decode() != text:
+                return f"the instruction {name} holds characters that no LM can be sent; write it as Unicode."
+        return None
 
     def applied(self, prompt: Prompt, /) -> Any:
         """A deep copy of the program that has the prompt's instructions and demonstrations, and its own LMs.
@@ -297,11 +303,18 @@ class DSPyProgram:
 def _loaded(program: Any) -> Any:
     module = require("dspy", extra="dspy").Module
     if isinstance(program, str):
-        program = load_function(program, where="program")
-        program = program if isinstance(program, module) else program()
+        found = load_function(program, where="program")
+        program = found() if _makes(found, module) else found
     allowed = "a dspy.Module, or package.module:name of one or of a function that makes one"
     check_argument("program", program, allowed=allowed, holds=isinstance(program, module))
     return copied(program)
+
+
+def _makes(found: Any, module: type) -> bool:
+    """Whether it is a program's class, or a function in Python of a module that does not come with Python."""
+    if inspect.isclass(found):
+        return issubclass(found, module)
+    return inspect.isfunction(found) and found.__module__.partition(".")[0] not in sys.stdlib_module_names
 
 
 def _models(program: Any, model: ChatModel | None) -> dict[int, tuple[ChatModel, Any]]:
