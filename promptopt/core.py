@@ -629,6 +629,17 @@ class CountsTokens(Protocol):
 
 
 @runtime_checkable
+class InWords(Protocol):
+    """An output that is no text, and says what it is in one, for the record and for the LMs of optimizers.
+
+    Without it, texts, numbers, dicts and lists are told as they are, and of other objects the name of their type.
+    """
+
+    @property
+    def in_words(self) -> str: ...
+
+
+@runtime_checkable
 class HasLogProbabilities(Protocol):
     """An output, a class's name, that knows how likely each class is; without it, an output is a name or a row."""
 
@@ -658,6 +669,18 @@ class TakesDemonstrations(Protocol):
 
     @property
     def takes_demonstrations(self) -> bool: ...
+
+
+@runtime_checkable
+class HasStart(Protocol):
+    """A target that knows the prompt that is used today, such as a program with instructions of its own.
+
+    Without it, or with None, a run has to be given a prompt to start from.
+    """
+
+    @property
+    def start(self) -> str | None:
+        """The prompt's text, of parts where it has some."""
 
 
 @runtime_checkable

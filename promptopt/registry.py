@@ -95,6 +95,7 @@ TABLE: dict[str, dict[str, str]] = {
         "pictures": "promptopt.targets.pictures:Pictures",
         "function": "promptopt.targets.function:Function",
         "http": "promptopt.targets.http:Http",
+        "dspy-program": "promptopt.targets.dspy:DSPyProgram",
     },
     "metrics": {
         "accuracy": "promptopt.metrics.classification:Accuracy",
@@ -114,6 +115,7 @@ TABLE: dict[str, dict[str, str]] = {
         "code": "promptopt.metrics.code:Code",
         "similarity": "promptopt.metrics.similarity:Similarity",
         "function": "promptopt.metrics.function:FunctionMetric",
+        "dspy": "promptopt.metrics.dspy:DSPyMetric",
     },
     "models": {
         "openai": "promptopt.models.openai:OpenAI",

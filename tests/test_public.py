@@ -91,6 +91,7 @@ SURFACE = {
     "promptopt.targets": [
         "ChatTarget",
         "Clip",
+        "DSPyProgram",
         "Function",
         "Http",
         "LocalLM",
@@ -114,6 +115,7 @@ SURFACE = {
         "Accuracy",
         "Code",
         "Contains",
+        "DSPyMetric",
         "ExactMatch",
         "FunctionMetric",
         "JsonSchema",

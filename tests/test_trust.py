@@ -177,7 +177,7 @@ def test_plug_ins_and_parts_within_parts_are_named() -> None:
         "target": {"name": "chat", "model": {"name": "mine:Model", "helper": {"name": "mine:Other"}}},
         "metric": {"name": "function", "function": "mine:metric"},
         "optimizer": {"name": "hill-climb", "proposer": {"name": "chat", "model": "mine:Model"}},
-        "transfer": {"there": "mine:Target"},
+        "transfer": {"there": "mine:Target", "films": {"name": "dspy-program", "program": "mine:Films"}},
     }
     (line,) = lines([recipe])
     for place in (
@@ -186,6 +186,7 @@ def test_plug_ins_and_parts_within_parts_are_named() -> None:
         "metric.function mine:metric",
         "optimizer.proposer.model mine:Model",
         "transfer.there mine:Target",
+        "transfer.films.program mine:Films",
     ):
         assert place.replace("target.model.name", "target.model.helper.name") in line
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .answers import MultipleChoice, Numeric
     from .classification import Accuracy, LogProbability, Margin
     from .code import Code
+    from .dspy import DSPyMetric
     from .function import FunctionMetric
     from .schema import JsonSchema
     from .similarity import Similarity
@@ -19,6 +20,7 @@ __all__ = [
     "Accuracy",
     "Code",
     "Contains",
+    "DSPyMetric",
     "ExactMatch",
     "FunctionMetric",
     "JsonSchema",
@@ -41,6 +43,7 @@ __getattr__, __dir__ = lazily(
         "Accuracy": "classification",
         "Code": "code",
         "Contains": "text",
+        "DSPyMetric": "dspy",
         "ExactMatch": "text",
         "FunctionMetric": "function",
         "JsonSchema": "schema",

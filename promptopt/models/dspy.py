@@ -96,8 +96,13 @@ class DSPy:
         return f"dspy:{self._given if isinstance(self._given, str) else self._given.model}"
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What besides the name makes the replies differ, as JSON values; caches need it."""
+    def identity(self) -> dict[str, Any] | None:
+        """What besides the name makes the replies differ, as JSON values; caches need it.
+
+        None for an LM with an engine or a ``forward`` of its own: what its replies depend on is not known.
+        """
+        if not isinstance(self._given, str) and not _is_plain(self._given):
+            return None
         settings = self._options if isinstance(self._given, str) else self._given.kwargs
         shown = {
             key: repr(value) for key, value in settings.items() if "key" not in key and "token_provider" not in key
@@ -265,6 +270,11 @@ def _hear(error: BaseException) -> None:
     """Tell the rate limiter that the server was asked too much, if that is why."""
     if getattr(error, "status", None) in THROTTLED:
         throttled(getattr(error, "retry_after", None))
+
+
+def _is_plain(lm: Any) -> bool:
+    """Whether an LM is DSPy's own, and reaches a provider through DSPy's engines."""
+    return type(lm) is require("dspy", extra="dspy").LM and isinstance(lm.engine, str)
 
 
 def _reply(response: Any) -> Reply:

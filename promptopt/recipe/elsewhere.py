@@ -15,7 +15,7 @@ from ..registry import TABLE, comes_from, load
 from .build import PARTS, ReadsVariables, hints_of, kind_of
 
 PLACE = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")  # what looks like one
-FUNCTIONS = ("function", "encoder")  # options of our own parts that can be package.module:name
+FUNCTIONS = ("function", "encoder", "program")  # options of our own parts that can be package.module:name
 READ_BY = {"dspy": "the keys of its provider"}  # by models whose packages know the variables
 
 

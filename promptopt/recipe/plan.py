@@ -16,6 +16,7 @@ from ..core import (
     HasClasses,
     HasMetric,
     HasOptimizer,
+    HasStart,
     HasTiebreak,
     HasViews,
     KnowsParts,
@@ -86,13 +87,14 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     at_least(0, seed=seed, shorten=given["shorten"], margin=given["margin"], cells=given["cells"])
     objectives = _objectives(given["objectives"])
     at_least(1, **{key: given[key] for key in ("finalists", "ensemble", "patience", "views", "case_length")})
-    start = _start(given["start"], frozen=given["frozen"])
     data = _part(given, "data", "datasets", {"seed": seed})
     offered: dict[str, Any] = {"seed": seed, "data": data, "failed": given["failed"]}
     offered |= {"rate_once": given["cache"], "frozen": tuple(given["frozen"]), "case_length": given["case_length"]}
     if data is not None:
         offered |= {"classes": data.classes, "examples": data.train}
     target = _part(given, "target", "targets", offered)
+    own = target.start if isinstance(target, HasStart) else None
+    start = _start(own if given["start"] is None else given["start"], frozen=given["frozen"])
     transfer = _transfer(given, data, offered, start=start) if given["verdict"] else {}
     if target is not None:
         _check_start(start, target)
@@ -105,7 +107,7 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     optimizer = _part(given, "optimizer", "optimizers", offered)
     scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
     check_match(optimizer, scorer)
-    if given["start"] is None and not (isinstance(optimizer, BeginsAlone) and optimizer.begins_alone):
+    if start[0] is NO_START and not (isinstance(optimizer, BeginsAlone) and optimizer.begins_alone):
         raise UserError(NO_START_GIVEN)
     if parts_of(start[0].text):
         optimizer = _part_by_part(optimizer, frozen=_no_texts(start, target, frozen=given["frozen"]))

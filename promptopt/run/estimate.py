@@ -44,6 +44,7 @@ from ..core import (
 from ..errors import PromptoptError
 from ..record.codec import Answer, Question
 from .budget import Budget
+from .filled import filled
 from .loop import Run
 from .plan import Plan
 from .setup import RunSetup
@@ -248,7 +249,7 @@ class _Tally:
 
 
 class _StandIn:
-    """A chat model that sends nothing. Its replies are lists of variants of the first start, or words of a scale."""
+    """A chat model that sends nothing. Its replies are variants of the first start, words of a scale, or fields."""
 
     def __init__(self, model: ChatModel, role: str, tally: _Tally, start: str) -> None:
         self._model, self._role, self._tally = model, role, tally
@@ -283,7 +284,9 @@ class _StandIn:
         return self._model.at_most_to_choose(messages, options)
 
     def _made_up(self, number: int, request: Request) -> str:
-        """A list of prompts, or where the reply is to be a word, each word in its turn."""
+        """A list of prompts, or what a program can read, or where the reply is to be a word, each word in its turn."""
+        if self._role == "target" and (text := filled(request, number, length=CHARACTERS_PER_TOKEN * TOKENS_PER_REPLY)):
+            return text
         fields = (request.schema or {}).get("properties", {}).values()
         if words := [word for field in fields for word in field.get("enum", ())]:
             return str(words[number % len(words)])

@@ -16,7 +16,7 @@ from ..record.ledger import now
 from ..record.lines import FORMAT
 from .plan import Plan
 
-PACKAGES = "promptopt-toolkit numpy scipy torch open_clip_torch transformers openai anthropic gepa optuna".split()
+PACKAGES = "promptopt-toolkit numpy scipy torch open_clip_torch transformers openai anthropic gepa dspy optuna".split()
 
 
 def manifest(plan: Plan) -> dict[str, Any]:

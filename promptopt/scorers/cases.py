@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..attachments import picture_file
-from ..core import Case, Example, Failed, HasLogProbabilities, Missing, Picture
+from ..core import Case, Example, Failed, HasLogProbabilities, InWords, Missing, Picture
 from .marking import Marking
 
 __all__ = ["LONGEST", "cases"]
@@ -47,6 +47,8 @@ def described(output: Any, classes: Sequence[str] = ()) -> str | None:
         return described(output.text, classes)
     if output is None or isinstance(output, Missing):
         return None
+    if isinstance(output, InWords):
+        return output.in_words
     if isinstance(output, HasLogProbabilities):
         each = sorted(output.log_probabilities.items(), key=lambda one: -one[1])
         return f"{output} ({', '.join(f'{name} {log:.2f}' for name, log in each)})"

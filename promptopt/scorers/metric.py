@@ -85,9 +85,10 @@ class MetricScorer:
         self._copies = {example.id: [example, *self._changed(example)] for example in self.examples}
 
     def begin(self, setup: Setup, /) -> None:
-        """Pass the run's setup on to the target."""
-        if isinstance(self.target, Begins):
-            self.target.begin(setup)
+        """Pass the run's setup on to the target and the metric."""
+        for part in (self.target, self.metric):
+            if isinstance(part, Begins):
+                part.begin(setup)
 
     def answer(self, questions: Sequence[Rate], /) -> Iterator[Rating]:
         """Ratings, each as soon as its outputs are there.

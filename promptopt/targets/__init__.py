@@ -9,6 +9,7 @@ from ..exports import lazily
 if TYPE_CHECKING:
     from .chat import ChatTarget
     from .clip import Clip
+    from .dspy import DSPyProgram
     from .function import Function
     from .http import Http
     from .local_lm import LocalLM
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChatTarget",
     "Clip",
+    "DSPyProgram",
     "Function",
     "Http",
     "LocalLM",
@@ -30,6 +32,7 @@ __getattr__, __dir__ = lazily(
     {
         "ChatTarget": "chat",
         "Clip": "clip",
+        "DSPyProgram": "dspy",
         "Function": "function",
         "Http": "http",
         "LocalLM": "local_lm",

@@ -89,6 +89,12 @@ def test_each_reply_is_a_request_with_its_own_seed_and_none_is_cached(engine: st
     assert [request.body["seed"] for request in server.requests] == [5, 6, 5, 6]
 
 
+def test_replies_of_an_engine_of_ones_own_are_not_looked_up() -> None:
+    dspy = pytest.importorskip("dspy")
+    assert DSPy(model=dspy.LM("openai/m", temperature=0.5)).identity is not None
+    assert DSPy(model=dspy.utils.DummyLM([{"answer": "yes"}])).identity is None
+
+
 @pytest.mark.parametrize(
     ("sent", "reply"),
     [

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from run_parts import CLIMB, Words, toy_data
 
 from promptopt.api import prepare
-from promptopt.core import ChatModel, Example
+from promptopt.core import ChatModel, Example, Prompt
 from promptopt.errors import UnknownName, UserError
 from promptopt.loading import heard
 from promptopt.metrics.function import FunctionMetric
@@ -414,6 +414,19 @@ def test_a_wrong_recipe_says_where_and_what_is_allowed(change: dict[str, Any], m
 def test_what_a_recipe_must_have(missing: str) -> None:
     with pytest.raises(UserError, match=r"start is missing|say how prompts are scored"):
         prepare({key: value for key, value in GOOD.items() if key != missing})
+
+
+class Knows(Function):
+    """A target that knows the prompt of today."""
+
+    start = "look for {}"
+
+
+@pytest.mark.parametrize(("own", "start"), [({}, "look for {}"), ({"start": "find {}"}, "find {}")])
+def test_a_target_may_know_what_the_search_starts_from(own: dict[str, Any], start: str) -> None:
+    target = Knows(function=lambda prompt, example: prompt)
+    plan = prepare({"target": target, "data": [("a", "b"), ("c", "d")], "optimizer": CLIMB, "budget": 20, **own})
+    assert plan.start == (Prompt(start),)
 
 
 def test_nested_parts_are_built() -> None:

@@ -173,3 +173,38 @@ def test_coverage_counts_examples_and_not_views() -> None:
 def test_views_need_a_target_that_knows_them(target: Echo, views: int) -> None:
     with pytest.raises(UserError, match=f"views is {views}; give 1"):
         MetricScorer(target=target, metric=lengths, examples=EXAMPLES, views=views)
+
+
+class InWords(int):
+    """An output that says what it is."""
+
+    @property
+    def in_words(self) -> str:
+        return f"the number {int(self)}"
+
+
+def test_an_output_that_says_what_it_is_stands_so_in_the_cases() -> None:
+    class Target(Echo):
+        def run(self, prompt: Prompt, examples: Sequence[Example], /) -> list[Any]:
+            return [InWords(one.input) for one in examples]
+
+    def even(outputs: Sequence[Any], examples: Sequence[Example]) -> list[float]:
+        return [float(one % 2 == 0) for one in outputs]
+
+    [rating] = MetricScorer(target=Target(), metric=even, examples=EXAMPLES[:2]).answer([Rate(Prompt("a"), cases=True)])
+    assert [case.output for case in rating.cases] == ["the number 0", "the number 1"]
+
+
+def test_a_metric_that_wants_the_setup_is_given_it() -> None:
+    class Metric:
+        setup: Any = None
+
+        def begin(self, setup: Any, /) -> None:
+            self.setup = setup
+
+        def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[float]:
+            return [1.0 for _ in outputs]
+
+    setup, metric = FakeSetup(), Metric()
+    MetricScorer(target=Echo(), metric=metric, examples=EXAMPLES).begin(setup)
+    assert metric.setup is setup
