@@ -208,7 +208,7 @@ def test_every_option_that_takes_a_function_is_known() -> None:
     parts = [load(kind, name) for kind, names in TABLE.items() for name in names]
     hints = [one for part in parts for one in hints_of(part).items()]
     functions = {option for option, hint in hints if "Callable" in str(hint) and option != "return"}
-    assert functions == {*FUNCTIONS}
+    assert functions | {"program"} == {*FUNCTIONS}  # a DSPy program can be annotated only where DSPy is installed
 
 
 def test_variables_are_named_with_where_they_go() -> None:
