@@ -111,6 +111,7 @@ SURFACE = {
     ],
     "promptopt.metrics": [
         "Accuracy",
+        "ClipSimilarity",
         "Code",
         "Contains",
         "ExactMatch",
