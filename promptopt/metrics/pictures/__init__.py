@@ -18,7 +18,7 @@ from ...core import Example, Mark, Picture
 from ...errors import BrokenFile, UserError
 from ...targets.images import SUFFIXES, names_image, open_image
 
-__all__ = ["Reference", "images_of", "pictured", "references"]
+__all__ = ["Reference", "images_of", "pictured", "references", "wish_of"]
 
 Reference = str | Path | Picture
 """A text, or a picture: encoded, or by the path of its file."""
@@ -71,6 +71,21 @@ def references(example: Example, *, given: Sequence[Reference] = ()) -> tuple[Re
             "with other pictures. Give a text, paths or pictures as the label, or as the metric's option."
         )
     return tuple(_found(one, example) for one in label)
+
+
+def wish_of(example: Example) -> str:
+    """What is wished for, in words: the label where it is a text, and else the input.
+
+    Raises:
+        UserError: neither is a text.
+    """
+    for said in (example.label, example.input):
+        if isinstance(said, str) and said.strip() and not names_image(said):
+            return said
+    raise UserError(
+        f"example {example.id!r} says in no words what is wished for. Give a text as its label or input, or as the "
+        "option text."
+    )
 
 
 def _found(reference: Reference, example: Example) -> Reference:

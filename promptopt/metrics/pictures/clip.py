@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...core import Example, Mark
+from ...core import Example, Mark, Picture
 from . import Reference, references
 from .encoder import Encoder, Row
 
@@ -59,8 +59,8 @@ class ClipSimilarity:
         cache: str | Path | bool | None = True,
         examples: Sequence[Example] = (),
     ) -> None:
-        one = isinstance(reference, Reference)
-        self._given: tuple[Reference, ...] = (reference,) if one else tuple(reference or ())
+        several = () if reference is None else reference
+        self._given: tuple[Reference, ...] = (several,) if isinstance(several, str | Path | Picture) else tuple(several)
         self._of = of
         how: dict[str, Any] = {"like": like, "device": device, "batch_size": batch_size, "cache": cache}
         self._encoder = Encoder(model, pretrained, **how)

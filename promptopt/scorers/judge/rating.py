@@ -26,6 +26,7 @@ from ...fanout import fan_out
 from ...replies import NoReply
 from ..cases import LONGEST
 from ..metric import MetricScorer
+from ..parts import flaw_of
 from . import CRITERIA, Judge, JudgeReport, Read
 from .sheet import QUOTING, listed, sheet
 
@@ -150,11 +151,16 @@ class JudgeRating:
     # ── One prompt's outputs ──────────────────────────────────────────────────────────────────────────────────────
 
     def _marks(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[Mark]:
-        jobs = [(output, example) for output, example in zip(outputs, examples, strict=True) if output is not None]
+        flaws = [flaw_of(output) for output in outputs]
+        asked = [output is not None and flaw is None for output, flaw in zip(outputs, flaws, strict=True)]
+        jobs = [pair for pair, whole in zip(zip(outputs, examples, strict=True), asked, strict=True) if whole]
         if self._self_reference:
             self._answer_oneself([example for _, example in jobs])
         said = fan_out(lambda job: self._ask(*job), jobs, workers=self._workers)
-        return [Mark(None) if output is None else self._mark(next(said)) for output in outputs]
+        return [
+            self._mark(next(said)) if whole else Mark(None, flaw or "", failed=flaw is not None)
+            for whole, flaw in zip(asked, flaws, strict=True)
+        ]
 
     def _answer_oneself(self, examples: Sequence[Example]) -> None:
         """Answers of the judge's own to what it has not answered yet; None where it gives none.
