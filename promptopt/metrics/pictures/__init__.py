@@ -7,6 +7,7 @@ opened.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from ...core import Example, Mark, Picture
 from ...errors import BrokenFile, UserError
 from ...targets.images import SUFFIXES, names_image, open_image
 
-__all__ = ["Reference", "images_of", "pictured", "references", "wish_of"]
+__all__ = ["UNTIMED", "Reference", "images_of", "pictured", "references", "wish_of"]
 
+UNTIMED = math.inf
+"""Seconds that a metric with a model may take: a slow machine is no fault of the pictures."""
 Reference = str | Path | Picture
 """A text, or a picture: encoded, or by the path of its file."""
 

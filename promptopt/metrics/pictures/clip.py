@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...core import Example, Mark, Picture
-from . import Reference, references
+from . import UNTIMED, Reference, references
 from .encoder import Encoder, Row
 
 __all__ = ["ClipSimilarity"]
@@ -45,6 +45,7 @@ class ClipSimilarity:
     """
 
     worst = -1.0
+    time_limit = UNTIMED
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from ...core import Example, Mark
 from ...errors import UserError, require
 from ...loading import postponed
 from ...targets.clip.files import File, check_network, missing, offline
-from . import images_of, wish_of
+from . import UNTIMED, images_of, wish_of
 from .encoder import Encoder, Row
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Hps:
     """
 
     worst = -1.0
+    time_limit = UNTIMED
 
     def __init__(
         self,
@@ -120,6 +121,8 @@ class Aesthetic:
         UserError: the file is not there, holds other layers, or does not fit the model; or loading failed.
         MissingExtra: open_clip or another package of the extra ``clip`` is not installed.
     """
+
+    time_limit = UNTIMED
 
     def __init__(
         self,
@@ -197,6 +200,8 @@ class PickScore:
         UserError: it cannot be loaded, or a text is missing or too long.
         MissingExtra: transformers, torch or Pillow is not installed.
     """
+
+    time_limit = UNTIMED
 
     def __init__(
         self,
@@ -282,9 +287,7 @@ class PickScore:
         return self._rows[text]
 
     def _units(self, given: Any) -> Sequence[Row]:
-        features: Tensor = getattr(
-            given, "pooler_output", given
-        )  # newer versions give an output, older ones its tensor
+        features: Tensor = getattr(given, "pooler_output", given)  # older versions give the tensor itself
         return list((features / features.norm(dim=-1, keepdim=True)).cpu().numpy())
 
     def _problem_with(self, text: str) -> str | None:

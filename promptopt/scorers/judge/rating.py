@@ -15,7 +15,6 @@ from ...core import (
     FailedRule,
     Mark,
     Message,
-    Metric,
     Rate,
     Rating,
     Reply,
@@ -28,6 +27,7 @@ from ..cases import LONGEST
 from ..metric import MetricScorer
 from ..parts import flaw_of
 from . import CRITERIA, Judge, JudgeReport, Read
+from .as_metric import AsMetric
 from .sheet import QUOTING, listed, sheet
 
 __all__ = ["JudgeRating"]
@@ -36,18 +36,6 @@ SCALE = ("very poor", "poor", "fair", "good", "excellent")
 OWN_ANSWER = "own answer of the judge missing"
 CHARACTERS = 200
 """Of a critique, as of every metric's feedback."""
-
-
-class _Marks:
-    """The judge as a metric, whose worst value is 0 and which is not shown what was cut off."""
-
-    reads_cut = False
-
-    def __init__(self, marks: Metric) -> None:
-        self._marks = marks
-
-    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> Sequence[float | Mark | None]:
-        return self._marks(outputs, examples)
 
 
 class JudgeRating:
@@ -115,7 +103,7 @@ class JudgeRating:
         self._worth: Mapping[str, float] = {word: i / (len(words) - 1) for i, word in enumerate(words)}
         self._judge = Judge(model, key="rating", words=words, repeats=repeats, temperature=temperature, read=read)
         how: dict[str, Any] = {"failed": failed, "case_length": case_length}
-        self._scorer = MetricScorer(target=target, metric=_Marks(self._marks), examples=examples, **how)
+        self._scorer = MetricScorer(target=target, metric=AsMetric(self._marks), examples=examples, **how)
         self._self_reference = self_reference
         self._workers = workers
         self._rules = Message(

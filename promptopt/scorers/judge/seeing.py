@@ -15,7 +15,6 @@ from ...core import (
     Example,
     Mark,
     Message,
-    Metric,
     Picture,
     Rate,
     Rating,
@@ -27,23 +26,12 @@ from ...replies import NoReply
 from ...targets.vlm import encode
 from ..metric import MetricScorer
 from . import Judge, JudgeReport, Read
+from .as_metric import AsMetric
 
 __all__ = ["NO", "YES", "Answer", "Seeing"]
 
 YES, NO = "yes", "no"
 Answer: TypeAlias = Completion | Choice | NoReply
-
-
-class _Marks:
-    """The scorer as a metric, whose worst value is 0 and which is shown whole outputs alone."""
-
-    reads_cut = False
-
-    def __init__(self, marks: Metric) -> None:
-        self._marks = marks
-
-    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> Sequence[float | Mark | None]:
-        return self._marks(outputs, examples)
 
 
 class Seeing(ABC):
@@ -77,7 +65,7 @@ class Seeing(ABC):
     ) -> None:
         at_least(1, workers=workers, max_side=max_side)
         self._judge = Judge(model, key="answer", words=(YES, NO), repeats=repeats, temperature=temperature, read=read)
-        self._scorer = MetricScorer(metric=_Marks(self._marks), **rated)
+        self._scorer = MetricScorer(metric=AsMetric(self._marks), **rated)
         self._text, self._max_side, self._workers = text, max_side, workers
         for example in self._scorer.examples:
             self._wish(example)
