@@ -35,7 +35,7 @@ from ..parts import check_names, listed, parts_of, text_of
 from ..run.budget import Budget
 from ..run.loop import check_match
 from ..run.plan import Plan
-from ..scorers import FunctionScorer, MetricScorer
+from ..scorers import BradleyTerry, FunctionScorer, MetricScorer
 from ..scorers.adapters import meet
 from .build import accepts, build, call, models_shared
 from .referee import given_by, referee, scorer_of
@@ -103,6 +103,8 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
     scorer, dev, test = _scorers(given, target, data, offered, views=views)
     test = (scorer_of(given, target, data, offered) or test) if given["verdict"] else None
     optimizer = _part(given, "optimizer", "optimizers", offered)
+    by = given_by(given, target)
+    own = not by and (not isinstance(test, MetricScorer) or isinstance(scorer, MetricScorer | BradleyTerry))
     scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
     check_match(optimizer, scorer)
     if given["start"] is None and not (isinstance(optimizer, BeginsAlone) and optimizer.begins_alone):
@@ -123,7 +125,8 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
         views=views,
         objectives=objectives,
         cheapest=referee(given["verdict"]).cheapest,
-        verdict_by=given_by(given, target),
+        verdict_by=by,
+        own_verdict=own,
         recipe=recipe,
         aftermath_roles=("target",) if isinstance(test, MetricScorer) else None,
         **{key: given[key] for key in OPTIONS},

@@ -25,7 +25,7 @@ OWN = (
 
 def own_verdict(plan: Plan, run: Run, verdict: Verdict | None) -> list[str]:
     """A warning where pictures were judged by the scorer that the search maximised."""
-    if verdict is None or plan.verdict_by:
+    if verdict is None or not plan.own_verdict:
         return []
     cases = (
         case

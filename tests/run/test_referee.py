@@ -22,9 +22,11 @@ from promptopt.errors import UserError
 from promptopt.recipe.elsewhere import lines
 from promptopt.recipe.read import override
 from promptopt.record.ledger import read
+from promptopt.record.story import Story
 from promptopt.report.html import html
 from promptopt.report.run import run_page
 from promptopt.report.show import show
+from promptopt.report.told import verdict_table
 from promptopt.run.estimate import estimate
 from promptopt.run.own_verdict import OWN
 from promptopt.scorers import FunctionScorer
@@ -112,6 +114,20 @@ def test_pictures_judged_by_what_the_search_maximised_bring_a_warning() -> None:
     assert OWN not in said.warnings
 
 
+def test_a_metric_is_another_pair_of_eyes_where_a_judge_answered_the_search() -> None:
+    def reply(messages: Sequence[Message]) -> str:
+        return json.dumps({"critique": "so", "better": "first"})
+
+    duels = {"name": "random-duel", "pool": {"name": "list", "prompts": [HACK, OTHER]}}
+    scorer = {"name": "judge-duel", "model": ScriptedModel(reply), "workers": 1}
+    judged = run(optimizer=duels, scorer=scorer, budget=2)
+    assert judged.verdict is not None
+    assert OWN not in judged.warnings
+    simulated = run(optimizer=duels, scorer={"name": "bradley-terry"}, budget=2)
+    assert simulated.verdict is not None
+    assert OWN in simulated.warnings
+
+
 def test_who_gave_the_verdict_is_told_everywhere(tmp_path: Path) -> None:
     result = run(run=tmp_path, verdict={"metric": "palette"})
     assert result.verdict is not None
@@ -123,6 +139,7 @@ def test_who_gave_the_verdict_is_told_everywhere(tmp_path: Path) -> None:
     show(tmp_path, console)
     assert "held-out examples by palette" in console.file.getvalue()  # type: ignore[attr-defined]
     assert "held-out examples by palette" in html(run_page(tmp_path))
+    assert verdict_table(Story.read(tmp_path)).records()[0]["by"] == "palette"
 
 
 def test_the_search_never_asks_it_and_its_examples_are_held_out() -> None:
