@@ -58,7 +58,8 @@ class ImageFeatures:
     ) -> None:
         self._model = model
         own = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
-        name, self._preprocess = prepare or ("", own)
+        name = prepare[0] if prepare else ""
+        self._preprocess: Callable[[Image.Image], Tensor] = prepare[1] if prepare else own
         self._device: torch.device = model.logit_scale.device
         self._batch_size = min(batch_size, IMAGES_A_BATCH)
         self._store = Store(cache / "clip-features.sqlite") if cache else None
