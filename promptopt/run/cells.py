@@ -36,7 +36,7 @@ def measure_cells(plan: Plan, run: Run) -> dict[str, Verdict]:
     except BudgetExhausted as error:
         run.notes.append(f"No verdict on some of the cells: {error}.")
     return {
-        prompt.text: verdict_on(run, start.text, prompt.text, tested, stage=CELL)
+        prompt.text: verdict_on(run, start.text, prompt.text, tested, stage=CELL, by=plan.verdict_by)
         for prompt in prompts
         if prompt.text in tested
     }

@@ -19,6 +19,7 @@ from ..record.stages import DEV, FINAL, SHORTEN, TEST
 from ..record.verdict import Verdict
 from .leaks import leaks
 from .loop import Run
+from .own_verdict import own_verdict
 from .plan import Plan
 from .result import Candidate, Result
 from .shorten import shorten, shorter
@@ -145,7 +146,7 @@ def measure(
         run.notes.append(problem)
         return None
     tested = {start.text: ratings[0], best.text: ratings[-1]}
-    return verdict_on(run, start.text, best.text, tested, stage=stage)
+    return verdict_on(run, start.text, best.text, tested, stage=stage, by=plan.verdict_by)
 
 
 def result_of(
@@ -177,7 +178,7 @@ def result_of(
         costs=run.meter.costs,
         counts=dict(run.counts),
         notes=tuple(run.notes),
-        warnings=tuple(_warnings(plan, best, front)),
+        warnings=(*_leaked(plan, best, front), *own_verdict(plan, run, verdict)),
         seed=plan.seed,
         run=folder,
         steps=tuple(run.steps),
@@ -188,7 +189,7 @@ def result_of(
     )
 
 
-def _warnings(plan: Plan, best: Prompt, front: Front | None) -> list[str]:
+def _leaked(plan: Plan, best: Prompt, front: Front | None) -> list[str]:
     if plan.data is None:
         return []
     found = leaks(best.text, plan.data)

@@ -26,16 +26,17 @@ def known_verdict(run: Run, start: str, best: str, *, stage: str) -> Verdict | N
     return None
 
 
-def verdict_on(run: Run, start: str, best: str, tested: Mapping[str, Rating], *, stage: str) -> Verdict:
+def verdict_on(run: Run, start: str, best: str, tested: Mapping[str, Rating], *, stage: str, by: str = "") -> Verdict:
     """The comparison of two prompts, known or made and written down.
 
     Args:
         tested: their ratings on the same held-out examples.
         stage: of the verdict: ``TEST``, ``CHEAPEST``, ``CELL``, or ``TRANSFER`` and another target's name.
+        by: as of :class:`promptopt.record.verdict.Verdict`.
     """
     if known := known_verdict(run, start, best, stage=stage):
         return known
-    verdict = compare(tested[start], tested[best], rng=run.setup("test").rng())
+    verdict = compare(tested[start], tested[best], rng=run.setup("test").rng(), by=by)
     compared = {"stage": stage, "start_prompt": start, "best_prompt": best}
     run.ledger.append({"event": "verdict", **compared, "verdict": verdict.to_json()} | run.counted())
     return verdict

@@ -119,4 +119,4 @@ def measure_cheapest(plan: Plan, run: Run, front: Front | None) -> Verdict | Non
     except BudgetExhausted as error:
         run.notes.append(f"No verdict on the cheapest prompt: {error}.")
         return None
-    return verdict_on(run, one, other, tested, stage=CHEAPEST)
+    return verdict_on(run, one, other, tested, stage=CHEAPEST, by=plan.verdict_by)
