@@ -92,6 +92,7 @@ TABLE: dict[str, dict[str, str]] = {
         "chat": "promptopt.targets.chat:ChatTarget",
         "local-lm": "promptopt.targets.local_lm:LocalLM",
         "pictures": "promptopt.targets.pictures:Pictures",
+        "painter": "promptopt.targets.painter:Painter",
         "function": "promptopt.targets.function:Function",
         "http": "promptopt.targets.http:Http",
     },

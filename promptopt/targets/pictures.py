@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..attachments import picture_of
 from ..core import Begins, Example, Failed, Missing, Picture, Prompt, Setup, Target
 from .outputs import outputs_of
 
-__all__ = ["Pictures", "picture_in"]
+__all__ = ["Pictures", "picture_in", "seed_of"]
 
 SHOWN = 300  # characters of what is no picture
 
@@ -78,3 +79,8 @@ def picture_in(output: Any) -> Picture | None:
     except (binascii.Error, ValueError):
         return None
     return picture_of(data)
+
+
+def seed_of(example: Example) -> int:
+    """The seed of an example's picture, the same for all prompts: 32 bits of a hash of the example's id."""
+    return int.from_bytes(hashlib.sha256(example.id.encode("utf-8", "surrogatepass")).digest()[:4], "big")
