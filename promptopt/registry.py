@@ -113,6 +113,7 @@ TABLE: dict[str, dict[str, str]] = {
         "json-schema": "promptopt.metrics.schema:JsonSchema",
         "code": "promptopt.metrics.code:Code",
         "similarity": "promptopt.metrics.similarity:Similarity",
+        "clip-similarity": "promptopt.metrics.pictures.clip:ClipSimilarity",
         "function": "promptopt.metrics.function:FunctionMetric",
     },
     "models": {

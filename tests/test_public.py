@@ -112,6 +112,7 @@ SURFACE = {
     ],
     "promptopt.metrics": [
         "Accuracy",
+        "ClipSimilarity",
         "Code",
         "Contains",
         "ExactMatch",

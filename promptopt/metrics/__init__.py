@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from .classification import Accuracy, LogProbability, Margin
     from .code import Code
     from .function import FunctionMetric
+    from .pictures.clip import ClipSimilarity
     from .schema import JsonSchema
     from .similarity import Similarity
     from .text import Contains, ExactMatch, Match, Regex, SetF1, SetMatch, TokenF1, instruction_induction
 
 __all__ = [
     "Accuracy",
+    "ClipSimilarity",
     "Code",
     "Contains",
     "ExactMatch",
@@ -39,6 +41,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "Accuracy": "classification",
+        "ClipSimilarity": "pictures.clip",
         "Code": "code",
         "Contains": "text",
         "ExactMatch": "text",

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from ..core import Picture
 from ..errors import UserError, require
+from ..targets.images import names_image
 from ..text import as_text
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 Encoding = Literal["image/png", "image/jpeg", "image/webp", "image/gif"]
 AS_THEY_ARE: Mapping[str, Encoding] = {
     "PNG": "image/png",
@@ -40,16 +40,10 @@ def parts(titled: Mapping[str, Any], *, trusted: bool) -> Iterator[tuple[str, st
     for title, value in titled.items():
         if isinstance(value, Mapping):
             yield from parts({f"{title}, {name}": field for name, field in value.items()}, trusted=trusted)
-        elif is_picture(value) or (trusted and _names_picture(value)):
+        elif is_picture(value) or (trusted and names_image(value)):
             yield title, value if isinstance(value, Picture) else _encoded(value, title)
         else:
             yield title, as_text(value)
-
-
-def _names_picture(value: Any) -> bool:
-    if not isinstance(value, str) or "\n" in value or "\0" in value or len(value) > 1_000:
-        return False
-    return Path(value).suffix.lower() in SUFFIXES and Path(value).is_file()
 
 
 def _encoded(value: Any, title: str) -> Picture:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
 
-from ...core import Example
+from ...core import Example, Picture
 from ...errors import BrokenFile
 from ...loading import say
 from ...store import Store
@@ -43,15 +43,25 @@ class ImageFeatures:
         config: the model's configuration; it is part of the key on disk.
         batch_size: images a batch at most.
         cache: folder for the file of features, or None to keep them in memory only.
+        preprocessing: what differs from how the model says that images are prepared.
     """
 
-    def __init__(self, model: Any, *, config: Any, batch_size: int, cache: Path | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        config: Any,
+        batch_size: int,
+        cache: Path | None,
+        preprocessing: Mapping[str, Any] | None = None,
+    ) -> None:
         self._model = model
-        self._preprocess = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+        prepared = {**model.visual.preprocess_cfg, **(preprocessing or {})}
+        self._preprocess = image_transform_v2(PreprocessCfg(**prepared), is_train=False)
         self._device: torch.device = model.logit_scale.device
         self._batch_size = min(batch_size, IMAGES_A_BATCH)
         self._store = Store(cache / "clip-features.sqlite") if cache else None
-        self._space = _space(model, config) if cache else b""
+        self._space = _space(model, config, prepared) if cache else b""
         self._content: dict[int, tuple[Example, bytes]] = {}  # by identity; holding the example keeps its id taken
         self._features: dict[bytes, Features] = {}
         self._broken: dict[bytes, str] = {}
@@ -76,6 +86,25 @@ class ImageFeatures:
         features = torch.from_numpy(np.stack([self._features[key] for key in keys])).to(self._device)
         self._last = (list(examples), features)
         return features
+
+    def of_seen_once(self, images: Sequence[Any]) -> tuple[Tensor, dict[int, str]]:
+        """Features of images that are not held on to, such as a target's outputs.
+
+        Args:
+            images: each what an example's input may be.
+
+        Returns:
+            The features as of :meth:`of`, and why images could not be decoded, by place.
+
+        Raises:
+            UserError: as :meth:`of`.
+        """
+        examples = [Example(f"picture {number}", image, None) for number, image in enumerate(images, 1)]
+        hashed: dict[int, bytes] = {}
+        keys = [_content(example, hashed) for example in examples]
+        self._complete(dict(zip(keys, examples, strict=True)))
+        features = torch.from_numpy(np.stack([self._features[key] for key in keys])).to(self._device)
+        return features, {i: self._broken[key] for i, key in enumerate(keys) if key in self._broken}
 
     def broken(self, examples: Sequence[Example]) -> dict[int, str]:
         """Why files could not be decoded, by the place of their examples, which :meth:`of` was asked for."""
@@ -124,9 +153,9 @@ def _same(seen: Sequence[Example], examples: Sequence[Example]) -> bool:
     return len(seen) == len(examples) and all(a is b for a, b in zip(seen, examples, strict=True))
 
 
-def _space(model: Any, config: Any) -> bytes:
+def _space(model: Any, config: Any, prepared: Mapping[str, Any] | None = None) -> bytes:
     """A hash of everything but the image that a feature depends on."""
-    settings = [config, model.visual.preprocess_cfg, precision(model.logit_scale.device)]
+    settings = [config, prepared or model.visual.preprocess_cfg, precision(model.logit_scale.device)]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.visual.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -147,5 +176,7 @@ def _content(example: Example, hashed: dict[int, bytes]) -> bytes:
 def _hash(example: Example) -> bytes:
     if isinstance(example.input, str | Path):
         return hashlib.sha256(b"file" + image_bytes(example)).digest()
+    if isinstance(example.input, Picture):
+        return hashlib.sha256(b"picture" + example.input.data).digest()  # opened on white, unlike a file
     image = open_image(example)
     return hashlib.sha256(f"pixels {image.size}".encode() + image.tobytes()).digest()
