@@ -134,6 +134,7 @@ TABLE: dict[str, dict[str, str]] = {
         "folio": "promptopt.data.folio:folio",
         "reasoning": "promptopt.data.reasoning:reasoning",
         "reviews": "promptopt.data.reviews:reviews",
+        "drawings": "promptopt.data.drawings:drawings",
     },
 }
 
