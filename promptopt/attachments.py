@@ -24,7 +24,7 @@ __all__ = ["PictureStore", "attach", "detach", "picture_at", "picture_file", "pi
 
 LONGEST = 50_000
 """Characters of a reply without a picture that stand in the ledger itself."""
-SHORTEST = 256
+SHORTEST = 64
 """Characters of base64 that are a picture and not a word; what is shorter stays in the ledger."""
 BASE64 = re.compile(rf"[A-Za-z0-9+/]{{{SHORTEST},}}={{0,2}}")
 PICTURES, REPLIES = "pictures", "replies"

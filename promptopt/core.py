@@ -350,8 +350,16 @@ class HasNotes(Protocol):
 
 
 @runtime_checkable
+class Expects(Protocol):
+    """A chat model that can say what a call will cost about, for estimates; without it, that is 100 tokens a reply."""
+
+    def expected(self, request: Request, /) -> Usage:
+        """A guess. Sends nothing."""
+
+
+@runtime_checkable
 class ChecksKey(Protocol):
-    """A chat model that knows before its first call whether the key that it needs is there.
+    """A chat model, or a target with a model of its own, that knows whether the key for its first call is there.
 
     Without it, a missing key comes out at the first call, when the data and the other models are loaded.
     """

@@ -12,7 +12,7 @@ from .attachments import picture_of
 from .core import Example, Picture
 from .errors import UserError, require
 
-__all__ = ["MOST_PIXELS", "flaw_of", "read_picture", "references_of"]
+__all__ = ["MOST_PIXELS", "flaw_of", "read_picture", "references_of", "size_of"]
 
 MOST_PIXELS = 2**26
 """Width times height: 8,192 x 8,192. A file of a few kilobytes may unfold to more than the memory holds."""
@@ -45,6 +45,16 @@ def flaw_of(picture: Picture) -> str | None:
         unknown = type(error).__name__ == "UnidentifiedImageError"
         return f"broken: {'it is not what it begins like' if unknown else error}"
     return None
+
+
+def size_of(picture: Picture) -> tuple[int, int] | None:
+    """Width and height in pixels, without decoding it; None where they cannot be read, or Pillow is not installed."""
+    try:
+        images = importlib.import_module("PIL.Image")
+        with images.open(io.BytesIO(picture.data), formats=FORMATS) as image:
+            return int(image.width), int(image.height)
+    except Exception:  # decoders raise nearly anything on damaged files
+        return None
 
 
 def _is_animated(image: Any) -> bool:

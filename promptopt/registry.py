@@ -94,6 +94,7 @@ TABLE: dict[str, dict[str, str]] = {
         "pictures": "promptopt.targets.pictures:Pictures",
         "function": "promptopt.targets.function:Function",
         "http": "promptopt.targets.http:Http",
+        "openai-images": "promptopt.targets.openai_images:OpenAIImages",
     },
     "metrics": {
         "accuracy": "promptopt.metrics.classification:Accuracy",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .function import Function
     from .http import Http
     from .local_lm import LocalLM
+    from .openai_images import OpenAIImages
     from .pictures import Pictures
     from .vlm import VlmClassifier
 
@@ -21,6 +22,7 @@ __all__ = [
     "Function",
     "Http",
     "LocalLM",
+    "OpenAIImages",
     "Pictures",
     "VlmClassifier",
 ]
@@ -33,6 +35,7 @@ __getattr__, __dir__ = lazily(
         "Function": "function",
         "Http": "http",
         "LocalLM": "local_lm",
+        "OpenAIImages": "openai_images",
         "Pictures": "pictures",
         "VlmClassifier": "vlm",
     },

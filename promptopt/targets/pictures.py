@@ -16,6 +16,7 @@ from .outputs import outputs_of
 __all__ = ["Pictures", "picture_in", "seed_of", "usable"]
 
 SHOWN = 300  # characters of what is no picture
+UNUSABLE = "pictures that cannot be used"
 
 
 def seed_of(example: Example) -> int:
@@ -27,7 +28,7 @@ def usable(picture: Picture, setup: Setup) -> Picture | Missing:
     """A generator's picture; Missing, and counted, where it is broken, huge or animated: no prompt makes it so."""
     if (flaw := flaw_of(picture)) is None:
         return picture
-    setup.count("pictures that cannot be used")
+    setup.count(UNUSABLE)
     return Missing(f"{flaw.partition(':')[0]} picture: {flaw}")
 
 

@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 
 import promptopt
 from promptopt import bodies, retries
+from promptopt.api import prepare
 from promptopt.cli import app
 from promptopt.core import Example, Failed, Missing, Picture, Prompt
 from promptopt.errors import ModelError, UnknownName, UserError
@@ -34,6 +35,7 @@ from promptopt.optimizers.pools.listed import ListPool
 from promptopt.recipe.build import build
 from promptopt.record.ledger import Ledger
 from promptopt.run.budget import Budget
+from promptopt.run.estimate import estimate
 from promptopt.run.loop import Run
 from promptopt.scorers import MetricScorer
 from promptopt.targets.http import Http, endpoint
@@ -595,6 +597,25 @@ def test_requests_for_pictures_have_a_price_and_the_budget_counts_it(tmp_path: P
     assert (result.stop_reason, result.costs.calls) == ("budget: dollars", n)
     assert result.costs.dollars == pytest.approx(0.04 * n)
     assert f"${0.04 * n:.2f}" in CliRunner().invoke(app, ["show", str(tmp_path)]).output
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_the_estimate_is_the_price_of_the_requests(pictures: bool) -> None:
+    target: dict[str, Any] = {"name": "http", "url": "http://127.0.0.1:1", "body": {"text": "{prompt} {input}"}}
+    target |= {"price": 0.04}
+    arguments = {
+        "start": "Paint.",
+        "target": {"name": "pictures", "target": target} if pictures else target,
+        "data": [(f"input {n}", "") for n in range(6)],
+        "metric": lambda output, example: 1.0,
+        "optimizer": {"name": "random-search", "pool": {"name": "list", "prompts": ["Paint 1.", "Paint 2."]}},
+        "budget": 5,
+        "shorten": 0,
+        "run": None,
+    }
+    share = estimate(prepare(arguments)).shares["target"]
+    assert share.expected.calls == 5 * 3 + 2 * 3
+    assert share.expected.dollars == share.at_most.dollars == pytest.approx(21 * 0.04)
 
 
 # ── Mistakes ──────────────────────────────────────────────────────────────────────────────────────────────────────
