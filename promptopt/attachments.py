@@ -20,7 +20,7 @@ from typing import Literal
 from .core import Picture
 from .errors import UserError
 
-__all__ = ["PictureStore", "attach", "detach", "picture_at", "picture_file", "picture_of"]
+__all__ = ["PictureStore", "attach", "detach", "picture_at", "picture_file", "picture_of", "sweep"]
 
 LONGEST = 50_000
 """Characters of a reply without a picture that stand in the ledger itself."""
@@ -94,6 +94,14 @@ def picture_at(folder: Path, name: str | None) -> Picture | None:
     kinds: dict[str, Literal["image/png", "image/jpeg", "image/webp", "image/gif"]]
     kinds = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
     return Picture(data, kinds[found[2]])
+
+
+def sweep(folder: Path) -> None:
+    """Take away what a killed process has left half written; nobody else may be writing there."""
+    for place in (PICTURES, REPLIES):
+        for part in (folder / place).glob("*.part"):
+            with suppress(OSError):
+                part.unlink()
 
 
 def detach(text: str, folder: Path) -> list[str]:
