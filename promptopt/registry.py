@@ -95,6 +95,7 @@ TABLE: dict[str, dict[str, str]] = {
         "painter": "promptopt.targets.painter:Painter",
         "function": "promptopt.targets.function:Function",
         "http": "promptopt.targets.http:Http",
+        "openai-images": "promptopt.targets.openai_images:OpenAIImages",
     },
     "metrics": {
         "accuracy": "promptopt.metrics.classification:Accuracy",
@@ -136,6 +137,7 @@ TABLE: dict[str, dict[str, str]] = {
         "folio": "promptopt.data.folio:folio",
         "reasoning": "promptopt.data.reasoning:reasoning",
         "reviews": "promptopt.data.reviews:reviews",
+        "drawings": "promptopt.data.drawings:drawings",
     },
 }
 

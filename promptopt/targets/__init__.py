@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .function import Function
     from .http import Http
     from .local_lm import LocalLM
+    from .openai_images import OpenAIImages
     from .painter import Painter
     from .pictures import Pictures
     from .vlm import VlmClassifier
@@ -22,6 +23,7 @@ __all__ = [
     "Function",
     "Http",
     "LocalLM",
+    "OpenAIImages",
     "Painter",
     "Pictures",
     "VlmClassifier",
@@ -35,6 +37,7 @@ __getattr__, __dir__ = lazily(
         "Function": "function",
         "Http": "http",
         "LocalLM": "local_lm",
+        "OpenAIImages": "openai_images",
         "Painter": "painter",
         "Pictures": "pictures",
         "VlmClassifier": "vlm",
