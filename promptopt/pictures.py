@@ -90,7 +90,7 @@ def read_picture(path: str | Path, *, where: str) -> Picture:
 
 
 def references_of(example: Example) -> tuple[Picture, ...]:
-    """The pictures that an example's label names: a list of paths, or a file's path; none where it is anything else.
+    """The pictures that an example's label is or names: pictures or paths, several or one; none of anything else.
 
     Raises:
         UserError: one of them cannot be read any more.
@@ -98,20 +98,22 @@ def references_of(example: Example) -> tuple[Picture, ...]:
     return tuple(_read(path, example) for path in _paths(example.label))
 
 
-def _paths(label: Any) -> Iterator[str | Path]:
-    """The paths of pictures in a label; a text that merely looks like one is an answer."""
+def _paths(label: Any) -> Iterator[str | Path | Picture]:
+    """The pictures and the paths of pictures in a label; a text that merely looks like one is an answer."""
     if isinstance(label, list | tuple):
         if all(map(_looks_like_one, label)):
             yield from label
-    elif _looks_like_one(label) and Path(label).is_file():
+    elif isinstance(label, Picture) or (_looks_like_one(label) and Path(label).is_file()):
         yield label
 
 
 def _looks_like_one(value: Any) -> bool:
-    return isinstance(value, str | Path) and str(value).lower().endswith(SUFFIXES)
+    return isinstance(value, Picture) or (isinstance(value, str | Path) and str(value).lower().endswith(SUFFIXES))
 
 
-def _read(path: str | Path, example: Example) -> Picture:
+def _read(path: str | Path | Picture, example: Example) -> Picture:
+    if isinstance(path, Picture):
+        return path
     try:
         found = picture_of(Path(path).expanduser().read_bytes())
     except OSError as error:

@@ -52,10 +52,13 @@ TABLE: dict[str, dict[str, str]] = {
         "preferential-bo": "promptopt.optimizers.preferential_bo:PreferentialBO",
         "greater": "promptopt.optimizers.greater:Greater",
         "gcg": "promptopt.optimizers.gcg:Gcg",
+        "interrogate": "promptopt.optimizers.interrogate:Interrogate",
+        "pez": "promptopt.optimizers.pez:Pez",
     },
     "proposers": {
         "chat": "promptopt.optimizers.proposers.chat:ChatProposer",
         "lexical": "promptopt.optimizers.proposers.lexical:LexicalProposer",
+        "lists": "promptopt.optimizers.proposers.lists:ListsProposer",
     },
     "pools": {
         "list": "promptopt.optimizers.pools.listed:ListPool",
@@ -138,6 +141,7 @@ TABLE: dict[str, dict[str, str]] = {
         "reasoning": "promptopt.data.reasoning:reasoning",
         "reviews": "promptopt.data.reviews:reviews",
         "drawings": "promptopt.data.drawings:drawings",
+        "painted": "promptopt.data.painted:painted",
     },
 }
 

@@ -74,7 +74,7 @@ def test_no_module_is_called_utils() -> None:
 ROOMS = """
     core errors checks trust credentials exports stats text parts demonstrations loading quiet fanout replies
     retries bodies store attachments pictures registry vocabulary drawing models record run targets embedders metrics
-    data optimizers scorers recipe api baselines report trackers testing sweep cli __main__
+    data optimizers scorers recipe api baselines inversion report trackers testing sweep cli __main__
 """.split()  # each may know those before it, and no other
 
 

@@ -212,8 +212,13 @@ def caption_of(facts: Facts) -> str:
     """
     before = [facts[aspect] for aspect in ("size", "ink") if aspect in facts]
     sign = KINDS[facts["kind"]][1]
-    first = "{}" if sign.startswith("{}") else "a"  # three red stars, a red handwritten three
-    named = " ".join([first, *before, sign.removeprefix("{} ")]).replace("{}", facts["number"])
+    words = " ".join([*before, sign.removeprefix("{} ")])
+    first = "{}" if sign.startswith("{}") else _article(words)  # three red stars, a red handwritten three
+    named = f"{first} {words}".replace("{}", facts["number"])
     after = [facts[aspect] for aspect in ("turn", "style") if aspect in facts]
     place = [f"at the {facts['place']}"] if "place" in facts else []
-    return ", ".join([f"{named} on a {facts['ground']} background", *after, *place])
+    return ", ".join([f"{named} on {_article(facts['ground'])} {facts['ground']} background", *after, *place])
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeio" else "a"

@@ -28,27 +28,25 @@ The prompts of the chain, the starting prompt first, are what the scorer is aske
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..checks import at_least, not_empty
 from ..core import Example, Prompt, Setup
-from ..errors import UserError, require
+from ..errors import require
 from ..store import cache_folder
+from ..vocabulary.lists import Lists, phrase_lists
 from .steps import Ratings, RatingSearch, Search
 
 if TYPE_CHECKING:
+    from ..core import Array
     from ..targets.clip.references import References
 
-__all__ = ["Interrogate", "phrase_lists"]
-
-Lists: TypeAlias = "str | Path | Sequence[str] | Mapping[str, Sequence[str]]"
-EMBEDDED = Path(__file__).parent.parent / "embedded" / "pictures.toml"
+__all__ = ["Interrogate"]
 
 
 class Interrogate(RatingSearch):
@@ -94,16 +92,17 @@ class Interrogate(RatingSearch):
         for package in ("torch", "open_clip", "PIL"):
             require(package, extra="clip")
         from ..targets.clip.models import load
-        from ..targets.clip.references import References, references_of
+        from ..targets.clip.references import References, wanted_of
 
         self.join = join
         self.shortlist = shortlist
         self.most = most
         *self._first, self._last = phrase_lists(phrases)
-        wanted = references_of(examples, needed_by="interrogate")
+        wanted = wanted_of(examples, needed_by="interrogate")
         folder = cache_folder() if cache is True else Path(cache) if cache else None
-        loaded = load(model, pretrained, like=like, device=device)  # None where it only helps to check a recipe
-        self._references: References | None = loaded and References(loaded, wanted, cache=folder)
+        self._references: References | None = None
+        if loaded := load(model, pretrained, like=like, device=device):  # else it only helps to check a recipe
+            self._references = References(loaded, wanted, cache=folder)
 
     def begin(self, setup: Setup, /) -> None:
         """Start afresh."""
@@ -151,9 +150,10 @@ class Interrogate(RatingSearch):
         """The phrases that by themselves are nearest to the references, nearest first."""
         return [phrases[i] for i in np.argsort(-self._near(phrases), kind="stable")[:n]]
 
-    def _near(self, texts: Sequence[str]) -> np.ndarray:
+    def _near(self, texts: Sequence[str]) -> Array:
         assert self._references is not None
-        return np.round(self._references.similarity(texts), 6)  # beyond shows only how texts were batched
+        near: Array = np.round(self._references.similarity(texts), 6)  # beyond shows only how texts were batched
+        return near
 
     def _with(self, prompt: str, *phrases: str) -> str:
         return self.join.join(filter(None, [prompt, *phrases]))
@@ -161,24 +161,3 @@ class Interrogate(RatingSearch):
     def _fitting(self, texts: Sequence[str]) -> list[str]:
         assert self._references is not None
         return [text for text in texts if self._references.fits(text)]
-
-
-def phrase_lists(phrases: Lists | None) -> list[list[str]]:
-    """Lists of phrases as a user gives them; None is what comes along with the embedded painter.
-
-    Raises:
-        UserError: the file cannot be read, or a list is empty or holds something else than texts.
-    """
-    if phrases is None or isinstance(phrases, str | Path):
-        path = Path(phrases or EMBEDDED)
-        try:
-            phrases = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise UserError(f"cannot read phrases from {str(path)!r}: {error}") from None
-    lists = [list(dict.fromkeys(one)) for one in (phrases.values() if isinstance(phrases, Mapping) else [phrases])]
-    not_empty(phrases=lists)
-    for one in lists:
-        not_empty(phrases=one)
-        if wrong := [phrase for phrase in one if not isinstance(phrase, str) or not phrase.strip()]:
-            raise UserError(f"phrases holds {wrong[0]!r}, which is no phrase. Give lists of texts.")
-    return lists

@@ -1,7 +1,7 @@
 """Hard prompts made easy: projected gradients on the text tower of a CLIP model [Wen2023].
 
-Wen et al., *Hard Prompts Made Easy: Gradient-Based Discrete Optimization for Prompt Tuning and Discovery*, NeurIPS 2023,
-arXiv 2302.03668. It needs no generator: gradients bring a text nearer to the reference pictures. ::
+Wen et al., *Hard Prompts Made Easy: Gradient-Based Discrete Optimization for Prompt Tuning and Discovery*, NeurIPS
+2023, arXiv 2302.03668. It needs no generator: gradients bring a text nearer to the reference pictures. ::
 
     P <- embeddings of random tokens
     repeat steps times:
@@ -95,11 +95,11 @@ class Pez(RatingSearch):
         for package in ("torch", "open_clip", "PIL"):
             require(package, extra="clip")
         from ..targets.clip.models import load
-        from ..targets.clip.references import References, SoftTexts, references_of
+        from ..targets.clip.references import References, SoftTexts, wanted_of
 
         self.length, self.steps, self.restarts, self.rated = length, steps, restarts, rated
         self.rate, self.weight_decay = rate, weight_decay
-        wanted = references_of(examples, needed_by="pez")
+        wanted = wanted_of(examples, needed_by="pez")
         folder = cache_folder() if cache is True else Path(cache) if cache else None
         self._soft: SoftTexts | None = None
         if loaded := load(model, pretrained, like=like, device=device):  # else it only helps to check a recipe

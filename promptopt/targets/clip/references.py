@@ -21,12 +21,12 @@ from ...errors import UserError
 from ..images import names_image
 from .images import ImageFeatures
 from .models import ClipModel
-from .text import TextEncoder, causal_tower
+from .text import TextEncoder, causal_tower, project
 
 if TYPE_CHECKING:
     from ...core import Array
 
-__all__ = ["References", "SoftTexts", "references_of"]
+__all__ = ["References", "SoftTexts", "wanted_of"]
 
 
 class References:
@@ -57,7 +57,8 @@ class References:
             rows.append(features)
         if texts:
             if long := next((one for one in texts if not self.fits(one)), None):
-                raise UserError(f"the reference {long[:40]!r} is too long for the CLIP model: {self._texts.context} tokens fit.")
+                room = self._texts.context
+                raise UserError(f"the reference {long[:40]!r} is too long for the CLIP model: {room} tokens fit.")
             rows.append(self._texts.encode(texts))
         self.mean: torch.Tensor = torch.cat(rows).float().mean(dim=0)
 
@@ -132,15 +133,10 @@ class SoftTexts:
         x = torch.cat([first.expand(n, 1, width), soft, last.expand(n, 1, width)], dim=1)
         x = x + tower.positional_embedding[:length].to(soft.dtype)
         x = tower.transformer(x, attn_mask=tower.attn_mask[:length, :length].to(soft.dtype))
-        x = tower.ln_final(x)[:, -1]
-        projection = tower.text_projection
-        if projection is None:
-            return x
-        projected: torch.Tensor = projection(x) if isinstance(projection, torch.nn.Module) else x @ projection
-        return projected
+        return project(tower.ln_final(x)[:, -1], tower.text_projection)
 
 
-def references_of(examples: Iterable[Example], *, needed_by: str) -> list[Picture | Path | str]:
+def wanted_of(examples: Iterable[Example], *, needed_by: str) -> list[Picture | Path | str]:
     """The pictures and texts in the labels of examples, each once; the name of an image file is a picture.
 
     Raises:
