@@ -56,7 +56,7 @@ def optimize(
     shorten: int | None = None,
     objectives: str | Sequence[str] | None = None,
     margin: float | None = None,
-    verdict: bool | Literal["cheapest"] = True,
+    verdict: bool | Literal["cheapest"] | Mapping[str, Any] = True,
     seed: int = 0,
     cache: bool = True,
     per_example: bool = True,
@@ -111,7 +111,9 @@ def optimize(
             the difference has to lie above minus this. None is half of what the best gained over the start, and the
             cheapest must not be significantly worse either.
         verdict: open the test split at the end. Without it ``resume`` with ``verdict=true`` opens it later.
-            ``cheapest`` also rates the cheapest prompt there: three prompts instead of two.
+            ``cheapest`` also rates the cheapest prompt there: three prompts instead of two. A table has another scorer
+            or metric give the verdict than the one that the search maximises: ``{"metric": "compressed-size"}``,
+            ``{"scorer": {...}}``, with ``"cheapest": True`` if wanted.
         seed: all randomness of the run derives from it.
         cache: answer repeated ratings from memory; turn it off for a noisy score whose repeats should count.
         per_example: keep per-example values in the ledger.

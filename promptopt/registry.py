@@ -88,6 +88,8 @@ TABLE: dict[str, dict[str, str]] = {
         "judge-duel": "promptopt.scorers.judge.duel:JudgeDuel",
         "human": "promptopt.scorers.human:Human",
         "task-loss": "promptopt.scorers.task_loss:TaskLoss",
+        "vqa-score": "promptopt.scorers.judge.vqa:VqaScore",
+        "dsg": "promptopt.scorers.judge.dsg:Dsg",
     },
     "targets": {
         "clip": "promptopt.targets.clip:Clip",
@@ -118,6 +120,11 @@ TABLE: dict[str, dict[str, str]] = {
         "code": "promptopt.metrics.code:Code",
         "similarity": "promptopt.metrics.similarity:Similarity",
         "clip-similarity": "promptopt.metrics.pictures.clip:ClipSimilarity",
+        "pick-score": "promptopt.metrics.pictures.trained:PickScore",
+        "hps": "promptopt.metrics.pictures.trained:Hps",
+        "aesthetic": "promptopt.metrics.pictures.trained:Aesthetic",
+        "compressed-size": "promptopt.metrics.pictures.plain:CompressedSize",
+        "palette": "promptopt.metrics.pictures.plain:Palette",
         "function": "promptopt.metrics.function:FunctionMetric",
     },
     "models": {

@@ -30,6 +30,10 @@ def lines(recipes: Iterable[Mapping[str, Any]]) -> list[str]:
 def _recipe(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, kind in PARTS.items():
         yield from _part(kind, recipe.get(key), where=key)
+    verdict = recipe.get("verdict")
+    if isinstance(verdict, Mapping):
+        yield from _part("scorers", verdict.get("scorer"), where="verdict.scorer")
+        yield from _part("metrics", verdict.get("metric"), where="verdict.metric")
     transfer = recipe.get("transfer")
     for name, spec in transfer.items() if isinstance(transfer, Mapping) else ():
         yield from _part("targets", spec, where=f"transfer.{name}")

@@ -132,6 +132,7 @@ def schema(optimize: Callable[..., Any]) -> dict[str, Any]:
         optimize: :func:`promptopt.optimize`, whose arguments recipes hold.
     """
     from ..run.budget import Budget
+    from .referee import Referee
 
     definitions: dict[str, Any] = {}
     for kind in TABLE:
@@ -149,6 +150,8 @@ def schema(optimize: Callable[..., Any]) -> dict[str, Any]:
     recipe = _object(optimize, without=PYTHON_ONLY)
     recipe["properties"]["transfer"]["additionalProperties"] = {"$ref": "#/$defs/targets"}
     recipe["properties"]["budget"] = {"anyOf": [{"type": "integer"}, _object(Budget)]}
+    words = [{"type": "boolean"}, {"enum": ["cheapest"]}]
+    recipe["properties"]["verdict"] |= {"anyOf": [*words, _object(Referee)]}
     recipe["properties"]["sweep"] = {"type": "object", "description": "for promptopt sweep: what is compared"}
     title = {"$schema": SCHEMA, "title": "A recipe of promptopt"}
     return {**title, **recipe, "$defs": definitions}

@@ -35,9 +35,10 @@ from ..parts import check_names, listed, parts_of, text_of
 from ..run.budget import Budget
 from ..run.loop import check_match
 from ..run.plan import Plan
-from ..scorers import FunctionScorer, MetricScorer
+from ..scorers import BradleyTerry, FunctionScorer, MetricScorer
 from ..scorers.adapters import meet
 from .build import accepts, build, call, models_shared
+from .referee import given_by, referee, scorer_of
 
 Start: TypeAlias = str | Mapping[str, str]
 """A starting prompt: one text, or parts by name."""
@@ -100,8 +101,10 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
             offered["classes"] = tuple(target.classes)
     views = _views(given, target, _examples(data, "train"))
     scorer, dev, test = _scorers(given, target, data, offered, views=views)
-    test = test if given["verdict"] else None
+    test = (scorer_of(given, target, data, offered) or test) if given["verdict"] else None
     optimizer = _part(given, "optimizer", "optimizers", offered)
+    by = given_by(given, target)
+    own = not by and (not isinstance(test, MetricScorer) or isinstance(scorer, MetricScorer | BradleyTerry))
     scorer = meet(optimizer.question, scorer, rate_once=given["cache"])
     check_match(optimizer, scorer)
     if given["start"] is None and not (isinstance(optimizer, BeginsAlone) and optimizer.begins_alone):
@@ -121,7 +124,9 @@ def _planned(given: Mapping[str, Any], *, recipe: Mapping[str, Any]) -> Plan:
         budget=_budget(given["budget"]),
         views=views,
         objectives=objectives,
-        cheapest=given["verdict"] == "cheapest",
+        cheapest=referee(given["verdict"]).cheapest,
+        verdict_by=by,
+        own_verdict=own,
         recipe=recipe,
         aftermath_roles=("target",) if isinstance(test, MetricScorer) else None,
         **{key: given[key] for key in OPTIONS},
@@ -265,7 +270,10 @@ def _transfer(
         where = f"transfer.{name}"
         target = build("targets", spec, where=where, offered=offered)
         _check_parts(start, target, where=where)
-        scorer = _scorers(given, target, data, {**offered, "target": target})[2] if given["target"] else None
+        offered = {**offered, "target": target}
+        scorer = None
+        if given["target"]:
+            scorer = scorer_of(given, target, data, offered) or _scorers(given, target, data, offered)[2]
         if scorer is None:
             raise UserError(f"{where}: to compare prompts on another target, give target and data with a test split.")
         scorers[name] = scorer

@@ -66,6 +66,8 @@ def override(recipe: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
             inside = place.get(table, {})
             if table == "budget" and isinstance(inside, int):
                 inside = {"questions": inside}
+            if table == "verdict" and not isinstance(inside, dict):
+                inside = {"cheapest": True} if inside == "cheapest" else {}
             if not isinstance(inside, str | dict) or (table == "start" and isinstance(inside, str)):
                 raise UserError(f"{text!r}: {table} is {inside!r}, which has nothing inside to set.")
             place[table] = place = {"name": inside} if isinstance(inside, str) else inside

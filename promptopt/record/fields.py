@@ -203,6 +203,7 @@ COMPARED = _table(
         **dict.fromkeys(("start", "best", "difference", "low", "high"), SCORE),
         **dict.fromkeys(("examples", "unscored"), COUNT),
         **dict.fromkeys(("start_coverage", "best_coverage"), COVERAGE),
+        "by": TEXT,
     },
 )
 VERDICT: dict[str, Check] = {**dict.fromkeys(("stage", "start_prompt", "best_prompt"), TEXT), "verdict": COMPARED}

@@ -25,6 +25,7 @@ class Verdict:
         unscored: how many had to be left out.
         start_coverage, best_coverage: how many of each prompt's outputs could be scored, how many failed, and why; None
             where that is not known.
+        by: the scorer or metric that gave the scores, where it is another than the one that the search maximised.
     """
 
     start: float
@@ -36,6 +37,7 @@ class Verdict:
     unscored: int = 0
     start_coverage: Coverage | None = None
     best_coverage: Coverage | None = None
+    by: str = ""
 
     @property
     def significant(self) -> bool:
@@ -44,7 +46,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; null where nothing could be scored."""
-        return {key: None if value != value else value for key, value in asdict(self).items()}
+        fields = {key: None if value != value else value for key, value in asdict(self).items()}
+        return fields if self.by else {key: value for key, value in fields.items() if key != "by"}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Verdict:
@@ -67,6 +70,11 @@ class Verdict:
             else ""
         )
 
+    @property
+    def judged(self) -> str:
+        """Who gave the scores, behind the number of examples; nothing where that is the search's own scorer."""
+        return f" by {self.by}" if self.by else ""
+
     def _failures(self) -> Iterator[str]:
         for name, covered in (("best", self.best_coverage), ("starting", self.start_coverage)):
             if covered and covered.failed:
@@ -74,7 +82,7 @@ class Verdict:
                 yield f"; {covered.failed} of {covered.examples} outputs of the {name} prompt failed: {told}"
 
     def _comparison(self) -> str:
-        scores = f"{self.start:.3f} → {self.best:.3f} on {self.examples} held-out examples"
+        scores = f"{self.start:.3f} → {self.best:.3f} on {self.examples} held-out examples{self.judged}"
         if self.low is None or self.high is None:
             return f"{scores}: too few examples to tell a gain from chance"
         interval = f"difference {self.difference:+.3f}, 95% interval {self.low:+.3f} to {self.high:+.3f}"
@@ -84,8 +92,11 @@ class Verdict:
         return f"{judgement}: {scores} ({interval})"
 
 
-def compare(start: Rating, best: Rating, *, rng: np.random.Generator) -> Verdict:
+def compare(start: Rating, best: Rating, *, rng: np.random.Generator, by: str = "") -> Verdict:
     """Compare two ratings example by example: their ``per_example`` are ``(n_examples,)``, in the same order.
+
+    Args:
+        by: as of :class:`Verdict`.
 
     The interval is the percentile bootstrap of the mean difference; it needs no assumption on how scores are
     distributed. Ratings without per-example values give a verdict without an interval, on 1 example.
@@ -100,6 +111,7 @@ def compare(start: Rating, best: Rating, *, rng: np.random.Generator) -> Verdict
             examples=1,
             start_coverage=start.coverage,
             best_coverage=best.coverage,
+            by=by,
         )
     both = np.isfinite(start.per_example) & np.isfinite(best.per_example)
     differences = best.per_example[both] - start.per_example[both]
@@ -114,4 +126,5 @@ def compare(start: Rating, best: Rating, *, rng: np.random.Generator) -> Verdict
         unscored=int((~both).sum()),
         start_coverage=start.coverage,
         best_coverage=best.coverage,
+        by=by,
     )

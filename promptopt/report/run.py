@@ -94,10 +94,14 @@ def _verdict(told: Told) -> Section:
         if verdict.difference == 0:
             details = (
                 f"Both prompts have the same mean score, {verdict.start:.3f}, on {verdict.examples} held-out examples"
+                f"{verdict.judged}"
             )
             details += "." if verdict.low is None else f"; 95% interval {verdict.low:+.3f} to {verdict.high:+.3f}."
         if told.story.best == told.story.start:
-            text, details = "no better prompt was found", f"The start scores {verdict.start:.3f} on held-out examples."
+            text, details = (
+                "no better prompt was found",
+                f"The start scores {verdict.start:.3f} on held-out examples{verdict.judged}.",
+            )
         text = f"{verdict.part}{text}"
         blocks += [Headline(text[:1].upper() + text[1:], details, tone), *_missing(verdict)]
         blocks += [FactsBlock(_numbers(told, verdict))]

@@ -114,6 +114,7 @@ def verdict_table(story: Story) -> Table:
     kinds = {"start": "score", "best": "score", "difference": "change", "low": "change", "high": "change"}
     columns = [Column(key, key, kind) for key, kind in kinds.items()]  # type: ignore[arg-type]
     columns += [Column(key, key, "count") for key in ("examples", "unscored")]
+    columns += [Column("by", "by")] if story.verdict and story.verdict.by else []
     rows = [story.verdict.to_json()] if story.verdict else []
     for who, prompt in (("start", story.start), ("best", story.best)) if rows else ():
         rating = judged(story, prompt)

@@ -16,6 +16,7 @@ from ..record.stages import TRANSFER
 from .finish import begun_alone, final_choice, measure, result_of, write_result
 from .loop import Run
 from .manifest import check_targets, manifest
+from .own_verdict import check_verdict
 from .plan import Plan
 from .recorder import Watch
 from .result import Result
@@ -55,6 +56,7 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
     """
     if ledger.past:
         check_targets(ledger.past[0], plan)
+        check_verdict(ledger, plan)
     run = Run(
         plan.optimizer,
         plan.scorer,

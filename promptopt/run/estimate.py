@@ -14,6 +14,7 @@ at most   the sum of the models' own upper bounds over the calls counted; the bu
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -60,6 +61,8 @@ MOST_QUESTIONS = 10_000
 NOTHING = Usage()
 PROPOSALS = 10
 """Made-up prompts in a made-up reply."""
+TABLES = 8
+"""Made-up tables in one that is to hold such, for example the questions about a wish."""
 
 
 @dataclass(frozen=True)
@@ -289,12 +292,27 @@ class _StandIn:
         return self._model.at_most_to_choose(messages, options)
 
     def _made_up(self, number: int, request: Request) -> str:
-        """A list of prompts, or where the reply is to be a word, each word in its turn."""
-        fields = (request.schema or {}).get("properties", {}).values()
+        """A list of prompts; where the reply is to be a word, each word in its turn, and where it is to be a list of
+        tables, some of these."""
+        properties = (request.schema or {}).get("properties", {})
+        if tables := {name: field["items"] for name, field in properties.items() if _holds_tables(field)}:
+            return json.dumps({name: [_filled(table, n) for n in range(TABLES)] for name, table in tables.items()})
+        fields = properties.values()
         if words := [word for field in fields for word in field.get("enum", ())]:
             return str(words[number % len(words)])
         first = PROPOSALS * number
         return "\n".join(f"- {self._start} {i}" for i in range(first, first + PROPOSALS))
+
+
+def _holds_tables(field: Mapping[str, Any]) -> bool:
+    items = field.get("items")
+    return isinstance(items, Mapping) and items.get("type") == "object"
+
+
+def _filled(table: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Something that fits a schema of a table: the number as a number, as a text, or no entries."""
+    made: dict[str, Any] = {"integer": number, "number": number, "array": []}
+    return {name: made.get(field.get("type"), f"{name} {number}") for name, field in table["properties"].items()}
 
 
 class _MadeUp:

@@ -19,6 +19,7 @@ from ..record.stages import DEV, FINAL, SHORTEN, TEST
 from ..record.verdict import Verdict, compare
 from .leaks import leaks
 from .loop import Run
+from .own_verdict import own_verdict
 from .plan import Plan
 from .result import Candidate, Result
 from .shorten import shorten, shorter
@@ -144,7 +145,7 @@ def measure(
             raise NothingUsable(problem)
         run.notes.append(problem)
         return None
-    verdict = compare(ratings[0], ratings[-1], rng=run.setup("test").rng())
+    verdict = compare(ratings[0], ratings[-1], rng=run.setup("test").rng(), by=plan.verdict_by)
     compared = {"stage": stage, "start_prompt": start.text, "best_prompt": best.text}
     run.ledger.append({"event": "verdict", **compared, "verdict": verdict.to_json()} | run.counted())
     return verdict
@@ -178,7 +179,7 @@ def result_of(
         costs=run.meter.costs,
         counts=dict(run.counts),
         notes=tuple(run.notes),
-        warnings=tuple(_warnings(plan, best, front)),
+        warnings=(*_leaked(plan, best, front), *own_verdict(plan, run, verdict)),
         seed=plan.seed,
         run=folder,
         steps=tuple(run.steps),
@@ -188,7 +189,7 @@ def result_of(
     )
 
 
-def _warnings(plan: Plan, best: Prompt, front: Front | None) -> list[str]:
+def _leaked(plan: Plan, best: Prompt, front: Front | None) -> list[str]:
     if plan.data is None:
         return []
     found = leaks(best.text, plan.data)

@@ -23,6 +23,8 @@ class Plan:
 
     ``frozen`` names the parts of the start that no prompt changes.
     ``recipe`` holds the arguments as they were given, ``models`` the chat models that were built for it.
+    ``verdict_by`` names the scorer or metric that gives the verdict, where the recipe names one for it; ``own_verdict``
+    says that what gives it is what the search maximises.
     ``aftermath_roles`` are the roles whose calls are made again after the search, None for all: the target's alone
     where the verdict is by a metric, which needs no judge. ``objectives`` are None where the user names none, and empty
     for no front; with ``cheapest`` the front's cheapest prompt is measured on the test split too.
@@ -57,6 +59,8 @@ class Plan:
     recipe: Mapping[str, Any]
     models: Sequence[Any] = ()
     aftermath_roles: tuple[str, ...] | None = None
+    verdict_by: str = ""
+    own_verdict: bool = True
 
     @property
     def searcher(self) -> str:

@@ -123,6 +123,6 @@ def measure_cheapest(plan: Plan, run: Run, front: Front | None) -> Verdict | Non
     start, best = tested[one], tested[other]
     assert isinstance(start, Rating)
     assert isinstance(best, Rating)
-    verdict = compare(start, best, rng=run.setup("test").rng())
+    verdict = compare(start, best, rng=run.setup("test").rng(), by=plan.verdict_by)
     run.ledger.append({"event": "verdict", **compared, "verdict": verdict.to_json()} | run.counted())
     return verdict

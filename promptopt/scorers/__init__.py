@@ -10,19 +10,23 @@ if TYPE_CHECKING:
     from .adapters import BradleyTerry, WinRate
     from .function import FunctionScorer
     from .human import Human
+    from .judge.dsg import Dsg
     from .judge.duel import JudgeDuel
     from .judge.rating import JudgeRating
+    from .judge.vqa import VqaScore
     from .metric import MetricScorer
     from .task_loss import TaskLoss
 
 __all__ = [
     "BradleyTerry",
+    "Dsg",
     "FunctionScorer",
     "Human",
     "JudgeDuel",
     "JudgeRating",
     "MetricScorer",
     "TaskLoss",
+    "VqaScore",
     "WinRate",
 ]
 
@@ -30,12 +34,14 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "BradleyTerry": "adapters",
+        "Dsg": "judge.dsg",
         "FunctionScorer": "function",
         "Human": "human",
         "JudgeDuel": "judge.duel",
         "JudgeRating": "judge.rating",
         "MetricScorer": "metric",
         "TaskLoss": "task_loss",
+        "VqaScore": "judge.vqa",
         "WinRate": "adapters",
     },
 )

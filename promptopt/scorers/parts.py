@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core import Picture
-from ..errors import UserError, require
-from ..targets.images import names_image
+from ..errors import BrokenFile, MissingExtra, UserError, require
+from ..targets.images import names_image, open_picture
 from ..text import as_text
 
 Encoding = Literal["image/png", "image/jpeg", "image/webp", "image/gif"]
@@ -27,7 +27,7 @@ def is_picture(value: Any) -> bool:
 
 
 def parts(titled: Mapping[str, Any], *, trusted: bool) -> Iterator[tuple[str, str | Picture]]:
-    """Titles with texts and pictures; a dict's fields each have a title of their own.
+    """Titles with texts and pictures; a dict's fields, and the pictures of a list, each have a title of their own.
 
     Args:
         titled: by title, what is shown.
@@ -40,10 +40,33 @@ def parts(titled: Mapping[str, Any], *, trusted: bool) -> Iterator[tuple[str, st
     for title, value in titled.items():
         if isinstance(value, Mapping):
             yield from parts({f"{title}, {name}": field for name, field in value.items()}, trusted=trusted)
-        elif is_picture(value) or (trusted and names_image(value)):
+        elif isinstance(value, list | tuple) and value and all(_is_shown(one, trusted=trusted) for one in value):
+            yield from parts({f"{title} {number}": one for number, one in enumerate(value, 1)}, trusted=trusted)
+        elif _is_shown(value, trusted=trusted):
             yield title, value if isinstance(value, Picture) else _encoded(value, title)
         else:
             yield title, as_text(value)
+
+
+def flaw_of(output: Any) -> str | None:
+    """Why an output that is an encoded picture cannot be shown, in one sentence; None where it can, or is none.
+
+    Without Pillow nobody looks.
+    """
+    if not isinstance(output, Picture):
+        return None
+    try:
+        open_picture(output)
+    except MissingExtra:
+        return None
+    except BrokenFile as error:
+        return str(error)
+    return None
+
+
+def _is_shown(value: Any, *, trusted: bool) -> bool:
+    """Whether a value is shown as a picture."""
+    return is_picture(value) or (trusted and names_image(value))
 
 
 def _encoded(value: Any, title: str) -> Picture:

@@ -96,6 +96,10 @@ GOOD = {"start": "a {}", "optimizer": "hill-climb", "target": "clip", "data": "d
         {"target": {"name": "my_package.targets:Mine", "whatever": 3}},
         {"scorer": "my_package:Scorer"},
         {"transfer": {"big": {"name": "clip", "model": "ViT-B-32", "pretrained": "openai"}}},
+        {"verdict": False},
+        {"verdict": "cheapest"},
+        {"verdict": {"metric": {"name": "palette", "colours": ["red"]}, "cheapest": True}},
+        {"verdict": {"scorer": {"name": "judge-rating", "model": "openai"}}},
     ],
 )
 def test_good_recipes_fit(change: dict[str, Any], validator: Any) -> None:
@@ -116,6 +120,9 @@ def test_good_recipes_fit(change: dict[str, Any], validator: Any) -> None:
         {"seed": "0"},
         {"transfer": {"big": {"name": "klip"}}},
         {"score": "len"},
+        {"verdict": "dearest"},
+        {"verdict": {"metric": "palete"}},
+        {"verdict": {"metrik": "palette"}},
     ],
 )
 def test_wrong_recipes_do_not(change: dict[str, Any], validator: Any) -> None:

@@ -7,6 +7,7 @@ opened.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from ...core import Example, Mark, Picture
 from ...errors import BrokenFile, UserError
 from ...targets.images import SUFFIXES, names_image, open_image
 
-__all__ = ["Reference", "images_of", "pictured", "references"]
+__all__ = ["UNTIMED", "Reference", "images_of", "pictured", "references", "wish_of"]
 
+UNTIMED = math.inf
+"""Seconds that a metric with a model may take: a slow machine is no fault of the pictures."""
 Reference = str | Path | Picture
 """A text, or a picture: encoded, or by the path of its file."""
 
@@ -71,6 +74,21 @@ def references(example: Example, *, given: Sequence[Reference] = ()) -> tuple[Re
             "with other pictures. Give a text, paths or pictures as the label, or as the metric's option."
         )
     return tuple(_found(one, example) for one in label)
+
+
+def wish_of(example: Example) -> str:
+    """What is wished for, in words: the label where it is a text, and else the input.
+
+    Raises:
+        UserError: neither is a text.
+    """
+    for said in (example.label, example.input):
+        if isinstance(said, str) and said.strip() and not names_image(said):
+            return said
+    raise UserError(
+        f"example {example.id!r} says in no words what is wished for. Give a text as its label or input, or as the "
+        "option text."
+    )
 
 
 def _found(reference: Reference, example: Example) -> Reference:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...core import Example, Mark
-from . import Reference, references
+from ...core import Example, Mark, Picture
+from . import UNTIMED, Reference, references
 from .encoder import Encoder, Row
 
 __all__ = ["ClipSimilarity"]
@@ -45,6 +45,7 @@ class ClipSimilarity:
     """
 
     worst = -1.0
+    time_limit = UNTIMED
 
     def __init__(
         self,
@@ -59,8 +60,8 @@ class ClipSimilarity:
         cache: str | Path | bool | None = True,
         examples: Sequence[Example] = (),
     ) -> None:
-        one = isinstance(reference, Reference)
-        self._given: tuple[Reference, ...] = (reference,) if one else tuple(reference or ())
+        several = () if reference is None else reference
+        self._given: tuple[Reference, ...] = (several,) if isinstance(several, str | Path | Picture) else tuple(several)
         self._of = of
         how: dict[str, Any] = {"like": like, "device": device, "batch_size": batch_size, "cache": cache}
         self._encoder = Encoder(model, pretrained, **how)

@@ -36,7 +36,7 @@ class Encoder:
 
     Attributes:
         there: whether it is loaded; else it only helps to check a recipe.
-        scale: the model's logit scale.
+        dim: how many numbers a vector has.
 
     Raises:
         UnknownName: there is no such architecture or tag.
@@ -73,7 +73,7 @@ class Encoder:
         how: dict[str, Any] = {"batch_size": batch_size, "cache": folder, "preprocessing": preprocessing}
         self._images = ImageFeatures(loaded.model, config=loaded.config, **how)
         self._texts = TextEncoder(loaded.model, loaded.tokenizer)
-        self.scale: float = loaded.model.logit_scale.exp().item()
+        self.dim = int(loaded.config["embed_dim"])
 
     def outputs(self, outputs: Sequence[Any]) -> list[Row | Mark | None]:
         """Outputs of a target as vectors; a Mark that says why where one cannot be used, None where there is none."""

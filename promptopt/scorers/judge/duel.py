@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -21,6 +22,7 @@ from ...core import (
     FailedRule,
     Message,
     Missing,
+    Picture,
     Preference,
     Setup,
     Target,
@@ -28,7 +30,7 @@ from ...core import (
 from ...fanout import fan_out
 from ...replies import NoReply
 from ...targets.outputs import outputs_of
-from ..parts import is_picture
+from ..parts import flaw_of, is_picture
 from . import (
     CRITERIA,
     FIRST,
@@ -74,17 +76,22 @@ class Pair:
                 return output.reason if output else "no output"
         return None
 
+    @cached_property
+    def flaws(self) -> tuple[str | None, str | None]:
+        """Why an output that came about cannot be used, for each of the two."""
+        return _failure(self.a), _failure(self.b)
+
     @property
     def failures(self) -> list[str]:
         """Why outputs that came about cannot be used."""
-        return [reason for output in (self.a, self.b) if (reason := _failure(output))]
+        return [reason for reason in self.flaws if reason]
 
     @property
     def settled(self) -> int | None:
         """The points where the judge need not be asked: an output failed, or both are the same."""
         if self.failures:
-            return bool(_failure(self.b)) - bool(_failure(self.a))
-        return 0 if isinstance(self.a, str) and isinstance(self.b, str) and self.a == self.b else None
+            return bool(self.flaws[1]) - bool(self.flaws[0])
+        return 0 if isinstance(self.a, str | Picture) and self.a == self.b else None
 
     @property
     def longer(self) -> int:
@@ -98,10 +105,10 @@ class JudgeDuel:
     """Decides duels by what an LLM says of the two prompts' outputs, side by side, on a few examples.
 
     Each pair of outputs is shown in both orders, and an output wins if both say so; if they disagree it is a tie. The
-    prompt whose outputs win more often wins the duel. Equal texts are a tie and are not shown. A pair counts only where
-    both orders could be read: one order alone may show nothing but a liking for a position. If no pair counts, the
-    answer is ``unknown``, and its details say why. The judge sees input and outputs, never prompts or labels; pictures
-    are shown as pictures.
+    prompt whose outputs win more often wins the duel. Equal texts, and equal pictures, are a tie and are not shown. A
+    pair counts only where both orders could be read: one order alone may show nothing but a liking for a position. If
+    no pair counts, the answer is ``unknown``, and its details say why. The judge sees input and outputs, never prompts
+    or labels; pictures are shown as pictures.
 
     What the prompts bring about counts: an output that was refused, is empty or was cut off loses against one that can
     be used, and two such tie; the judge is not asked. A pair with an output that is missing for outside reasons is left
@@ -260,7 +267,7 @@ def _failure(output: Any) -> str | None:
     """Why an output that came about cannot be used."""
     if isinstance(output, Failed):
         return output.reason
-    return "empty" if isinstance(output, str) and not output.strip() else None
+    return "empty" if isinstance(output, str) and not output.strip() else flaw_of(output)
 
 
 def _word(order: Verdict, said: Completion | Choice | NoReply) -> int:

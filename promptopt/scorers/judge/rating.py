@@ -15,7 +15,6 @@ from ...core import (
     FailedRule,
     Mark,
     Message,
-    Metric,
     Rate,
     Rating,
     Reply,
@@ -26,7 +25,9 @@ from ...fanout import fan_out
 from ...replies import NoReply
 from ..cases import LONGEST
 from ..metric import MetricScorer
+from ..parts import flaw_of
 from . import CRITERIA, Judge, JudgeReport, Read
+from .as_metric import AsMetric
 from .sheet import QUOTING, listed, sheet
 
 __all__ = ["JudgeRating"]
@@ -35,18 +36,6 @@ SCALE = ("very poor", "poor", "fair", "good", "excellent")
 OWN_ANSWER = "own answer of the judge missing"
 CHARACTERS = 200
 """Of a critique, as of every metric's feedback."""
-
-
-class _Marks:
-    """The judge as a metric, whose worst value is 0 and which is not shown what was cut off."""
-
-    reads_cut = False
-
-    def __init__(self, marks: Metric) -> None:
-        self._marks = marks
-
-    def __call__(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> Sequence[float | Mark | None]:
-        return self._marks(outputs, examples)
 
 
 class JudgeRating:
@@ -114,7 +103,7 @@ class JudgeRating:
         self._worth: Mapping[str, float] = {word: i / (len(words) - 1) for i, word in enumerate(words)}
         self._judge = Judge(model, key="rating", words=words, repeats=repeats, temperature=temperature, read=read)
         how: dict[str, Any] = {"failed": failed, "case_length": case_length}
-        self._scorer = MetricScorer(target=target, metric=_Marks(self._marks), examples=examples, **how)
+        self._scorer = MetricScorer(target=target, metric=AsMetric(self._marks), examples=examples, **how)
         self._self_reference = self_reference
         self._workers = workers
         self._rules = Message(
@@ -150,11 +139,16 @@ class JudgeRating:
     # ── One prompt's outputs ──────────────────────────────────────────────────────────────────────────────────────
 
     def _marks(self, outputs: Sequence[Any], examples: Sequence[Example], /) -> list[Mark]:
-        jobs = [(output, example) for output, example in zip(outputs, examples, strict=True) if output is not None]
+        flaws = [flaw_of(output) for output in outputs]
+        asked = [output is not None and flaw is None for output, flaw in zip(outputs, flaws, strict=True)]
+        jobs = [pair for pair, whole in zip(zip(outputs, examples, strict=True), asked, strict=True) if whole]
         if self._self_reference:
             self._answer_oneself([example for _, example in jobs])
         said = fan_out(lambda job: self._ask(*job), jobs, workers=self._workers)
-        return [Mark(None) if output is None else self._mark(next(said)) for output in outputs]
+        return [
+            self._mark(next(said)) if whole else Mark(None, flaw or "", failed=flaw is not None)
+            for whole, flaw in zip(asked, flaws, strict=True)
+        ]
 
     def _answer_oneself(self, examples: Sequence[Example]) -> None:
         """Answers of the judge's own to what it has not answered yet; None where it gives none.

@@ -18,6 +18,7 @@ from promptopt.core import Example, Mark, Picture
 from promptopt.errors import UserError
 from promptopt.metrics.pictures.clip import ClipSimilarity
 from promptopt.recipe.build import build
+from promptopt.scorers import marks
 from promptopt.scorers.marking import Marking
 from promptopt.targets.clip.models import load
 from promptopt.testing.contracts import MetricContract
@@ -170,3 +171,10 @@ def test_nothing_to_compare_encodes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(own._encoder, "_texts", None)
     monkeypatch.setattr(own._encoder, "_images", None)
     assert own([None, None], [example(TEXT)] * 2) == [None, None]
+
+
+def test_a_slow_machine_fails_no_picture(metric: ClipSimilarity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "TIME_LIMIT", 1e-4)
+    monkeypatch.setattr(marks, "EACH", 0.0)
+    marking = Marking.of(metric, [picture(70), picture(71)], [example(TEXT)] * 2, failed="worst")
+    assert not marking.failed

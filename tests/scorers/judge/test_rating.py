@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ from promptopt.core import (
 )
 from promptopt.errors import ModelError, NothingUsable, Rejected, Unanswered, UserError
 from promptopt.optimizers import HillClimb, LexicalProposer
-from promptopt.scorers import BradleyTerry
+from promptopt.scorers import BradleyTerry, marks
 from promptopt.scorers.judge.rating import JudgeRating
 from promptopt.testing import FakeSetup, ScriptedModel
 from promptopt.testing.contracts import ScorerContract
@@ -534,3 +535,17 @@ def test_a_run_says_how_much_is_told_of_what_was_judged() -> None:
     cases = [case for step in result.steps if isinstance(step.answer, Rating) for case in step.answer.cases]
     assert {case.output for case in cases} == {"a prompt…", "another …"}
     assert {len(case.reason) <= 9 for case in cases} == {True}
+
+
+def test_a_slow_judge_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "TIME_LIMIT", 0.01)
+    monkeypatch.setattr(marks, "EACH", 0.0)
+
+    def slowly(messages: Sequence[Message]) -> str:
+        time.sleep(0.03)
+        return verdict("good")
+
+    model = ScriptedModel(slowly)
+    rating = rating_of(model)
+    assert (rating.value, rating.coverage) == (0.75, Coverage(4, 4))
+    assert len(model.calls) == 4

@@ -82,3 +82,13 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"input: cannot show .*broken\.png"):
         sheet({"Input": str(tmp_path / "broken.png")}, {})
+
+
+def test_each_picture_of_a_list_is_shown(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "one.png")
+    drawn = [Picture(b"first"), Picture(b"second")]
+    shown = sheet({"Input": [str(tmp_path / "one.png")]}, {"Output": drawn})
+    assert [picture.data for picture in shown.pictures[1:]] == [b"first", b"second"]
+    assert "Input 1: picture 1\n\nOutput 1: picture 2\n\nOutput 2: picture 3" in shown.text
+    named = sheet({"Input": "x"}, {"Output": [str(tmp_path / "one.png")]})
+    assert named.pictures == ()
