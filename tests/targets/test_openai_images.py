@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import promptopt
 from promptopt import retries
 from promptopt.api import prepare
+from promptopt.cli import app
 from promptopt.core import Example, Failed, Message, Missing, Picture, Prompt, Request, Usage
 from promptopt.data.drawings import drawings
 from promptopt.errors import ModelError, UserError
@@ -216,6 +218,7 @@ def test_a_long_answer_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # ── A run ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+LOST = "requests lost after all retries"
 PROMPTS = ["a square", "blood", "a red square", "a circle"]
 
 
@@ -263,6 +266,58 @@ def test_dollars_are_billed_moderation_is_counted_and_a_resumed_run_buys_nothing
     assert refused["value"] == 0
     assert refused["coverage"]["failed"] == 2
     assert "moderated" in refused["coverage"]["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "billed", "counted", "shown"),
+    [
+        (MODERATED, 0, "moderated pictures", "2 outputs over all prompts: moderated"),
+        (failure(500, "oops"), None, LOST, f"2 outputs over all prompts: {LOST}"),
+        (HANG, None, LOST, f"2 outputs over all prompts: {LOST}"),
+        (failure(429, "Wait.", headers={"retry-after": "900"}), None, LOST, f"2 outputs over all prompts: {LOST}"),
+        (images("!!!", drawn()), 2, "pictures that cannot be used", "1 outputs over all prompts: broken picture"),
+        (images(drawn(size=(8, 8)), drawn(size=(8, 8))), 2, "pictures of another size than asked for", ""),
+    ],
+    ids=["moderated", "500", "hang", "429", "broken", "size"],
+)
+def test_what_a_bad_answer_costs_and_what_the_user_sees(
+    tmp_path: Path, fault: Answer, billed: int | None, counted: str, shown: str
+) -> None:
+    """``billed`` pictures of the bad answer are paid for; None where it is no answer, and so no call."""
+
+    def script(request: Received) -> Answer:
+        return fault if request.body["prompt"] == "a circle" else images(picture(1).data, picture(2).data)
+
+    how = {"quality": "low", "prices": PRICES, "timeout": 1.5 if fault is HANG else 30.0, "retries": 0}
+    pool = {"name": "list", "prompts": ["a circle", "a line"]}
+    options = {"how": how, "budget": 3, "verdict": False}
+    with serving(script=script) as server:
+        result = search(server, tmp_path, **options, optimizer={"name": "random-search", "pool": pool})
+        asked = len(server.requests)
+        search(server, tmp_path, **options, optimizer={"name": "random-search", "pool": pool})
+        assert len(server.requests) == asked
+    assert result.costs.calls == 2 + (billed is not None)
+    assert result.costs.dollars == pytest.approx((4 + (billed or 0)) * (12 * 5 + 272 * 30) / 1e6)
+    assert counted in result.counts
+    assert shown in CliRunner().invoke(app, ["show", str(tmp_path)]).output
+
+
+def test_a_key_that_is_refused_in_the_middle_ends_the_run_which_goes_on_with_another(tmp_path: Path) -> None:
+    refused = iter([True])
+    painter = Painter()
+
+    def script(request: Received) -> Answer:
+        if request.body["prompt"] == "a circle" and next(refused, False):
+            return failure(401, "Incorrect API key provided.")
+        return painter(request)
+
+    with serving(script=script) as server:
+        with pytest.raises(ModelError, match="Check the environment variable OPENAI_API_KEY"):
+            search(server, tmp_path, verdict=False)
+        result = search(server, tmp_path, verdict=False)
+        asked = [one.body["prompt"] for one in server.requests]
+    assert sorted(asked) == sorted([*PROMPTS, "a circle"])
+    assert result.costs.calls == len(PROMPTS)
 
 
 def test_the_ledger_holds_names_and_the_pictures_lie_beside_it(tmp_path: Path) -> None:

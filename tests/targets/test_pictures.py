@@ -83,6 +83,21 @@ def test_what_is_no_picture_has_failed_and_is_counted() -> None:
     assert inner.begun == [setup]
 
 
+class Batches(Says):
+    """Makes the outputs of all prompts side by side; notes how many it was given at once."""
+
+    def run_batch(self, prompts: Sequence[Prompt], examples: Sequence[Example], /) -> list[list[Any]]:
+        self.at_once = len(prompts)
+        return [self.run(prompt, examples) for prompt in prompts]
+
+
+def test_pictures_of_all_prompts_are_asked_for_at_once() -> None:
+    target = Pictures(target=(inner := Batches(encoded(PNG), encoded(PNG), None)))
+    target.begin(FakeSetup())
+    assert [*target.run_batch([Prompt("a"), Prompt("b")], EXAMPLES)] == [[Picture(PNG), Picture(PNG), None]] * 2
+    assert inner.at_once == 2
+
+
 def test_a_picture_that_cannot_be_used_is_unscored_and_counted() -> None:
     moving = drawn("GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), "blue")])
     setup, target = FakeSetup(), Pictures(target=Says(encoded(PNG[:-30]), encoded(moving), encoded(PNG)))
