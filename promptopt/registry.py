@@ -88,6 +88,7 @@ TABLE: dict[str, dict[str, str]] = {
         "judge-duel": "promptopt.scorers.judge.duel:JudgeDuel",
         "human": "promptopt.scorers.human:Human",
         "task-loss": "promptopt.scorers.task_loss:TaskLoss",
+        "caption-facts": "promptopt.scorers.caption_facts:CaptionFacts",
         "vqa-score": "promptopt.scorers.judge.vqa:VqaScore",
         "dsg": "promptopt.scorers.judge.dsg:Dsg",
     },

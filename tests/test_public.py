@@ -82,6 +82,7 @@ SURFACE = {
     "promptopt.run": ["Budget", "Candidate", "Costs", "Plan", "Progress", "Recorder", "Result", "Run", "Step"],
     "promptopt.scorers": [
         "BradleyTerry",
+        "CaptionFacts",
         "Dsg",
         "FunctionScorer",
         "Human",

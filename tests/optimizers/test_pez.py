@@ -50,8 +50,9 @@ class TestPez(OptimizerContract):
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
     loaded = embedded()
-    texts = soft(replace(loaded, model=copy.deepcopy(loaded.model).double()))
-    texts._mean = texts._mean.double()
+    references = References(loaded, [PICTURE], cache=None)
+    references.mean = references.mean.double()
+    texts = SoftTexts(replace(loaded, model=copy.deepcopy(loaded.model).double()), references)
     rng = np.random.default_rng(0)
     rows = rng.normal(0, 0.05, (2, 4, texts.table.shape[1]))
     near, gradient = texts.gradient(rows)
