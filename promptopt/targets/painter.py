@@ -33,7 +33,8 @@ class Painter:
         MissingExtra: Pillow is not installed.
     """
 
-    record: Mapping[str, Any] = {"painter": 1}  # raised when equal prompts and seeds give other pictures
+    record: Mapping[str, Any] = {"painter": "draws by rules, no model; version 1"}
+    # the version is raised when equal prompts and seeds give other pictures
 
     def __init__(self) -> None:
         require("PIL", extra="clip")

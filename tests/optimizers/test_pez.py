@@ -38,7 +38,7 @@ def soft(loaded: ClipModel) -> SoftTexts:
 
 
 def make(**options: Any) -> Pez:
-    return Pez(**{"examples": EXAMPLES, "steps": 12, "length": 3, "restarts": 2, "cache": False, **options})
+    return Pez(**{"examples": EXAMPLES, "steps": 4, "length": 3, "restarts": 2, "cache": False, **options})
 
 
 class TestPez(OptimizerContract):
@@ -71,7 +71,7 @@ def test_rows_of_words_are_as_near_as_the_text_that_they_spell() -> None:
     spelled = [" ".join([*words.values()][one] for one in row) for row in picked]
     assert near == pytest.approx(References(loaded, [PICTURE], cache=None).similarity(spelled), abs=1e-5)
     assert TextEncoder(loaded.model, loaded.tokenizer).lengths(spelled) == [8] * 20
-    assert {"seven", "triangles", "photo"} <= {*words.values()}
+    assert {"seven", "photo", "7"} <= {*words.values()}
 
 
 def test_steps_are_those_of_torch() -> None:
@@ -92,7 +92,7 @@ def test_the_nearest_token_is_that_of_the_greatest_cosine() -> None:
 
 
 def test_it_comes_nearer_than_random_words_and_the_best_rated_is_the_answer() -> None:
-    optimizer = make(steps=80, restarts=3)
+    optimizer = make(steps=40, restarts=3)
     setup = FakeSetup(start=["a picture"])
     optimizer.begin(setup)
     questions = optimizer.ask()
@@ -102,7 +102,7 @@ def test_it_comes_nearer_than_random_words_and_the_best_rated_is_the_answer() ->
     assert len(near) == 8
     loaded = embedded()
     table = [*soft(loaded).words.values()]
-    random = [" ".join(np.random.default_rng(k).choice(table, 3)) for k in range(240)]
+    random = [" ".join(np.random.default_rng(k).choice(table, 3)) for k in range(120)]
     assert near[0] > References(loaded, [PICTURE], cache=None).similarity(random).max() + 0.03
     optimizer.tell([(question, Rating(float(place == 4))) for place, question in enumerate(questions)])
     assert optimizer.best() == questions[4].prompt
@@ -124,5 +124,6 @@ def test_mistakes_are_named(change: dict[str, Any], said: str) -> None:
 
 
 def test_another_tower_is_refused() -> None:
+    references = References(embedded(), ["seven"], cache=None)
     with pytest.raises(UserError, match="causal text tower"):
-        soft(replace(embedded(), tokenizer=object()))
+        SoftTexts(replace(embedded(), tokenizer=object()), references)

@@ -51,7 +51,7 @@ class ListsProposer:
             if self._open:
                 break
             self._turn = (self._turn + 1) % len(self.lists)
-            self._open = self._exchanged(good[0].text, self._turn)
+            self._open = self._exchanged(good[0].text if good else self._setup.start[0].text, self._turn)
         new, self._open = self._open[:n], self._open[n:]
         return new
 
