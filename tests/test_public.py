@@ -99,6 +99,7 @@ SURFACE = {
         "Function",
         "Http",
         "LocalLM",
+        "OpenAIImages",
         "Painter",
         "Pictures",
         "VlmClassifier",

@@ -106,7 +106,7 @@ def test_it_comes_nearer_than_random_words_and_the_best_rated_is_the_answer() ->
     assert near[0] > References(loaded, [PICTURE], cache=None).similarity(random).max() + 0.03
     optimizer.tell([(question, Rating(float(place == 4))) for place, question in enumerate(questions)])
     assert optimizer.best() == questions[4].prompt
-    assert setup.counts["gradient steps"] == 80
+    assert setup.counts["gradient steps"] == 40
 
 
 def test_what_the_target_cannot_take_is_not_rated() -> None:
