@@ -439,7 +439,7 @@ def test_a_key_is_missed_before_the_data_is_loaded(monkeypatch: pytest.MonkeyPat
         ({"workers": 0}, "workers is 0"),
         ({"timeout": 0.0}, "timeout is 0"),
         ({"price": -1.0}, "price is -1"),
-        ({"picture_tokens": 0}, "max_tokens is 0"),
+        ({"picture_tokens": 0}, "picture_tokens is 0"),
         ({"template": "{input}"}, "never sends the prompt"),
         ({"output_compression": 101}, "output_compression is 101; allowed is 0 to 100"),
         ({"background": "transparent"}, "background is 'transparent'; allowed is opaque or auto for gpt-image-2"),
