@@ -329,23 +329,17 @@ def test_the_ledger_holds_names_and_the_pictures_lie_beside_it(tmp_path: Path) -
     assert max(map(len, (tmp_path / "ledger.jsonl").read_text().splitlines())) < 5_000
 
 
-@pytest.mark.parametrize(("budget", "requests"), [(0.0, 0), (0.245, 1), (0.5, 15)])
+@pytest.mark.parametrize(("budget", "requests"), [(0.245, 1), (0.5, 4)])
 def test_the_budget_is_checked_before_a_request(tmp_path: Path, budget: float, requests: int) -> None:
-    """Two pictures of low quality: at most 2,000 tokens out and a few in, which is 6 cents and a bit."""
+    """Two pictures of low quality take 2,000 tokens at most, which are 24 cents here, and 544 in fact: 6.5 cents."""
     pool = {"name": "list", "prompts": [f"square {n}" for n in range(40)]}
+    options = {"optimizer": {"name": "random-search", "pool": pool, "batch": 1}, "verdict": False}
     how = {"quality": "low", "prices": {"input": 0.0, "output": 120.0}}
     with serving(script=Painter()) as server:
-        result = search(
-            server,
-            tmp_path,
-            how=how,
-            budget={"dollars": budget},
-            verdict=False,
-            optimizer={"name": "random-search", "pool": pool, "batch": 1},
-        ) if budget else None  # fmt: skip
-        assert result is None or result.costs.dollars <= budget
-        assert len(server.requests) <= requests
-        assert bool(server.requests) == (requests > 0)
+        result = search(server, tmp_path, how=how, budget={"dollars": budget}, **options)
+        assert len(server.requests) == requests
+    assert result.stop_reason == "budget: dollars"
+    assert result.costs.dollars == pytest.approx(requests * 544 * 120 / 1e6)
 
 
 def test_a_price_for_each_picture(tmp_path: Path) -> None:
