@@ -68,6 +68,7 @@ class ImageModel(HostedModel):
     ) -> None:
         above_zero(timeout=timeout)
         at_least(0, price=price)
+        at_least(1, picture_tokens=picture_tokens)
         self._settings, self._each = dict(settings), price
         most = PICTURE_TOKENS.get(str(settings.get("quality")), MOST_TOKENS)
         super().__init__(

@@ -26,7 +26,10 @@ def leaks(prompt: str, data: Dataset, *, called: str = "The best prompt") -> lis
     shown = any(texts.values())
     words = _words(prompt if shown else ClassLines(data.classes).without(prompt))
     named = [name for name in data.classes if not shown and _holds(words, _words(name))]
-    runs = {*_runs(words)} - {run for e in (*data.dev, *data.test) for run in _runs(_words(" ".join(_texts(e.input))))}
+    runs = set(_runs(words))
+    if runs:
+        held_out = (_words(" ".join(_texts(e.input))) for e in (*data.dev, *data.test))
+        runs -= {run for text in held_out for run in _runs(text)}
     quoted = [e.id for e in data.train if not runs.isdisjoint(_runs(texts[e.id] + _words(" ".join(_texts(e.label)))))]
     warnings = []
     if named:

@@ -329,23 +329,17 @@ def test_the_ledger_holds_names_and_the_pictures_lie_beside_it(tmp_path: Path) -
     assert max(map(len, (tmp_path / "ledger.jsonl").read_text().splitlines())) < 5_000
 
 
-@pytest.mark.parametrize(("budget", "requests"), [(0.0, 0), (0.245, 1), (0.5, 15)])
+@pytest.mark.parametrize(("budget", "requests"), [(0.245, 1), (0.5, 4)])
 def test_the_budget_is_checked_before_a_request(tmp_path: Path, budget: float, requests: int) -> None:
-    """Two pictures of low quality: at most 2,000 tokens out and a few in, which is 6 cents and a bit."""
+    """Two pictures of low quality take 2,000 tokens at most, which are 24 cents here, and 544 in fact: 6.5 cents."""
     pool = {"name": "list", "prompts": [f"square {n}" for n in range(40)]}
+    options = {"optimizer": {"name": "random-search", "pool": pool, "batch": 1}, "verdict": False}
     how = {"quality": "low", "prices": {"input": 0.0, "output": 120.0}}
     with serving(script=Painter()) as server:
-        result = search(
-            server,
-            tmp_path,
-            how=how,
-            budget={"dollars": budget},
-            verdict=False,
-            optimizer={"name": "random-search", "pool": pool, "batch": 1},
-        ) if budget else None  # fmt: skip
-        assert result is None or result.costs.dollars <= budget
-        assert len(server.requests) <= requests
-        assert bool(server.requests) == (requests > 0)
+        result = search(server, tmp_path, how=how, budget={"dollars": budget}, **options)
+        assert len(server.requests) == requests
+    assert result.stop_reason == "budget: dollars"
+    assert result.costs.dollars == pytest.approx(requests * 544 * 120 / 1e6)
 
 
 def test_a_price_for_each_picture(tmp_path: Path) -> None:
@@ -439,7 +433,7 @@ def test_a_key_is_missed_before_the_data_is_loaded(monkeypatch: pytest.MonkeyPat
         ({"workers": 0}, "workers is 0"),
         ({"timeout": 0.0}, "timeout is 0"),
         ({"price": -1.0}, "price is -1"),
-        ({"picture_tokens": 0}, "max_tokens is 0"),
+        ({"picture_tokens": 0}, "picture_tokens is 0"),
         ({"template": "{input}"}, "never sends the prompt"),
         ({"output_compression": 101}, "output_compression is 101; allowed is 0 to 100"),
         ({"background": "transparent"}, "background is 'transparent'; allowed is opaque or auto for gpt-image-2"),
