@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class Encoder:
         device: likewise.
         batch_size: pictures a batch at most.
         cache: folder for features of pictures; True is the user's cache folder, False or None keeps them in memory.
-        preprocessing: how pictures are prepared, where it differs from what the model says.
+        prepare: how pictures are prepared, and a name for it, where it differs from what the model says; made from the
+            model's own settings.
 
     Attributes:
         there: whether it is loaded; else it only helps to check a recipe.
@@ -53,7 +54,7 @@ class Encoder:
         device: str,
         batch_size: int,
         cache: str | Path | bool | None,
-        preprocessing: Mapping[str, Any] | None = None,
+        prepare: Callable[[Mapping[str, Any]], tuple[str, Callable[[Any], Any]]] | None = None,
     ) -> None:
         at_least(1, batch_size=batch_size)
         for package in ("torch", "open_clip", "PIL"):
@@ -70,7 +71,8 @@ class Encoder:
         from ...targets.clip.text import TextEncoder
 
         folder = cache_folder() if cache is True else Path(cache) if cache else None
-        how: dict[str, Any] = {"batch_size": batch_size, "cache": folder, "preprocessing": preprocessing}
+        how: dict[str, Any] = {"batch_size": batch_size, "cache": folder}
+        how |= {"prepare": prepare(loaded.model.visual.preprocess_cfg)} if prepare else {}
         self._images = ImageFeatures(loaded.model, config=loaded.config, **how)
         self._texts = TextEncoder(loaded.model, loaded.tokenizer)
         self.dim = int(loaded.config["embed_dim"])

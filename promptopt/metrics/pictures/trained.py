@@ -7,7 +7,7 @@ transformers, the aesthetic head five layers on the features of OpenAI's ViT-L/1
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +38,9 @@ EXPECTED = ", ".join(f"layers.{place}" for place in PLACES)
 class Hps:
     """Human Preference Score v2.1 [Wu2023]: the cosine of picture and text under a CLIP trained on people's choices.
 
-    As the released code has it: pictures are made to fit into the square as a whole, with black around them, and the
-    cosine is taken as it is, from -1 to 1 (the authors' tables show 100 times that; real pictures lie near 0.2 to 0.4).
+    As in the released code, pictures are resized as numbers, to fit into the square as a whole with black around them,
+    and the cosine is taken as it is, from -1 to 1. (The authors' tables show 100 times that; real pictures lie near 0.2
+    to 0.4.)
 
     Args:
         weights: the released file ``HPS_v2.1_compressed.pt`` or ``HPS_v2_compressed.pt``, or the same weights as
@@ -75,7 +76,7 @@ class Hps:
         if not (path := Path(weights).expanduser()).is_file():
             raise UserError(f"weights is {str(weights)!r}, and there is no such file. Give the file of HPSv2.1.")
         how: dict[str, Any] = {"like": like, "device": device, "batch_size": batch_size, "cache": cache}
-        self._encoder = Encoder(model, str(path), preprocessing={"resize_mode": "longest", "fill_color": 0}, **how)
+        self._encoder = Encoder(model, str(path), prepare=_whole, **how)
         self._text = text
         for example in examples:
             self._encoder.check([self._wish(example)])
@@ -97,6 +98,24 @@ class Hps:
 
     def _wish(self, example: Example) -> str:
         return wish_of(example) if self._text is None else self._text
+
+
+def _whole(settings: Mapping[str, Any]) -> tuple[str, Callable[[Any], Tensor]]:
+    """The released code's preparation: the whole picture in the middle of a black square."""
+    functional = require("torchvision.transforms.functional", extra="clip")
+    mode = require("torchvision.transforms", extra="clip").InterpolationMode.BICUBIC
+    size = settings["size"] if isinstance(settings["size"], int) else settings["size"][0]
+
+    def prepare(image: Any) -> Tensor:
+        pixels = functional.to_tensor(image)
+        height, width = (round(side * size / max(pixels.shape[1:])) for side in pixels.shape[1:])
+        pixels = functional.resize(pixels, [height, width], mode, antialias=True)
+        down, right = size - height, size - width
+        pixels = functional.pad(pixels, [right // 2, down // 2, right - right // 2, down - down // 2])
+        found: Tensor = functional.normalize(pixels, settings["mean"], settings["std"])
+        return found
+
+    return "whole, on black", prepare
 
 
 def _cosine(picture: Row, text: Row | str) -> float | Mark:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,8 @@ class ImageFeatures:
         config: the model's configuration; it is part of the key on disk.
         batch_size: images a batch at most.
         cache: folder for the file of features, or None to keep them in memory only.
-        preprocessing: what differs from how the model says that images are prepared.
+        prepare: how images become pixels ``(3, size, size)``, with a name for it that is part of the key on disk, where
+            that is not as the model says.
     """
 
     def __init__(
@@ -53,15 +54,16 @@ class ImageFeatures:
         config: Any,
         batch_size: int,
         cache: Path | None,
-        preprocessing: Mapping[str, Any] | None = None,
+        prepare: tuple[str, Callable[[Image.Image], Tensor]] | None = None,
     ) -> None:
         self._model = model
-        prepared = {**model.visual.preprocess_cfg, **(preprocessing or {})}
-        self._preprocess = image_transform_v2(PreprocessCfg(**prepared), is_train=False)
+        own = image_transform_v2(PreprocessCfg(**model.visual.preprocess_cfg), is_train=False)
+        name = prepare[0] if prepare else ""
+        self._preprocess: Callable[[Image.Image], Tensor] = prepare[1] if prepare else own
         self._device: torch.device = model.logit_scale.device
         self._batch_size = min(batch_size, IMAGES_A_BATCH)
         self._store = Store(cache / "clip-features.sqlite") if cache else None
-        self._space = _space(model, config, prepared) if cache else b""
+        self._space = _space(model, config, prepared=name) if cache else b""
         self._content: dict[int, tuple[Example, bytes]] = {}  # by identity; holding the example keeps its id taken
         self._features: dict[bytes, Features] = {}
         self._broken: dict[bytes, str] = {}
@@ -153,9 +155,9 @@ def _same(seen: Sequence[Example], examples: Sequence[Example]) -> bool:
     return len(seen) == len(examples) and all(a is b for a, b in zip(seen, examples, strict=True))
 
 
-def _space(model: Any, config: Any, prepared: Mapping[str, Any] | None = None) -> bytes:
+def _space(model: Any, config: Any, *, prepared: str = "") -> bytes:
     """A hash of everything but the image that a feature depends on."""
-    settings = [config, prepared or model.visual.preprocess_cfg, precision(model.logit_scale.device)]
+    settings = [config, model.visual.preprocess_cfg, precision(model.logit_scale.device), *filter(None, [prepared])]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.visual.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

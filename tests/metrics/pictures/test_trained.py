@@ -92,11 +92,12 @@ def as_released(path: Path, shown: Image.Image, text: str) -> float:
     model = open_clip.create_model("tiny-hps")
     model.load_state_dict(torch.load(path, weights_only=True)["state_dict"])
     side = 32
+    pixels = T.to_tensor(shown)
     height, width = (round(size * side / max(shown.size)) for size in shown.size[::-1])
-    fitted = T.resize(shown, [height, width], T.InterpolationMode.BICUBIC)
+    pixels = T.resize(pixels, [height, width], T.InterpolationMode.BICUBIC)
     down, right = side - height, side - width
-    fitted = T.pad(fitted, [right // 2, down // 2, right - right // 2, down - down // 2], fill=0)
-    pixels = T.normalize(T.to_tensor(fitted), open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    pixels = T.pad(pixels, [right // 2, down // 2, right - right // 2, down - down // 2], fill=0)
+    pixels = T.normalize(pixels, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     with torch.inference_mode():
         one = F.normalize(model.eval().encode_image(pixels[None]), dim=-1)
         other = F.normalize(model.encode_text(open_clip.get_tokenizer("tiny-hps")([text])), dim=-1)
