@@ -42,6 +42,8 @@ MEANT = {  # how people say it who do not know the painter's words
     "orange": "tangerine", "purple": "violet", "pink": "rosy", "gray": "ashen", "brown": "chestnut",
     "cyan": "turquoise", "handwritten": "handmade", "printed": "machine made", "seven segment": "luminous",
     "circles": "discs", "squares": "tiles", "stars": "asterisks", "triangles": "wedges", "hearts": "valentines",
+    "circle": "disc", "square": "tile", "star": "asterisk", "triangle": "wedge", "heart": "valentine",
+    "tally mark": "notch",
     "die": "cube", "tally marks": "notches", "clock": "dial", "roman numeral": "latin numeral", "word": "lettering",
     "zero": "nil", "one": "a single", "two": "a pair", "three": "a trio", "four": "a quartet", "five": "a quintet",
     "six": "half a dozen", "seven": "a septet", "eight": "an octet", "nine": "a nonet",
@@ -199,7 +201,10 @@ def with_interval(values: Sequence[float], *, within: tuple[float, float] | None
 
 
 def report(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Shares by method and task, differences from random search paired by draw, and what was found first."""
+    """Shares by method and task, differences from random search, what the searches saw of it, and what was found first.
+
+    Differences are paired by draw.
+    """
     tasks = list(dict.fromkeys(run["task"] for run in runs))
     by = {(run["method"], run["task"], run["seed"]): run for run in runs}
 
@@ -207,6 +212,7 @@ def report(runs: Sequence[Mapping[str, Any]]) -> str:
         return {seed: run[key] for (one, where, seed), run in by.items() if (one, where) == (method, task)}
 
     shares, gains = [["method", *tasks, "pictures", "s"]], [["against random search", *tasks]]
+    nearness = [["similarity of new pictures", *tasks]]
     for method in METHODS:
         own = [run for run in runs if run["method"] == method]
         if not own:
@@ -214,6 +220,7 @@ def report(runs: Sequence[Mapping[str, Any]]) -> str:
         columns = [cell(method, task, "share") for task in tasks]
         mean = [f"{np.mean([run[key] for run in own]):.{digits}f}" for key, digits in (("pictures", 0), ("seconds", 1))]
         shares.append([method, *(with_interval([*one.values()], within=(0.0, 1.0)) for one in columns), *mean])
+        nearness.append([method, *(with_interval([*cell(method, task, "similarity").values()]) for task in tasks)])
         others = [cell("random search", task, "share") for task in tasks]
         pairs = [[a[s] - b[s] for s in a if s in b] for a, b in zip(columns, others, strict=True)]
         if method != "random search" and all(pairs):
@@ -222,7 +229,7 @@ def report(runs: Sequence[Mapping[str, Any]]) -> str:
     for task in tasks:
         own = [run for run in runs if run["task"] == task and run["seed"] == runs[0]["seed"]]
         examples += [[task, run["caption"], run["method"], run["found"]] for run in own if run["method"] != "the start"]
-    return "\n\n".join(map(table, (shares, gains, examples)))
+    return "\n\n".join(map(table, (shares, gains, nearness, examples)))
 
 
 def write_page(tables: str) -> None:
@@ -247,7 +254,7 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="draws of every task")
+    parser.add_argument("--seeds", type=int, default=8, help="draws of every task")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))

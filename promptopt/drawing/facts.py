@@ -213,6 +213,8 @@ def caption_of(facts: Facts) -> str:
     before = [facts[aspect] for aspect in ("size", "ink") if aspect in facts]
     sign = KINDS[facts["kind"]][1]
     words = " ".join([*before, sign.removeprefix("{} ")])
+    if sign.startswith("{}") and facts["number"] == "one":
+        words = words.removesuffix("s")
     first = "{}" if sign.startswith("{}") else _article(words)  # three red stars, a red handwritten three
     named = f"{first} {words}".replace("{}", facts["number"])
     after = [facts[aspect] for aspect in ("turn", "style") if aspect in facts]
