@@ -93,6 +93,7 @@ SURFACE = {
         "Function",
         "Http",
         "LocalLM",
+        "OpenAIImages",
         "Pictures",
         "VlmClassifier",
     ],
