@@ -21,7 +21,7 @@ class TooLarge(Exception):
     """An answer that is longer than :data:`LARGEST`, or compressed, though nobody asked for that."""
 
 
-def bounding(library: Any) -> Callable[[Any], None]:
+def bounding(library: Any, *, largest: int | None = None) -> Callable[[Any], None]:
     """A hook for the responses of a client; what it reads of one is then bounded.
 
     Reading raises :class:`TooLarge`, or the library's own time-out once the attempt's time is up
@@ -29,6 +29,7 @@ def bounding(library: Any) -> Callable[[Any], None]:
 
     Args:
         library: httpx, or its successor.
+        largest: bytes of one answer; :data:`LARGEST` by default.
     """
 
     class Bounded(library.SyncByteStream):  # type: ignore[misc]
@@ -42,8 +43,8 @@ def bounding(library: Any) -> Callable[[Any], None]:
             size = 0
             for chunk in self._stream:
                 size += len(chunk)
-                if size > LARGEST:
-                    raise TooLarge(f"the answer is longer than {LARGEST:,} bytes")
+                if size > (largest or LARGEST):
+                    raise TooLarge(f"the answer is longer than {largest or LARGEST:,} bytes")
                 if time.monotonic() > self._ends:
                     raise library.ReadTimeout("timed out: the answer was still coming in")
                 yield chunk

@@ -48,6 +48,15 @@ class Demo(StrEnum):
     bayes = "bayes"
     hill_climb = "hill-climb"
     greater = "greater"
+    interrogate = "interrogate"
+    pez = "pez"
+
+
+class Task(StrEnum):
+    """What ``promptopt demo`` can be about."""
+
+    words = "words"
+    inversion = "inversion"
 
 
 DEMOS = {
@@ -56,6 +65,7 @@ DEMOS = {
     Demo.greater: EMBEDDED / "demo_greater.toml",
 }
 LLM_DEMO = EMBEDDED / "demo_llm.toml"
+INVERSION_DEMO = EMBEDDED / "demo_inversion.toml"
 
 
 class Kind(StrEnum):
@@ -101,13 +111,22 @@ def top(
 def demo(
     overrides: Overrides = None,
     json: Json = False,
-    optimizer: Annotated[Demo, typer.Option(help="Which search to see.")] = Demo.bayes,
+    optimizer: Annotated[Demo | None, typer.Option(help="Which search to see.")] = None,
     llm: Annotated[bool, typer.Option("--llm", help="bayes on a real LLM, SmolLM2, and short reviews.")] = False,
+    task: Annotated[Task, typer.Option(help="inversion: which words draw this picture?")] = Task.words,
 ) -> None:
     """See a search work: no key, no network. bayes, hill-climb: CLIP and handwritten digits; greater: a tiny LM."""
+    if task == Task.inversion:
+        if llm:
+            raise UserError("--llm shows reviews, and --task inversion pictures. Leave one of the two out.")
+        _demo_inversion(overrides, optimizer or Demo.hill_climb, json=json)
+        return
+    optimizer = optimizer or Demo.bayes
     if llm:
         _demo_llm(overrides, optimizer, json=json)
         return
+    if optimizer not in DEMOS:
+        raise UserError(f"{optimizer.value} looks for prompts of pictures. Say --task inversion as well.")
     _run(DEMOS[optimizer], overrides, json=json)
     if not json and optimizer != Demo.greater:
         from .baselines import beside
@@ -391,6 +410,31 @@ def _demo_llm(overrides: list[str] | None, optimizer: Demo, *, json: bool) -> No
         raise UserError(f"--llm shows bayes, and --optimizer is {optimizer.value}. Leave one of the two out.")
     need_smollm2()
     _run(LLM_DEMO, overrides, json=json)
+
+
+def _demo_inversion(overrides: list[str] | None, optimizer: Demo, *, json: bool) -> None:
+    """Search for the words of each picture, and print captions beside them."""
+    import json as encoder
+
+    from .inversion import as_json, lines, searched
+
+    if optimizer in (Demo.bayes, Demo.greater):
+        raise UserError(f"--task inversion shows hill-climb, interrogate or pez, and --optimizer is {optimizer.value}.")
+    recipe = _read(INVERSION_DEMO, overrides)
+    if optimizer != Demo.hill_climb:
+        recipe["optimizer"] = optimizer.value
+    found = []
+    for one in searched(recipe):
+        found.append(one)
+        if not json:
+            shares = f"{one.shares[0]:.2f} → {one.shares[1]:.2f}"
+            _say(f"{len(found):2}  hidden: {one.caption}\n    found:  {one.best}   ({shares})")
+    if json:
+        typer.echo(encoder.dumps(as_json(found), ensure_ascii=False))
+        return
+    typer.echo()
+    for line in lines(found):
+        _say(line)
 
 
 def _run(recipe: Path, overrides: list[str] | None, *, json: bool, track: list[str] | None = None) -> None:

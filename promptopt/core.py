@@ -100,7 +100,8 @@ class Case:
 
     Attributes:
         example: its id.
-        output: what the target gave, as text of bounded length; None where it gave nothing.
+        output: what the target gave, as text of bounded length, or a picture's name (:class:`KeepsPictures`); None
+            where it gave nothing.
         value: the metric's number; NaN where the output could not be scored for outside reasons.
         reason: the metric's reason, or why the output failed or is missing.
     """
@@ -349,8 +350,16 @@ class HasNotes(Protocol):
 
 
 @runtime_checkable
+class Expects(Protocol):
+    """A chat model that can say what a call will cost about, for estimates; without it, that is 100 tokens a reply."""
+
+    def expected(self, request: Request, /) -> Usage:
+        """A guess. Sends nothing."""
+
+
+@runtime_checkable
 class ChecksKey(Protocol):
-    """A chat model that knows before its first call whether the key that it needs is there.
+    """A chat model, or a target with a model of its own, that knows whether the key for its first call is there.
 
     Without it, a missing key comes out at the first call, when the data and the other models are loaded.
     """
@@ -406,6 +415,20 @@ class Setup(Protocol):
 
     def note(self, text: str) -> None:
         """Say something once in the run's output, for example that no LLM was used."""
+
+
+@runtime_checkable
+class KeepsPictures(Protocol):
+    """A setup that keeps pictures with the run: in its folder, or in memory where it has none. Safe from many threads.
+
+    Without it, a picture has a name, and lies nowhere.
+    """
+
+    def keep(self, picture: Picture, /) -> str:
+        """Keep a picture, and return its name: what ledger, cases and report have of it, ``pictures/HASH.png``."""
+
+    def picture(self, name: str | None, /) -> Picture | None:
+        """The picture of a name, such as a :attr:`Case.output`; None where it is none, or is not there."""
 
 
 class Optimizer(Protocol[Q, A_contra]):

@@ -53,10 +53,13 @@ TABLE: dict[str, dict[str, str]] = {
         "preferential-bo": "promptopt.optimizers.preferential_bo:PreferentialBO",
         "greater": "promptopt.optimizers.greater:Greater",
         "gcg": "promptopt.optimizers.gcg:Gcg",
+        "interrogate": "promptopt.optimizers.interrogate:Interrogate",
+        "pez": "promptopt.optimizers.pez:Pez",
     },
     "proposers": {
         "chat": "promptopt.optimizers.proposers.chat:ChatProposer",
         "lexical": "promptopt.optimizers.proposers.lexical:LexicalProposer",
+        "lists": "promptopt.optimizers.proposers.lists:ListsProposer",
     },
     "pools": {
         "list": "promptopt.optimizers.pools.listed:ListPool",
@@ -86,6 +89,7 @@ TABLE: dict[str, dict[str, str]] = {
         "judge-duel": "promptopt.scorers.judge.duel:JudgeDuel",
         "human": "promptopt.scorers.human:Human",
         "task-loss": "promptopt.scorers.task_loss:TaskLoss",
+        "caption-facts": "promptopt.scorers.caption_facts:CaptionFacts",
         "vqa-score": "promptopt.scorers.judge.vqa:VqaScore",
         "dsg": "promptopt.scorers.judge.dsg:Dsg",
     },
@@ -95,9 +99,11 @@ TABLE: dict[str, dict[str, str]] = {
         "chat": "promptopt.targets.chat:ChatTarget",
         "local-lm": "promptopt.targets.local_lm:LocalLM",
         "pictures": "promptopt.targets.pictures:Pictures",
+        "painter": "promptopt.targets.painter:Painter",
         "function": "promptopt.targets.function:Function",
         "http": "promptopt.targets.http:Http",
         "dspy-program": "promptopt.targets.dspy:DSPyProgram",
+        "openai-images": "promptopt.targets.openai_images:OpenAIImages",
     },
     "metrics": {
         "accuracy": "promptopt.metrics.classification:Accuracy",
@@ -146,6 +152,8 @@ TABLE: dict[str, dict[str, str]] = {
         "folio": "promptopt.data.folio:folio",
         "reasoning": "promptopt.data.reasoning:reasoning",
         "reviews": "promptopt.data.reviews:reviews",
+        "drawings": "promptopt.data.drawings:drawings",
+        "painted": "promptopt.data.painted:painted",
     },
 }
 

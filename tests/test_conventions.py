@@ -73,8 +73,8 @@ def test_no_module_is_called_utils() -> None:
 
 ROOMS = """
     core errors checks trust credentials exports stats text parts demonstrations loading quiet fanout replies
-    retries bodies store attachments registry vocabulary models record run targets embedders metrics data
-    optimizers scorers recipe doctor api mlflow dspy baselines report trackers testing sweep cli __main__
+    retries bodies store attachments pictures registry vocabulary drawing models record run targets embedders metrics
+    data optimizers scorers recipe doctor api mlflow dspy baselines inversion report trackers testing sweep cli __main__
 """.split()  # each may know those before it, and no other
 
 

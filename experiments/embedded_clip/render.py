@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from captions import COLOURS, Attributes
 from PIL import Image, ImageDraw, ImageFont
-from strokes import eastern, handwritten
 
-from promptopt.data import _glyphs
-from promptopt.data._glyphs import WORDS
+from promptopt.drawing import glyphs as _glyphs
+from promptopt.drawing.glyphs import WORDS
+from promptopt.drawing.strokes import eastern, handwritten
 
 SIZE = 32
 MASK = 48  # pixels of a mask's side in the bank

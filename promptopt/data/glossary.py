@@ -27,7 +27,7 @@ require("PIL", extra="clip")
 
 from PIL import Image  # noqa: E402
 
-from . import _glyphs  # noqa: E402
+from ..drawing import glyphs as _glyphs  # noqa: E402
 from .rendered import coloured, jittered  # noqa: E402
 
 SHAPES = ("circle", "square", "triangle", "heart")

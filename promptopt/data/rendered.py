@@ -23,7 +23,7 @@ require("PIL", extra="clip")
 
 from PIL import Image, ImageFont  # noqa: E402
 
-from . import _glyphs  # noqa: E402
+from ..drawing import glyphs as _glyphs  # noqa: E402
 
 if TYPE_CHECKING:
     from ..core import Array

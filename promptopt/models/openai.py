@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from ..core import Message, Reply
 from .hosted import HostedModel
@@ -96,7 +95,7 @@ class OpenAI(HostedModel):
 
     def _connect(self) -> Any:
         client = super()._connect()
-        if f".{urlsplit(str(client.base_url)).hostname or ''}".endswith(f".{self.home}"):
+        if self._is_home(client):
             self._without.add("max_tokens")
         return client
 

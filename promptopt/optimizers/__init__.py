@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from .greater import Greater
     from .hill_climb import HillClimb
     from .iad import BestOfN, Iad
+    from .interrogate import Interrogate
     from .linear_duel import LinearDuel
     from .map_elites import MapElites
     from .mipro import Mipro
     from .opro import Opro
     from .part_by_part import PartByPart
+    from .pez import Pez
     from .preferential_bo import PreferentialBO
     from .proapo import ProApo
     from .proposers.chat import ChatProposer
     from .proposers.lexical import LexicalProposer
+    from .proposers.lists import ListsProposer
     from .protegi import ProTeGi
     from .racing import Racing
     from .random_duel import RandomDuels
@@ -49,12 +52,15 @@ __all__ = [
     "Greater",
     "HillClimb",
     "Iad",
+    "Interrogate",
     "LexicalProposer",
     "LinearDuel",
+    "ListsProposer",
     "MapElites",
     "Mipro",
     "Opro",
     "PartByPart",
+    "Pez",
     "PreferentialBO",
     "ProApo",
     "ProTeGi",
@@ -81,12 +87,15 @@ __getattr__, __dir__ = lazily(
         "Greater": "greater",
         "HillClimb": "hill_climb",
         "Iad": "iad",
+        "Interrogate": "interrogate",
         "LexicalProposer": "proposers.lexical",
         "LinearDuel": "linear_duel",
+        "ListsProposer": "proposers.lists",
         "MapElites": "map_elites",
         "Mipro": "mipro",
         "Opro": "opro",
         "PartByPart": "part_by_part",
+        "Pez": "pez",
         "PreferentialBO": "preferential_bo",
         "ProApo": "proapo",
         "ProTeGi": "protegi",

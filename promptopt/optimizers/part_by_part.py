@@ -18,8 +18,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..attachments import picture_file
 from ..checks import at_least
-from ..core import Belief, ChatModel, HasBelief, HasPrompts, HasRatings, Optimizer, Prompt, Prompted, Rate, Rating
+from ..core import (
+    Belief,
+    ChatModel,
+    HasBelief,
+    HasPrompts,
+    HasRatings,
+    KeepsPictures,
+    Optimizer,
+    Picture,
+    Prompt,
+    Prompted,
+    Rate,
+    Rating,
+)
 from ..errors import UserError
 from ..parts import listed, parts_of, text_of
 from ..vocabulary import check
@@ -296,3 +310,11 @@ class PartSetup(PartOf):
     def note(self, text: str) -> None:
         """As of the run."""
         self._setup.note(text)
+
+    def keep(self, picture: Picture, /) -> str:
+        """As of the run; a setup that keeps none names it."""
+        return self._setup.keep(picture) if isinstance(self._setup, KeepsPictures) else picture_file(picture)
+
+    def picture(self, name: str | None, /) -> Picture | None:
+        """As of the run; None of one that keeps none."""
+        return self._setup.picture(name) if isinstance(self._setup, KeepsPictures) else None

@@ -103,11 +103,11 @@ def _float(value: float | None) -> float:
 
 
 def encode_completion(completion: Completion, folder: Path | None = None) -> dict[str, Any]:
-    """A completion as JSON values; in a run's folder, long replies are put into files."""
+    """A completion as JSON values; in a run's folder, pictures and long replies are put into files."""
     usage, replies = completion.usage, []
     for reply in completion.replies:
-        text, *file = detach(reply.text, folder) if folder else [reply.text]
-        replies.append([text, reply.finish, *file])
+        text, *files = detach(reply.text, folder) if folder else [reply.text]
+        replies.append([text, reply.finish, *files])
     return {
         "replies": replies,
         "usage": [usage.calls, usage.input_tokens, usage.output_tokens, usage.dollars],
@@ -115,8 +115,8 @@ def encode_completion(completion: Completion, folder: Path | None = None) -> dic
 
 
 def decode_completion(event: Event, folder: Path | None = None) -> Completion:
-    """The completion that a call event holds; long replies are read from their files."""
-    replies = (Reply(attach([text, *file], folder), finish) for text, finish, *file in event["replies"])
+    """The completion that a call event holds; pictures and long replies are read from their files."""
+    replies = (Reply(attach([text, *files], folder), finish) for text, finish, *files in event["replies"])
     return Completion(tuple(replies), Usage(*event["usage"]))
 
 

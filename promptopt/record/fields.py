@@ -83,7 +83,7 @@ def _usage(value: list[Any]) -> bool:
 
 
 def _replies(value: list[Any]) -> bool:
-    return _lists(value, lambda one: len(one) in (2, 4) and _texts(one))
+    return _lists(value, lambda one: len(one) > 1 and len(one) % 2 == 0 and _texts(one))
 
 
 def _case(value: list[Any]) -> bool:
@@ -194,6 +194,7 @@ START: dict[str, Check] = {
     "recipe": TABLE,
     "examples": ("lists of ids", (dict,), _lists),
     "targets": ("a table of tables", (dict,), _tables),
+    "references": TEXTS,
 }
 COMPARED = _table(
     "a verdict",

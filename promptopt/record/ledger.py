@@ -31,6 +31,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from ..attachments import sweep
 from ..errors import LockedRun, PromptoptError, UserError
 from .codec import Event
 from .lines import Scan, scan, sealed
@@ -66,6 +67,7 @@ class Ledger:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = locked(folder)
             self._open(folder / NAME)
+            sweep(folder)
         except OSError as error:
             raise UserError(
                 f"cannot record a run in {folder}: {error.strerror or error}. Give another folder, or make this one "

@@ -80,7 +80,7 @@ def conduct(plan: Plan, ledger: Ledger, watch: Watch | None) -> Result:
         ledger=ledger,
         watch=watch or (lambda progress: None),
     )
-    ledger.append(resumed(plan) if ledger.past else manifest(plan))
+    ledger.append(resumed(plan) if ledger.past else manifest(plan, run.pictures))
     if ledger.past and "failed" in old_rule(ledger):
         run.notes.append(OLD_RULE)
     front, cheapest, cells = None, None, None

@@ -30,6 +30,7 @@ from ..core import (
     Chooses,
     Completion,
     Duel,
+    Expects,
     Message,
     Preference,
     Prompt,
@@ -269,12 +270,17 @@ class _StandIn:
     def complete(self, request: Request, /) -> Completion:
         messages, n = request.messages, request.n
         at_most = self._model.at_most(request)
+        if isinstance(self._model, Expects):
+            return self._counted(self._model.expected(request), at_most, request)
         read = sum(TOKENS_PER_MESSAGE + len(m.text) // CHARACTERS_PER_TOKEN for m in messages)
         read += TOKENS_PER_PICTURE * sum(len(m.pictures) for m in messages)
         written = min(n * TOKENS_PER_REPLY, at_most.output_tokens)
         expected = Usage(1, read, written, read * self._price[0] + written * self._price[1])
-        first = self._tally.add(self._role, Share(expected, at_most), replies=n)
-        replies = (Reply(self._made_up(number, request)) for number in range(first, first + n))
+        return self._counted(expected, at_most, request)
+
+    def _counted(self, expected: Usage, at_most: Usage, request: Request) -> Completion:
+        first = self._tally.add(self._role, Share(expected, at_most), replies=request.n)
+        replies = (Reply(self._made_up(number, request)) for number in range(first, first + request.n))
         return Completion(tuple(replies), Usage())
 
     def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:

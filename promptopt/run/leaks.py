@@ -18,7 +18,8 @@ def leaks(prompt: str, data: Dataset, *, called: str = "The best prompt") -> lis
 
     Class names are a leak where the target puts them into the prompt itself, as CLIP does; a line for a single class,
     ``class: text``, has to name it. A prompt for a task whose inputs are texts has to name the answers. Demonstrations
-    that are named are training examples, and meant to be.
+    that are named are training examples, and meant to be. Words that stand in held-out inputs as well, such as the wish
+    for a picture, belong to the task.
     """
     prompt = _without_demonstrations(prompt)
     texts = {example.id: _words(" ".join(_texts(example.input))) for example in data.train}
@@ -26,6 +27,9 @@ def leaks(prompt: str, data: Dataset, *, called: str = "The best prompt") -> lis
     words = _words(prompt if shown else ClassLines(data.classes).without(prompt))
     named = [name for name in data.classes if not shown and _holds(words, _words(name))]
     runs = set(_runs(words))
+    if runs:
+        held_out = (_words(" ".join(_texts(e.input))) for e in (*data.dev, *data.test))
+        runs -= {run for text in held_out for run in _runs(text)}
     quoted = [e.id for e in data.train if not runs.isdisjoint(_runs(texts[e.id] + _words(" ".join(_texts(e.label)))))]
     warnings = []
     if named:

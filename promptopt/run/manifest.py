@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from typing import Any
 
-from ..core import HasRecord, HasTarget
+from ..attachments import PictureStore
+from ..core import Example, HasRecord, HasTarget
 from ..errors import UserError
+from ..pictures import references_of
 from ..record.freeze import freeze
 from ..record.ledger import now
 from ..record.lines import FORMAT
 from .plan import Plan
 
+MOST_REFERENCES = 50  # pictures that are kept beside the ledger, to be shown again
 PACKAGES = "promptopt-toolkit numpy scipy torch open_clip_torch transformers openai anthropic gepa dspy optuna".split()
 
 
-def manifest(plan: Plan) -> dict[str, Any]:
-    """The start event: format, versions, git commit if any, seed, recipe, example ids by split, what targets tell."""
+def manifest(plan: Plan, pictures: PictureStore) -> dict[str, Any]:
+    """The start event: format, versions, git commit if any, seed, recipe, example ids by split, what targets tell.
+
+    The pictures that examples are compared with are kept, and named there.
+    """
     splits = {"train": plan.data.train, "dev": plan.data.dev, "test": plan.data.test} if plan.data else {}
     return {
         "event": "start",
@@ -36,7 +44,22 @@ def manifest(plan: Plan) -> dict[str, Any]:
         "recipe": freeze(plan.recipe),
         "examples": {split: [example.id for example in examples] for split, examples in splits.items()},
         **({"targets": targets} if (targets := _targets(plan)) else {}),
+        **({"references": names} if (names := _references(splits.values(), pictures)) else {}),
     }
+
+
+def _references(splits: Iterable[Sequence[Example]], pictures: PictureStore) -> list[str]:
+    """The names of the first pictures that labels name, each once, kept with the run."""
+    labels: dict[str, Example] = {}
+    for example in itertools.chain(*splits):
+        labels.setdefault(repr(example.label), example)
+    names: list[str] = []
+    for example in labels.values():
+        with suppress(UserError):  # labels that are no pictures after all; the metric says so where it matters
+            names += map(pictures.keep, references_of(example))
+        if len(names) >= MOST_REFERENCES:
+            break
+    return list(dict.fromkeys(names))
 
 
 def check_targets(first: Mapping[str, Any], plan: Plan) -> None:

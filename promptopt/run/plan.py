@@ -9,7 +9,20 @@ from typing import Any
 
 from .. import demonstrations as demos
 from .. import parts
-from ..core import Checks, ChecksKey, Dataset, FailedRule, HasArchive, Optimizer, Prompt, Rate, Rating, Scorer, Target
+from ..core import (
+    Checks,
+    ChecksKey,
+    Dataset,
+    FailedRule,
+    HasArchive,
+    HasTarget,
+    Optimizer,
+    Prompt,
+    Rate,
+    Rating,
+    Scorer,
+    Target,
+)
 from ..errors import UserError
 from .budget import Budget
 from .objectives import check as check_objectives
@@ -130,8 +143,9 @@ class Plan:
         return frozenset(e.id for e in (*self.data.dev, *self.data.test)) - {e.id for e in self.data.train}
 
     def check_keys(self) -> None:
-        """Raises UserError if a chat model of the recipe lacks the key that its first call will need."""
-        for model in self.models:
+        """Raises UserError if a model of the recipe lacks the key that its first call will need."""
+        others = [one.target for one in self.transfer.values() if isinstance(one, HasTarget)]
+        for model in (*self.models, self.target, *others):
             if isinstance(model, ChecksKey):
                 model.check_key()
 

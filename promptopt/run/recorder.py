@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..attachments import PictureStore
 from ..core import (
     NO_START,
     Begins,
@@ -150,6 +151,7 @@ class Recorder:
         self.spending = Spending(objectives)
         self.prompted: list[ChatModel] = []  # the chat models of targets
         self.ledger = ledger or Ledger(None)
+        self.pictures = PictureStore(self.ledger.folder)
         self.replay = Replay(self.ledger.past, self.ledger.folder)
         self.meter = Meter(budget, reserved=reserved)
         self.aftermath = aftermath

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from ..core import NO_START, ChatModel, Choice, Chooses, Completion, HasNotes, Message, Prompt, Request, Usage
+from ..core import (
+    NO_START,
+    ChatModel,
+    Choice,
+    Chooses,
+    Completion,
+    HasNotes,
+    Message,
+    Picture,
+    Prompt,
+    Request,
+    Usage,
+)
 from ..errors import BudgetExhausted, ModelError, Rejected, Unanswered
 from ..models.keys import call_key, choice_key
 from ..record.codec import encode_choice, encode_completion, is_lost
@@ -59,6 +71,12 @@ class RunSetup:
     def note(self, text: str) -> None:
         if text not in self._run.notes:
             self._run.notes.append(text)
+
+    def keep(self, picture: Picture, /) -> str:
+        return self._run.pictures.keep(picture)
+
+    def picture(self, name: str | None, /) -> Picture | None:
+        return self._run.pictures.find(name)
 
 
 @runtime_checkable

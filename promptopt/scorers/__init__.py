@@ -8,6 +8,7 @@ from ..exports import lazily
 
 if TYPE_CHECKING:
     from .adapters import BradleyTerry, WinRate
+    from .caption_facts import CaptionFacts
     from .function import FunctionScorer
     from .human import Human
     from .judge.dsg import Dsg
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BradleyTerry",
+    "CaptionFacts",
     "Dsg",
     "FunctionScorer",
     "Human",
@@ -34,6 +36,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "BradleyTerry": "adapters",
+        "CaptionFacts": "caption_facts",
         "Dsg": "judge.dsg",
         "FunctionScorer": "function",
         "Human": "human",

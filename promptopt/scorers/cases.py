@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,24 +25,29 @@ def cases(
     *,
     classes: Sequence[str] = (),
     longest: int = LONGEST,
+    keep: Callable[[Picture], str] = picture_file,
 ) -> tuple[Case, ...]:
     """One case per example, in order.
 
     Args:
         classes: an output that is a vector of as many scores is told as the class it predicts.
         longest: characters of an output, and of a reason.
+        keep: keeps a picture, and returns its name; by default none is kept.
     """
     why = {**marking.feedback, **marking.unscored}
     values = marking.values.tolist()
-    told = [described(output, classes) for output in outputs]
-    outs = [text if text is None else _cut(text, longest) for text in told]
+    told = [described(output, classes, keep=keep) for output in outputs]
+    outs = [
+        text if text is None or isinstance(output, Picture) else _cut(text, longest)
+        for output, text in zip(outputs, told, strict=True)
+    ]
     return tuple(
         Case(example.id, outs[i], values[i], _cut(str(why.get(i, "")), longest)) for i, example in enumerate(examples)
     )
 
 
-def described(output: Any, classes: Sequence[str] = ()) -> str | None:
-    """An output as text; pictures and arrays in a few words. None where there is none."""
+def described(output: Any, classes: Sequence[str] = (), *, keep: Callable[[Picture], str] = picture_file) -> str | None:
+    """An output as text; a picture by its name, an array in a few words. None where there is none."""
     if isinstance(output, Failed):
         return described(output.text, classes)
     if output is None or isinstance(output, Missing):
@@ -55,7 +60,7 @@ def described(output: Any, classes: Sequence[str] = ()) -> str | None:
     if isinstance(output, str):
         return str(output)
     if isinstance(output, Picture):
-        return f"{picture_file(output)} ({len(output.data):,} bytes)"
+        return keep(output)
     if classes and (scores := _scores(output, len(classes))) is not None:
         return classes[int(scores.argmax())]
     if isinstance(output, dict | list | tuple | int | float):

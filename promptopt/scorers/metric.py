@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+from ..attachments import picture_file
 from ..checks import at_least, not_empty
 from ..core import (
     Begins,
@@ -15,9 +16,11 @@ from ..core import (
     FailedRule,
     HasClasses,
     HasViews,
+    KeepsPictures,
     Measures,
     Metric,
     Missing,
+    Picture,
     Rate,
     Rating,
     Setup,
@@ -82,10 +85,13 @@ class MetricScorer:
         self.views = views
         self.case_length = case_length
         self.objectives = [one for one in objectives if isinstance(metric, Measures) and one in metric.objectives]
+        self._keep: Callable[[Picture], str] = picture_file
         self._copies = {example.id: [example, *self._changed(example)] for example in self.examples}
 
     def begin(self, setup: Setup, /) -> None:
-        """Pass the run's setup on to the target and the metric."""
+        """Pass the run's setup on to the target and the metric, and keep pictures there."""
+        if isinstance(setup, KeepsPictures):
+            self._keep = setup.keep
         for part in (self.target, self.metric):
             if isinstance(part, Begins):
                 part.begin(setup)
@@ -133,7 +139,7 @@ class MetricScorer:
 
     def _cases(self, outputs: Sequence[Any], examples: Sequence[Example], marking: Marking) -> tuple[Case, ...]:
         classes = self.metric.classes if isinstance(self.metric, HasClasses) else ()
-        return cases(outputs, examples, marking, classes=classes, longest=self.case_length)
+        return cases(outputs, examples, marking, classes=classes, longest=self.case_length, keep=self._keep)
 
     def _changed(self, example: Example) -> list[Example]:
         if self.views == 1:

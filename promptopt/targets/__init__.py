@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .function import Function
     from .http import Http
     from .local_lm import LocalLM
+    from .openai_images import OpenAIImages
+    from .painter import Painter
     from .pictures import Pictures
     from .vlm import VlmClassifier
 
@@ -23,6 +25,8 @@ __all__ = [
     "Function",
     "Http",
     "LocalLM",
+    "OpenAIImages",
+    "Painter",
     "Pictures",
     "VlmClassifier",
 ]
@@ -36,6 +40,8 @@ __getattr__, __dir__ = lazily(
         "Function": "function",
         "Http": "http",
         "LocalLM": "local_lm",
+        "OpenAIImages": "openai_images",
+        "Painter": "painter",
         "Pictures": "pictures",
         "VlmClassifier": "vlm",
     },

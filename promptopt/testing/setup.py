@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..core import ChatModel, HasNotes, Prompt
+from ..attachments import PictureStore
+from ..core import ChatModel, HasNotes, Picture, Prompt
 
 __all__ = ["FakeSetup"]
 
@@ -36,6 +37,7 @@ class FakeSetup:
         self._start = tuple(Prompt(text) for text in start)
         self._seed = seed
         self._problem_with = problem_with
+        self._pictures = PictureStore(None)
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []
         self.roles: list[str] = []
@@ -63,3 +65,9 @@ class FakeSetup:
     def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
+
+    def keep(self, picture: Picture, /) -> str:
+        return self._pictures.keep(picture)
+
+    def picture(self, name: str | None, /) -> Picture | None:
+        return self._pictures.find(name)

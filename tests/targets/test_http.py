@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import socket
@@ -19,10 +20,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import promptopt
 from promptopt import bodies, retries
+from promptopt.api import prepare
 from promptopt.cli import app
 from promptopt.core import Example, Failed, Missing, Picture, Prompt
 from promptopt.errors import ModelError, UnknownName, UserError
@@ -32,6 +35,7 @@ from promptopt.optimizers.pools.listed import ListPool
 from promptopt.recipe.build import build
 from promptopt.record.ledger import Ledger
 from promptopt.run.budget import Budget
+from promptopt.run.estimate import estimate
 from promptopt.run.loop import Run
 from promptopt.scorers import MetricScorer
 from promptopt.targets.http import Http, endpoint
@@ -512,7 +516,14 @@ def test_requests_have_a_price_and_the_budget_counts_it(tmp_path: Path) -> None:
     assert run.meter.usage.dollars == pytest.approx(0.48)
 
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4000
+def large_picture() -> bytes:
+    """A PNG of a megabyte."""
+    file = io.BytesIO()
+    Image.new("RGB", (600, 600), "red").save(file, "PNG", compress_level=0)
+    return file.getvalue()
+
+
+PNG = large_picture()
 
 
 class OneColour:
@@ -556,7 +567,7 @@ def test_pictures_stand_beside_the_ledger_and_one_refusal_ends_nothing(tmp_path:
     assert picture.read_bytes() == PNG
     refused = resumed.steps[2].answer.cases[0]
     assert refused.reason.startswith("HTTP 400: Bad Request")
-    assert resumed.steps[3].answer.cases[0].output == f"pictures/{picture.name} ({len(PNG):,} bytes)"
+    assert resumed.steps[3].answer.cases[0].output == f"pictures/{picture.name}"
 
 
 def test_requests_for_pictures_have_a_price_and_the_budget_counts_it(tmp_path: Path) -> None:
@@ -586,6 +597,25 @@ def test_requests_for_pictures_have_a_price_and_the_budget_counts_it(tmp_path: P
     assert (result.stop_reason, result.costs.calls) == ("budget: dollars", n)
     assert result.costs.dollars == pytest.approx(0.04 * n)
     assert f"${0.04 * n:.2f}" in CliRunner().invoke(app, ["show", str(tmp_path)]).output
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_the_estimate_is_the_price_of_the_requests(pictures: bool) -> None:
+    target: dict[str, Any] = {"name": "http", "url": "http://127.0.0.1:1", "body": {"text": "{prompt} {input}"}}
+    target |= {"price": 0.04}
+    arguments = {
+        "start": "Paint.",
+        "target": {"name": "pictures", "target": target} if pictures else target,
+        "data": [(f"input {n}", "") for n in range(6)],
+        "metric": lambda output, example: 1.0,
+        "optimizer": {"name": "random-search", "pool": {"name": "list", "prompts": ["Paint 1.", "Paint 2."]}},
+        "budget": 5,
+        "shorten": 0,
+        "run": None,
+    }
+    share = estimate(prepare(arguments)).shares["target"]
+    assert share.expected.calls == 5 * 3 + 2 * 3
+    assert share.expected.dollars == share.at_most.dollars == pytest.approx(21 * 0.04)
 
 
 # ── Mistakes ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from ...bodies import PLAIN, TooLarge, bounding
 from ...checks import above_zero, at_least, check_argument
@@ -44,6 +45,8 @@ class HostedModel:
     """The provider's own host, which wants a key."""
     hints: ClassVar[Mapping[int, str]]
     """What to check, by HTTP status."""
+    largest: ClassVar[int | None] = None
+    """Bytes of one answer; None is what all have."""
 
     def __init__(
         self,
@@ -231,11 +234,15 @@ class HostedModel:
                     timeout=self._timeout,
                     max_retries=0,
                     http_client=sdk.DefaultHttpxClient(
-                        headers=PLAIN, event_hooks={"response": [bounding(http_library(sdk))]}
+                        headers=PLAIN, event_hooks={"response": [bounding(http_library(sdk), largest=self.largest)]}
                     ),
                 )
                 self._api.method(self._connection)
             return self._connection
+
+    def _is_home(self, client: Any) -> bool:
+        """Whether a client of the SDK asks the provider itself."""
+        return f".{urlsplit(str(client.base_url)).hostname or ''}".endswith(f".{self.home}")
 
     @property
     def _address(self) -> str | None:

@@ -15,6 +15,7 @@ __all__ = [
     "THROTTLED",
     "http_library",
     "is_final",
+    "is_moderation",
     "is_throttling",
     "kind_of",
     "message_of",
@@ -25,6 +26,11 @@ THROTTLED = (429, 503, 529)
 
 BLAMES_REQUEST = (400, 413, 422)
 """What is said of one request for what stands in it, and of all of them for wrong settings."""
+
+MODERATES = (400, 403, 422)
+MODERATED = {"moderation_blocked", "content_policy_violation", "content_filter", "ResponsibleAIPolicyViolation"}
+"""Codes of moderation; some servers say it in words alone."""
+MODERATION = re.compile(r"safety system|content policy|content moderation", re.I)
 
 NO_CREDIT = re.compile(r"quota|billing|credit|balance", re.I)
 """In an error's code or type: nothing will be answered any more, whatever the status says."""
@@ -58,6 +64,12 @@ def kind_of(error: Any) -> type[ModelError]:
     if status is None:
         return ModelError if is_final(error) else Unanswered
     return Unanswered if is_transient(status) else ModelError
+
+
+def is_moderation(error: Any) -> bool:
+    """Whether a provider of pictures refuses a request for what is to be seen."""
+    said = {kind for kind in _kinds(error) if isinstance(kind, str)}
+    return error.status_code in MODERATES and (bool(said & MODERATED) or bool(MODERATION.search(message_of(error))))
 
 
 def _lacks_credit(error: Any) -> bool:

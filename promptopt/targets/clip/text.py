@@ -196,7 +196,7 @@ class CausalTower:
             x = _rest(block, x, _attend(block, x, tree))
         ends = tree.node.gather(1, tree.last[:, None]).squeeze(1)
         x = _rest(last, x[ends], _attend_last(last, x, tree))  # (n_rows, width)
-        return _project(tower.ln_final(x), tower.text_projection)
+        return project(tower.ln_final(x), tower.text_projection)
 
 
 def _attend(block: Any, x: Tensor, tree: Beginnings) -> Tensor:
@@ -228,7 +228,8 @@ def _rest(block: Any, x: Tensor, mixed: Tensor) -> Tensor:
     return out
 
 
-def _project(x: Tensor, projection: Tensor | torch.nn.Module | None) -> Tensor:
+def project(x: Tensor, projection: Tensor | torch.nn.Module | None) -> Tensor:
+    """Features of the joint space from those of the tower."""
     if projection is None:
         return x
     out: Tensor = projection(x) if isinstance(projection, torch.nn.Module) else x @ projection

@@ -156,8 +156,16 @@ class Http:
             return Failed(f"HTTP {status}: {said}")
         if not reply.text:
             return Failed(UNREADABLE)
-        output = json.loads(reply.text)
+        output = _loaded(reply.text)
         return Failed(EMPTY) if isinstance(output, str) and not output.strip() else output
+
+
+def _loaded(text: str) -> Any:
+    """The output that a reply holds; in an estimate a reply is made up, and no JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _filled(value: Any, known: Mapping[str, str]) -> Any:

@@ -86,6 +86,10 @@ class Endpoint:
         """One call at its price."""
         return Usage(calls=request.n, dollars=request.n * self._price)
 
+    def expected(self, request: Request, /) -> Usage:
+        """The same: what it costs is known."""
+        return self.at_most(request)
+
     def complete(self, request: Request, /) -> Completion:
         """Send the request in the last message, within :meth:`open`; the rest says nothing to an endpoint.
 

@@ -7,11 +7,15 @@ y downwards. Points are shaken, the whole is slanted, bent and tilted, and a spl
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from promptopt.data import _glyphs
+from . import glyphs
+
+if TYPE_CHECKING:
+    from ..core import Array
 
 Point = tuple[float, float]
 Stroke = tuple[Point, ...]
@@ -126,14 +130,14 @@ def eastern(number: int, rng: np.random.Generator) -> Image.Image:
 
 
 def _written(way: Way, rng: np.random.Generator, *, wide: bool, fill: float) -> Image.Image:
-    image, pen = _glyphs.blank()
+    image, pen = glyphs.blank()
     thickness = rng.uniform(5, 19)
     for stroke in _shaken(way, rng, wide=wide):
-        _draw(pen, 0.5 * _glyphs.CANVAS + 70 * spline(stroke, steps=6), thickness)
-    return _glyphs.fit(image, fill)
+        _draw(pen, 0.5 * glyphs.CANVAS + 70 * spline(stroke, steps=6), thickness)
+    return glyphs.fit(image, fill)
 
 
-def _shaken(way: Way, rng: np.random.Generator, *, wide: bool) -> list[np.ndarray]:
+def _shaken(way: Way, rng: np.random.Generator, *, wide: bool) -> list[Array]:
     """The strokes, each ``(n_points, 2)`` around the origin. A point that strokes share stays shared."""
     width = rng.uniform(0.5, 1.1) * (rng.uniform(0.9, 2.0) if wide else 1)
     slant, tilt, bend = rng.normal(0, 0.18), rng.normal(0, 0.12), rng.normal(0, 0.05, 4)
@@ -143,29 +147,31 @@ def _shaken(way: Way, rng: np.random.Generator, *, wide: bool) -> list[np.ndarra
     return [_bent(np.array([offsets[p] + p for p in stroke]) - 0.5, bend) @ linear.T for stroke in way]
 
 
-def _bent(points: np.ndarray, bend: np.ndarray) -> np.ndarray:
+def _bent(points: Array, bend: Array) -> Array:
     x, y = points.T
     x = x + bend[0] * np.sin(6 * y) + bend[1] * y**2
     y = y + bend[2] * 2 * x**2 + bend[3] * np.sin(5 * x)
     return np.stack([x, y], axis=1)
 
 
-def spline(points: np.ndarray, *, steps: int) -> np.ndarray:
+def spline(points: Array, *, steps: int) -> Array:
     """A Catmull-Rom curve through ``(n, 2)`` points, ``steps`` per segment; a straight line for two points."""
     if len(points) < 3:
         return points
     padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    pieces = [_segment(*padded[i : i + 4], t) for i in range(len(points) - 1)]
+    pieces = [_segment(padded[i : i + 4], t) for i in range(len(points) - 1)]
     return np.vstack([*pieces, points[-1:]])
 
 
-def _segment(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """``(len(t), 2)`` points between b and c."""
-    return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - 3 * c + d - a) * t**3)
+def _segment(points: Array, t: Array) -> Array:
+    """``(len(t), 2)`` points between the second and the third of four."""
+    a, b, c, d = points
+    curve: Array = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - 3 * c + d - a) * t**3)
+    return curve
 
 
-def _draw(pen: ImageDraw.ImageDraw, curve: np.ndarray, thickness: float) -> None:
+def _draw(pen: ImageDraw.ImageDraw, curve: Array, thickness: float) -> None:
     points, radius = [(float(x), float(y)) for x, y in curve], thickness / 2
     pen.line(points, fill=255, width=int(thickness), joint="curve")
     for x, y in (points[0], points[-1]):
@@ -176,7 +182,7 @@ def _stretched(mask: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Half of the digits wider or narrower, cut to the canvas."""
     if rng.random() < 0.5:
         return mask
-    size = _glyphs.CANVAS
+    size = glyphs.CANVAS
     width = int(size * rng.uniform(0.75, 1.35))
     left = (width - size) // 2
     return mask.resize((width, size), Image.Resampling.BILINEAR).crop((left, 0, left + size, size))
