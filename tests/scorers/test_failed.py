@@ -120,8 +120,12 @@ ANY_METRIC = pytest.mark.parametrize("name", METRICS)
 READERS = pytest.mark.parametrize("name", [name for name, of in METRICS.items() if of.unreadable is not None])
 
 
+# What these make of failed outputs stands in tests/metrics/pictures and in tests/metrics/test_dspy.py.
+ELSEWHERE = {"clip-similarity", "pick-score", "hps", "aesthetic", "compressed-size", "palette", "dspy"}
+
+
 def test_the_table_below_is_whole() -> None:
-    assert {name.partition(",")[0] for name in METRICS} == set(TABLE["metrics"])
+    assert {name.partition(",")[0] for name in METRICS} | ELSEWHERE == set(TABLE["metrics"])
 
 
 @ANY_METRIC
