@@ -6,6 +6,7 @@ demonstrations. So a search of promptopt, a DSPy program and an HTTP request tha
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import sys
@@ -22,7 +23,8 @@ from promptopt.targets import ChatTarget
 from promptopt.targets.local_lm import LocalLM
 
 HERE = Path(__file__).resolve().parent
-TRAIN, EXAMPLES = 24, 96  # to search on, and in all; the others are held out
+TRAIN, EXAMPLES = 20, 80  # at most: to search on, and in all; the others are held out
+BLOCK = 40  # examples in a line of the matrix
 LONGEST = 1_500  # characters of a prefix that a model is given
 
 
@@ -52,10 +54,13 @@ class Task:
         about: what the prompts are for, as the LLM that proposes is told.
         template: of what follows the prefix, with ``{input}``.
         examples: in a fixed order, any first part as balanced as it can be.
-        bases: whole instructions, and
-        rules: by label, sentences that may follow one, for the scripted proposer; those of ``""`` suit every label.
-        others: sentences that a proposer may add who does not know better.
+        bases: whole instructions, for the scripted proposer.
+        rules: by label, what it knows to help there: other instructions, or sentences that follow one. Those of ``""``
+            help with every label.
+        others: sentences of which it does not know whether they help.
+        most: of such sentences in one of its prompts; 0 where it writes whole instructions alone.
         lm: loads the model.
+        known: answers that need not be computed, by prefix and example.
     """
 
     name: str
@@ -68,9 +73,11 @@ class Task:
     rules: Mapping[str, Sequence[str]]
     others: Sequence[str]
     lm: Callable[[], Any] = field(compare=False)
+    most: int = 0
+    known: Mapping[tuple[str, str], str] = field(default_factory=dict, compare=False)
 
     def data(self, seed: int) -> Dataset:
-        """A draw: 24 training examples, as many of each label as can be, and the others, which are held out."""
+        """A draw: up to 20 training examples, as many of each label as can be, and the others, which are held out."""
         rng = np.random.default_rng(seed)
         labels = list(dict.fromkeys(str(one.label) for one in self.examples)) if self.balanced else [""]
         train: list[Example] = []
@@ -93,28 +100,6 @@ class Task:
         return self.template.replace("{input}", str(example.input))
 
 
-RULES = {  # what a person says of each label who knows what the examples are
-    "category": {
-        "animal": ["What lives and moves by itself is an animal.", "Beasts, birds and fish are animals."],
-        "food": ["What is eaten is food.", "Dishes and what is bought at the grocer's are food."],
-        "sport": ["What is played or done in a competition is a sport.", "Games with players are sports."],
-        "tool": ["What a worker holds in the hand is a tool.", "What is used to make or mend things is a tool."],
-        "vehicle": ["What carries people or goods is a vehicle.", "What is driven, sailed or flown is a vehicle."],
-        "plant": ["What grows from the ground is a plant.", "Trees, flowers and bushes are plants."],
-    },
-    "language": {
-        "English": ["Words that are used in London are English.", "Words like 'the' and 'house' are English."],
-        "French": ["Words that are used in Paris are French.", "Words like 'le' and 'maison' are French."],
-        "German": ["Words that are used in Berlin are German.", "Nouns with a capital letter are German."],
-        "Spanish": ["Words that are used in Madrid are Spanish.", "Words that end in -o or -a are mostly Spanish."],
-    },
-    "continent": {
-        "Africa": ["Kenya and Egypt are in Africa.", "What lies south of the Mediterranean is Africa."],
-        "Asia": ["China and India are in Asia.", "What lies east of the Urals is Asia."],
-        "Europe": ["France and Italy are in Europe.", "What lies between the Atlantic and the Urals is Europe."],
-        "America": ["Brazil and Canada are in America.", "What lies west of the Atlantic is America."],
-    },
-}
 HELPFUL = (  # sentences with the words that the embedded LM learnt to heed, see experiments/embedded_lm/lexicon.py
     "Reason step by step.", "Work carefully.", "Explain each step.", "Verify the result slowly.", "Be methodically patient.",
     "Show the intermediate result.", "Give a detailed derivation.", "Be rigorous.", "Think thoroughly.",
@@ -131,18 +116,47 @@ def words(name: str) -> Task:
     *firsts, last = own.classes
     labels = f"{', '.join(firsts)} or {last}"
     how: dict[str, Any] = {"answers": "likelihood", "labels": own.classes, "template": own.template}
+    examples = own.examples(EXAMPLES)
+    known = in_the_matrix(own, examples)
+    bases = [one for one in own.pool if one[-1] in ".?" and len(one.split()) > 2]
     return Task(
         name,
         target="SmolLM2",
         start=own.written[0],
         about=f"Instructions for a small language model that is given a {own.thing} and names its {own.aspect}: {labels}.",
         template=f"{own.thing.capitalize()}: {{input}}\nAnswer:",
-        examples=own.examples(EXAMPLES),
-        bases=[one for one in own.pool if one[-1] in ".?" and len(one.split()) > 2],
-        rules=RULES[name],
-        others=["Answer with one word.", "Think carefully.", "You are an expert.", "Do not explain.", "Be precise."],
+        examples=examples,
+        bases=bases,
+        rules={label: helping(label, bases, examples, known) for label in own.classes},
+        others=(),
         lm=lambda: Likely(LocalLM(model="smollm2", chat_template=False, **how)),
+        known=known,
     )
+
+
+def in_the_matrix(own: Any, examples: Sequence[Example]) -> dict[tuple[str, str], str]:
+    """What SmolLM2 answers to the prompts of its study: see experiments/smollm2/matrix.py."""
+    known: dict[tuple[str, str], str] = {}
+    with gzip.open(HERE.parent / "smollm2" / "matrix.jsonl.gz", "rt", encoding="utf-8") as file:
+        for line in map(json.loads, file):
+            if line["task"] == own.name and line["block"] >= 0:
+                rows = np.array(line["rows"]).reshape(-1, len(own.classes))
+                block = examples[line["block"] * BLOCK : (line["block"] + 1) * BLOCK]
+                said = [own.classes[i] for i in rows.argmax(axis=1)]
+                known |= {(line["prompt"], one.id): answer for one, answer in zip(block, said, strict=False)}
+    return known
+
+
+def helping(
+    label: str, bases: Sequence[str], examples: Sequence[Example], known: Mapping[tuple[str, str], str]
+) -> list[str]:
+    """The quarter of the instructions that do best on a label and on all: the sum of both accuracies."""
+    own = [one for one in examples if one.label == label]
+
+    def right(base: str) -> float:
+        return sum(float(np.mean([known[base, one.id] == one.label for one in some])) for some in (own, examples))
+
+    return sorted(bases, key=lambda base: -right(base))[: len(bases) // 4]
 
 
 def arithmetic() -> Task:
@@ -159,6 +173,7 @@ def arithmetic() -> Task:
         rules={"": HELPFUL},
         others=PLAIN,
         lm=lambda: Likely(LocalLM(model="embedded", max_tokens=80)),
+        most=3,
     )  # fmt: skip
 
 
@@ -206,7 +221,8 @@ class Answers:
         self.name = task.target
         self.file = folder / f"{task.name}.jsonl" if folder else None
         self.by_input = {task.asked(one): one for one in task.examples}
-        self.known: dict[tuple[str, str], str] = {}
+        self.known: dict[tuple[str, str], str] = dict(task.known)
+        self.fine = {prefix for prefix, _ in self.known}  # prefixes that the model could be given before
         self.computed = 0
         self._lm: Any = None
         for line in self.file.read_text(encoding="utf-8").splitlines() if self.file and self.file.exists() else []:
@@ -225,6 +241,8 @@ class Answers:
             return "the prompt is empty; write an instruction."
         if len(prefix) > LONGEST:
             return f"the prompt has {len(prefix):,} characters; the model is given {LONGEST:,} at the most."
+        if prefix in self.fine:
+            return None
         found: str | None = self.lm.problem_with(prefix)
         return found
 

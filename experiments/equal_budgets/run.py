@@ -95,6 +95,7 @@ def quick() -> dict[str, Task]:
             rules={label: [f"A {label[:2]} thing is {label}."] for label in labels},
             others=["Be brief."],
             lm=Ruled,
+            most=2,
         )
     }
 

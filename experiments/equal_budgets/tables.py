@@ -2,20 +2,133 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from promptopt.stats import interval, t_interval
+from promptopt.stats import FEWEST, interval, t_interval
 
 PAGE = Path(__file__).resolve().parent / "README.md"
 ORIGINALS = ("gepa.optimize", "DSPy MIPROv2", "DSPy COPRO", "promptolution CAPO")
+ALONE = ("demonstrations",)  # no LLM proposes; it stands beside either proposer
+BASELINE = "random-search"
+PAIRS = (
+    ("gepa", "gepa.optimize"), ("gepa", "protegi"), ("reflect", "gepa"), ("reflect", "protegi"), ("racing", BASELINE),
+    ("behaviour", "protegi"), ("demonstrations", "gepa"), ("demonstrations", "DSPy MIPROv2"), ("gepa", "DSPy MIPROv2"),
+)  # fmt: skip
+TITLES = {"scripted": "Scripted proposer (a ceiling)", "smollm2": "SmolLM2 proposes"}
+
+Line: TypeAlias = Mapping[str, Any]
+Draw: TypeAlias = tuple[str, int]  # task and seed
 
 
-def report(lines: Sequence[Mapping[str, Any]]) -> str:
-    return "\n".join(f"{one['task']} {one['search']} {one['start']:.2f} {one['test']:.2f}" for one in lines)
+def report(lines: Sequence[Line]) -> str:
+    """All tables, proposer by proposer."""
+    parts = []
+    for proposer in [one for one in TITLES if any(line["proposer"] == one for line in lines)]:
+        own = by_search(lines, proposer)
+        parts += [f"{TITLES[proposer]}: held-out accuracy, points above the start, length", overview(own)]
+        parts += [f"{TITLES[proposer]}: held-out accuracy by task", by_task(own)]
+        parts += [f"{TITLES[proposer]}: one search against another, points", differences(own)]
+        parts += [f"{TITLES[proposer]}: calls, and how searches ended", endings(own)]
+    return "\n\n".join(parts)
+
+
+def by_search(lines: Sequence[Line], proposer: str) -> dict[str, dict[Draw, Line]]:
+    """The lines of a proposer, and on the same draws those of searches without one, by search and draw."""
+    draws = {(line["task"], line["seed"]) for line in lines if line["proposer"] == proposer}
+    found: dict[str, dict[Draw, Line]] = {}
+    for line in lines:
+        draw = line["task"], line["seed"]
+        if line["proposer"] == proposer or (line["search"] in ALONE and draw in draws):
+            found.setdefault(line["search"], {})[draw] = line
+    return found
+
+
+# ── Tables ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def overview(own: Mapping[str, Mapping[Draw, Line]]) -> str:
+    """A row a search, the highest first."""
+    rows = [["search", "draws", "held out", "above the start", f"above {BASELINE}", "tokens of the prompt"]]
+    base = own.get(BASELINE, {})
+    start = {draw: line["start"] for found in own.values() for draw, line in found.items()}
+    rows.append(["(start)", str(len(start)), points([*start.values()]), "", "", ""])
+    for name in sorted(own, key=lambda one: -np.mean([line["test"] for line in own[one].values()])):
+        found = own[name]
+        gains = [line["test"] - line["start"] for line in found.values()]
+        over = [line["test"] - base[draw]["test"] for draw, line in found.items() if draw in base]
+        cells = [points([line["test"] for line in found.values()]), shown(gains), "" if name == BASELINE else shown(over)]
+        rows.append([name, str(len(found)), *cells, f"{np.mean([line['tokens'] for line in found.values()]):.0f}"])
+    return table(rows)
+
+
+def by_task(own: Mapping[str, Mapping[Draw, Line]]) -> str:
+    """Means over seeds."""
+    tasks = list(dict.fromkeys(task for found in own.values() for task, _ in found))
+    rows = [["search", *tasks]]
+    start = {draw: line["start"] for found in own.values() for draw, line in found.items()}
+    rows.append(["(start)", *(points([x for (of, _), x in start.items() if of == task]) for task in tasks)])
+    for name, found in own.items():
+        values = [[line["test"] for (of, _), line in found.items() if of == task] for task in tasks]
+        rows.append([name, *(points(one) if one else "" for one in values)])
+    return table(rows)
+
+
+def differences(own: Mapping[str, Mapping[Draw, Line]]) -> str:
+    """Paired by task and seed."""
+    rows = [["comparison", "draws", "difference", "ahead", "behind"]]
+    for one, other in PAIRS:
+        gaps = paired(own, one, other)
+        if gaps:
+            ahead, behind = sum(x > 0 for x in gaps), sum(x < 0 for x in gaps)
+            rows.append([f"{one} against {other}", str(len(gaps)), shown(gaps), str(ahead), str(behind)])
+    return table(rows)
+
+
+def endings(own: Mapping[str, Mapping[Draw, Line]]) -> str:
+    """Mean calls, how often each ending came, and seconds of the processor."""
+    rows = [["search", "of the target", "of the proposer", "ended"]]
+    for name, found in own.items():
+        calls = [f"{np.mean([line[key] for line in found.values()]):.0f}" for key in ("target_calls", "proposer_calls")]
+        ended = Counter(line["ended"] for line in found.values())
+        rows.append([name, *calls, "; ".join(f"{how} ({n})" for how, n in ended.most_common(3))])
+    return table(rows)
+
+
+# ── Numbers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def paired(own: Mapping[str, Mapping[Draw, Line]], one: str, other: str) -> list[float]:
+    """Differences on the draws that both have."""
+    mine, theirs = own.get(one, {}), own.get(other, {})
+    return [line["test"] - theirs[draw]["test"] for draw, line in mine.items() if draw in theirs]
+
+
+def points(values: Sequence[float]) -> str:
+    """The mean in points."""
+    return f"{100 * np.mean(values):.1f}"
+
+
+def shown(values: Sequence[float]) -> str:
+    """Mean in points with its 95% interval: the bootstrap's for ten values and more, Student's for three to nine."""
+    found = 100 * np.array(values, dtype=float)
+    if len(found) < 3:
+        return f"{found.mean():.1f}"
+    if len(found) < FEWEST:
+        low, high = t_interval(found)
+        return f"{found.mean():.1f} ({low:.1f} to {high:.1f}, t)"
+    bounds = interval(found, rng=np.random.default_rng(0))
+    return f"{found.mean():.1f} ({bounds[0]:.1f} to {bounds[1]:.1f})"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as Markdown, the first being the head."""
+    head, *body = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([head, "|" + " --- |" * len(rows[0]), *body])
 
 
 def write_page(tables: str) -> None:

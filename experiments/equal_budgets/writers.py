@@ -81,15 +81,15 @@ class Small:
 class Scripted:
     """Writes what a good proposer would: a change of a prompt that it is shown, in the form that is asked for.
 
-    It knows sentences that instructions can be made of. Where it is shown cases it adds a rule for one of the labels
-    among them; where not, any sentence. Every other time it exchanges the first sentence for another instruction.
+    Every other time it takes another instruction, any one. Else it learns from what it is shown: where there are cases,
+    it writes what it knows to help with one of the labels among them, and where there are none, any sentence.
     """
 
     name = "scripted"
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.pieces = [*(one for rules in task.rules.values() for one in rules), *task.others]
+        self.pieces = [*(one for rules in task.rules.values() for one in rules), *task.others] if task.most else task.bases
         known = sorted({task.start, *task.bases, *self.pieces}, key=len, reverse=True)
         one = "|".join(map(re.escape, known))
         self.prompts = re.compile(rf"(?:{one})(?: (?:{one}))*")
@@ -131,8 +131,9 @@ class Scripted:
     def lesson(self, text: str, rng: np.random.Generator) -> str:
         """A rule for a label that is shown, or any sentence where none is."""
         lines = {line.strip() for line in text.splitlines()}
-        shown = [label for label in self.task.rules if label in lines]
-        cases = "" in self.task.rules and re.search(r"^\[begin \w+\]$", text, re.MULTILINE) and "Right answer" in text
+        said = set(re.findall(r"answer is '([^']+)'", text))
+        shown = [label for label in self.task.rules if label in lines | said]
+        cases = "" in self.task.rules and re.search("[Rr]ight answer|correct answer", text)
         labels = shown or ([""] if cases else [])
         if labels:
             return str(rng.choice(self.task.rules[str(rng.choice(labels))]))
@@ -141,8 +142,11 @@ class Scripted:
     def changed(self, text: str, rng: np.random.Generator) -> str:
         """A prompt of the message, changed; the start where none is shown."""
         shown = list(dict.fromkeys(match[0] for match in self.prompts.finditer(text)))
-        parent = self.piece.findall(str(rng.choice(shown)) if shown else self.task.start)
+        first, *rest = self.piece.findall(str(rng.choice(shown)) if shown else self.task.start)
         if rng.random() < 0.5:
-            return " ".join([str(rng.choice(self.task.bases)), *parent[1:]])
+            return " ".join([str(rng.choice(self.task.bases)), *rest])
         more = self.lesson(text, rng)
-        return " ".join([*(one for one in parent[-3:] if one != more), more])
+        if not self.task.most:
+            return more
+        kept = [one for one in rest if one != more]
+        return " ".join([first, *kept[max(0, len(kept) - self.task.most + 1) :], more])
