@@ -14,7 +14,7 @@ from problems import Task
 
 from promptopt.core import Completion, Message, Reply, Request, Usage
 
-LONGEST = 8_000  # characters of a conversation that SmolLM2 is shown: beginning and end of a longer one
+LONGEST = 2_400  # characters of a conversation that SmolLM2 is shown: beginning and end of a longer one
 WORDS = 40  # tokens of a reply
 
 
