@@ -57,6 +57,7 @@ SURFACE = {
         "Racing",
         "RandomDuels",
         "RandomSearch",
+        "Reflect",
     ],
     "promptopt.optimizers.pools": [
         "Captions",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .racing import Racing
     from .random_duel import RandomDuels
     from .random_search import RandomSearch
+    from .reflect import Reflect
 
 __all__ = [
     "Ape",
@@ -60,6 +61,7 @@ __all__ = [
     "Racing",
     "RandomDuels",
     "RandomSearch",
+    "Reflect",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -91,5 +93,6 @@ __getattr__, __dir__ = lazily(
         "Racing": "racing",
         "RandomDuels": "random_duel",
         "RandomSearch": "random_search",
+        "Reflect": "reflect",
     },
 )

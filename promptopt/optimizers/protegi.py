@@ -51,22 +51,23 @@ ours: its test is that of the optimizer ``racing``. The wording is ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from ..checks import at_least, check_argument
-from ..core import Case, ChatModel, Example, Message, Prompt, Rate, Rating, Setup
+from ..core import Case, ChatModel, Example, Message, Prompt, Rate, Setup
 from ..errors import UnknownName
 from ..stats import mean
 from ..vocabulary import PLACEHOLDER_RULE, is_template
 from .pools.written import paraphrasing
 from .proposers.asking import Asker
 from .proposers.quoting import RULE, list_format, quoted
-from .proposers.showing import by_id, told, wrong
-from .racing import Runner, clearly_worse
-from .steps import Ratings, RatingSearch, Search
+from .proposers.showing import told, wrong
+from .racing import clearly_worse
+from .steps import Search
+from .tries import TriesSearch, looks
 
 if TYPE_CHECKING:
     from ..core import Indices
@@ -84,7 +85,7 @@ NO_CASES = (
 )
 
 
-class ProTeGi(RatingSearch):
+class ProTeGi(TriesSearch):
     """Edits prompts by what an LLM says of their mistakes, and keeps a beam of those that do best on few examples.
 
     Every rating asks what happened (``Rate.cases``). What is shown of it to the LLM is bounded and marked as data.
@@ -152,11 +153,8 @@ class ProTeGi(RatingSearch):
         if selection not in selects:
             raise UnknownName("selection", selection, selects)
         self._select = selects[selection]
+        super().__init__(examples)
         self._asker = Asker(model, temperature=temperature)
-        self._examples = by_id(examples)
-        self._ids = list(self._examples)
-        self._place = {name: i for i, name in enumerate(self._ids)}
-        self._everything = np.arange(len(self._ids))
         self._task = task.strip()
         self.rounds = rounds
         self.beam = beam
@@ -179,31 +177,11 @@ class ProTeGi(RatingSearch):
         Raises:
             UserError: there is no starting prompt.
         """
-        self._setup = setup
-        self._ratings = Ratings(setup.start)
+        super().begin(setup)
         self._rng = setup.rng()
         self._kind = "template" if is_template(setup) else "instruction"
-        self._tries: dict[Prompt, Tries] = {}
-        self._whole: dict[Prompt, Rating] = {}
         self._asker.begin(setup)
         self._search = self._descend()
-
-    def tell(self, answered: Sequence[tuple[Rate, Rating]], /) -> None:
-        """Take ratings; a prompt that all training examples have been seen of is known as a whole.
-
-        Raises:
-            UserError: the scorer does not rate on the examples that it is asked about.
-        """
-        for question, rating in answered:
-            tries = self._tried(question.prompt)
-            tries.take(self._places(question.on), rating)
-            if tries.known.all():
-                self._whole[question.prompt] = tries.whole() if question.on else rating
-                self._ratings.add([(question, self._whole[question.prompt])])
-
-    def ratings(self) -> Mapping[Prompt, Rating]:
-        """Ratings on all training examples, put together from those on a few."""
-        return self._whole
 
     # ── The search ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -320,9 +298,7 @@ class ProTeGi(RatingSearch):
 
     def _racing(self, prompts: list[Prompt], order: Indices) -> Selected:
         """All prompts on ever more examples, without those that are clearly worse than the last of the beam."""
-        ends = [len(order)]
-        while ends[0] >= 2 * self.sample:
-            ends.insert(0, ends[0] // 2)
+        ends = looks(len(order), least=self.sample)
         level = ERROR / len(ends) / len(prompts)
         for end in ends:
             if len(prompts) > self.beam:
@@ -342,54 +318,3 @@ class ProTeGi(RatingSearch):
         """Best first, by the mean on some examples; those without a value last, equals in their order."""
         means = {prompt: mean(self._tried(prompt).values[places]) for prompt in prompts}
         return sorted(means, key=lambda prompt: -means[prompt] if means[prompt] == means[prompt] else math.inf)
-
-    # ── Ratings on a few examples ─────────────────────────────────────────────────────────────────────────────────
-
-    def _rate_on(self, prompts: Sequence[Prompt], places: Indices) -> Search:
-        """Ask about prompts on those of some examples that they were not tried on."""
-        if questions := [question for prompt in prompts for question in self._questions(prompt, places)]:
-            yield questions
-
-    def _questions(self, prompt: Prompt, places: Indices) -> list[Rate]:
-        tries = self._tried(prompt)
-        new = np.sort(places[~tries.seen[places]])
-        tries.seen[new] = True
-        on = () if len(new) == len(self._ids) else tuple(self._ids[i] for i in new)
-        return [Rate(prompt, on, cases=True)] if len(new) else []
-
-    def _places(self, on: Sequence[str]) -> Indices:
-        return np.array([self._place[name] for name in on]) if on else self._everything
-
-    def _tried(self, prompt: Prompt) -> Tries:
-        if prompt not in self._tries:
-            self._tries[prompt] = Tries(prompt, len(self._ids))
-        return self._tries[prompt]
-
-
-class Tries(Runner):
-    """A prompt and what is known of it on single examples.
-
-    Attributes:
-        seen: ``(n_examples,)``, whether it was asked about.
-        known: ``(n_examples,)``, whether that was answered.
-    """
-
-    def __init__(self, prompt: Prompt, n_examples: int) -> None:
-        super().__init__(prompt, n_examples)
-        self.seen = np.zeros(n_examples, dtype=bool)
-        self.known = np.zeros(n_examples, dtype=bool)
-        self._paired = True
-
-    def take(self, part: Indices, rating: Rating) -> bool:
-        """Take a rating on some examples; whether it has a value for each of them."""
-        self.known[part] = True
-        self._paired &= super().take(part, rating)
-        return self._paired
-
-    def whole(self) -> Rating:
-        """The rating on all examples, put together."""
-        return self.rating(mean(self.values), per_example=self._paired)
-
-    def cases_on(self, part: Indices) -> list[Case]:
-        """What happened on some examples, as far as it was told."""
-        return [self._cases[place] for place in part.tolist() if place in self._cases]
