@@ -84,7 +84,7 @@ def test_a_conversation_and_one_text_are_the_same_prompt(study: SimpleNamespace)
 def test_draws_are_balanced_and_differ_by_seed(study: SimpleNamespace) -> None:
     task = study.run.quick()["colours"]
     data = task.data(3)
-    assert sorted(one.label for one in data.train) == sorted(6 * ["red", "green", "blue", "grey"])
+    assert sorted(one.label for one in data.train) == sorted(5 * ["red", "green", "blue", "grey"])
     assert {one.id for one in data.train} | {one.id for one in data.test} == {one.id for one in task.examples}
     assert len(data.train) + len(data.test) == len(task.examples)
     assert data != task.data(4)
@@ -103,8 +103,15 @@ def test_the_scripted_proposer_answers_in_the_form_that_is_asked_for(study: Simp
     assert reply("Put it between <prompt> and </prompt>.").startswith("<prompt>")
     fields = "starting with the field `[[ ## proposed_instruction ## ]]`, and then ending with `[[ ## completed ## ]]`"
     assert reply(fields).startswith("[[ ## proposed_instruction ## ]]\n")
-    cases = ["Name the colour.", "Right answer", "grey"]
-    assert any("A gr thing is grey." in reply("\n".join([*cases, "x" * n])) for n in range(3)) or True
+
+
+def test_the_scripted_proposer_learns_from_cases_that_it_is_shown(study: SimpleNamespace) -> None:
+    task = study.run.quick()["colours"]
+    script, rng = study.writers.Scripted(task), np.random.default_rng(0)
+    shown = "Instruction:\nName the colour.\nRight answer 1:\ngrey\nPut it between <prompt> and </prompt>."
+    written = [script.reply(shown, rng) for _ in range(20)]
+    assert any("What is ey is grey." in one for one in written)
+    assert not any("is red" in one for one in written)
 
 
 def test_the_server_counts_and_refuses_once_the_budget_is_spent(study: SimpleNamespace) -> None:

@@ -24,10 +24,14 @@ PACKAGES = {  # the environment, the program, and what it is to do
 
 
 class Program:
-    """A program that reads a job a line and writes an answer a line. It is started when it is first needed."""
+    """A program that reads a job a line and writes an answer a line. It is started when it is first needed.
+
+    What it prints besides stands in ``log.txt`` of its environment.
+    """
 
     def __init__(self, python: Path, script: Path) -> None:
         self.command = [str(python), str(script)]
+        self.log = python.parents[1] / "log.txt"
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,7 +42,9 @@ class Program:
         """
         if self._process is None:
             pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-            self._process = subprocess.Popen(self.command, env={**os.environ, "PYTHONPATH": ""}, **pipes)
+            with self.log.open("w") as log:
+                environment = {**os.environ, "PYTHONPATH": ""}
+                self._process = subprocess.Popen(self.command, env=environment, stderr=log, **pipes)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(job) + "\n")

@@ -101,8 +101,9 @@ class Task:
 
 
 HELPFUL = (  # sentences with the words that the embedded LM learnt to heed, see experiments/embedded_lm/lexicon.py
-    "Reason step by step.", "Work carefully.", "Explain each step.", "Verify the result slowly.", "Be methodically patient.",
-    "Show the intermediate result.", "Give a detailed derivation.", "Be rigorous.", "Think thoroughly.",
+    "Reason step by step.", "Work carefully.", "Explain each step.", "Verify the result slowly.",
+    "Be methodically patient.", "Show the intermediate result.", "Give a detailed derivation.", "Be rigorous.",
+    "Think thoroughly.",
 )  # fmt: skip
 PLAIN = (
     "Be honest.", "Answer politely.", "Give a clear statement.", "Be quick.", "Skip what is long.", "Keep it short.",
@@ -123,7 +124,8 @@ def words(name: str) -> Task:
         name,
         target="SmolLM2",
         start=own.written[0],
-        about=f"Instructions for a small language model that is given a {own.thing} and names its {own.aspect}: {labels}.",
+        about=f"Instructions for a small language model that is given a {own.thing} and names its {own.aspect}: "
+        f"{labels}.",
         template=f"{own.thing.capitalize()}: {{input}}\nAnswer:",
         examples=examples,
         bases=bases,

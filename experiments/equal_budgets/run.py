@@ -90,9 +90,9 @@ def quick() -> dict[str, Task]:
             start="Name the colour.",
             about="Instructions for a model that names colours.",
             template="Thing: {input}\nAnswer:",
-            examples=[Example(f"{n}/{label}", f"thing {n} {label[:2]}", label) for n in range(24) for label in labels],
+            examples=[Example(f"{n}/{label}", f"thing {n} {label[-2:]}", label) for n in range(24) for label in labels],
             bases=["Which colour is it?", "Say the colour."],
-            rules={label: [f"A {label[:2]} thing is {label}."] for label in labels},
+            rules={label: [f"What is {label[-2:]} is {label}."] for label in labels},
             others=["Be brief."],
             lm=Ruled,
             most=2,
@@ -119,7 +119,8 @@ def main() -> None:
         options.seeds = options.seeds or [0]
     if options.store:
         options.store.mkdir(parents=True, exist_ok=True)
-    known = [json.loads(line) for line in options.out.read_text(encoding="utf-8").splitlines()] if options.out.exists() else []
+    kept = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []
+    known = [json.loads(line) for line in kept]
     if not options.report:
         made = quick() if options.quick else {name: TASKS[name]() for name in options.tasks}
         for line in results(options, made, known):

@@ -61,7 +61,8 @@ def overview(own: Mapping[str, Mapping[Draw, Line]]) -> str:
         found = own[name]
         gains = [line["test"] - line["start"] for line in found.values()]
         over = [line["test"] - base[draw]["test"] for draw, line in found.items() if draw in base]
-        cells = [points([line["test"] for line in found.values()]), shown(gains), "" if name == BASELINE else shown(over)]
+        cells = [points([line["test"] for line in found.values()]), shown(gains), shown(over) if over else ""]
+        cells[2] = "" if name == BASELINE else cells[2]
         rows.append([name, str(len(found)), *cells, f"{np.mean([line['tokens'] for line in found.values()]):.0f}"])
     return table(rows)
 

@@ -15,7 +15,7 @@ from problems import Task
 from promptopt.core import Completion, Message, Reply, Request, Usage
 
 LONGEST = 2_400  # characters of a conversation that SmolLM2 is shown: beginning and end of a longer one
-WORDS = 40  # tokens of a reply
+WORDS = 64  # tokens of a reply
 
 
 class Writer:
@@ -89,7 +89,8 @@ class Scripted:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.pieces = [*(one for rules in task.rules.values() for one in rules), *task.others] if task.most else task.bases
+        sentences = [*(one for rules in task.rules.values() for one in rules), *task.others]
+        self.pieces = sentences if task.most else task.bases
         known = sorted({task.start, *task.bases, *self.pieces}, key=len, reverse=True)
         one = "|".join(map(re.escape, known))
         self.prompts = re.compile(rf"(?:{one})(?: (?:{one}))*")

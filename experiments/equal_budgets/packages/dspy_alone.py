@@ -1,7 +1,8 @@
 """DSPy's MIPROv2 and COPRO on a program of one prediction, whose numbers suit a budget of a few hundred calls.
 
-The target is asked as any chat model is: the instruction as the system message, demonstrations as turns, the input. What
-DSPy's own adapter puts around them is left out, so that all searches here change the same prompt of the same target.
+The target is asked as any chat model is: the instruction as the system message, demonstrations as turns, the input.
+What DSPy's own adapter puts around them is left out, so that all searches here change the same prompt of the same
+target.
 """
 
 from __future__ import annotations

@@ -38,9 +38,7 @@ def search(job: dict[str, Any]) -> dict[str, Any]:
 
     found = gepa.optimize(
         seed_candidate={"instruction": job["start"]},
-        trainset=[
-            {"input": one["input"], "additional_context": {}, "answer": one["label"]} for one in job["train"]
-        ],
+        trainset=[{"input": one["input"], "additional_context": {}, "answer": one["label"]} for one in job["train"]],
         task_lm=lambda messages: asked("target", messages),
         reflection_lm=lambda prompt: asked("proposer", prompt),
         evaluator=marked,
