@@ -156,10 +156,10 @@ def test_differences_are_paired_by_task_and_seed(study: SimpleNamespace) -> None
         {"task": "a", "proposer": "scripted", "search": name, "seed": seed, "start": 0.5, "test": test + seed / 10,
          "tokens": 9, "target_calls": 200, "proposer_calls": 40, "ended": "budget: calls"}
         for name, test in (("gepa", 0.7), ("protegi", 0.6))
-        for seed in range(3)
+        for seed in range(5)
     ]  # fmt: skip
     tables = study.tables.report(lines)
-    assert "| gepa against protegi | 3 | 10.0 (10.0 to 10.0, t) | 3 | 0 |" in tables
+    assert "| gepa against protegi | 5 | 10.0 (10.0 to 10.0, t) | 5 | 0 |" in tables
     assert study.tables.shown(list(np.full(10, 0.2))) == "20.0 (20.0 to 20.0)"
 
 

@@ -78,7 +78,8 @@ def search(program: Program, what: str, server: Server, cell: Cell) -> Found:
     answer = program.ask(job)
     prefix = answer.get("prefix")
     usable = bool(prefix) and cell.answers.problem_with(prefix) is None
-    ended = str(answer["ended"]) if usable else f"{answer['ended']}; best so far"
+    ended = "budget spent" if desk.spent else str(answer["ended"])
+    ended += "" if usable else "; best so far"
     return Found(prefix if usable else desk.best, desk.target, desk.proposer, ended)
 
 

@@ -161,15 +161,15 @@ def helping(
     return sorted(bases, key=lambda base: -right(base))[: len(bases) // 4]
 
 
-def arithmetic() -> Task:
-    """The embedded LM, which reasons and writes its answer."""
+def reasoned(name: str, does: str) -> Task:
+    """A task of the embedded LM, which reasons and writes its answer."""
     return Task(
-        "arithmetic",
+        name,
         target="embedded LM",
         start="Please answer the question.",
-        about="Instructions for a very small language model that works out a sum in several moves.",
+        about=f"Instructions for a very small language model that {does}.",
         template="{input}",
-        examples=reasoning(task="arithmetic", train=EXAMPLES, dev=0, test=0).train,
+        examples=reasoning(task=name, train=EXAMPLES, dev=0, test=0).train,  # type: ignore[arg-type]
         bases=["Please answer the question.", "Solve the question.", "Find the answer.", "Work on the question.",
                "Give the right result.", "Please write the solution."],
         rules={"": HELPFUL},
@@ -183,7 +183,8 @@ TASKS: Mapping[str, Callable[[], Task]] = {
     "category": lambda: words("category"),
     "language": lambda: words("language"),
     "continent": lambda: words("continent"),
-    "arithmetic": arithmetic,
+    "arithmetic": lambda: reasoned("arithmetic", "works out a sum in several moves"),
+    "navigation": lambda: reasoned("navigation", "says where somebody stands after several moves"),
 }
 
 

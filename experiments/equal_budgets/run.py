@@ -30,7 +30,7 @@ from promptopt.core import Example
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.jsonl"
 CALLS = 240
-SEEDS = {"scripted": 10, "smollm2": 3}
+SEEDS = {"scripted": 5, "smollm2": 3}
 WRITERS = {"scripted": lambda task: Scripted(task), "smollm2": lambda task: Small()}
 
 

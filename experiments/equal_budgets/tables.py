@@ -52,19 +52,17 @@ def by_search(lines: Sequence[Line], proposer: str) -> dict[str, dict[Draw, Line
 
 
 def overview(own: Mapping[str, Mapping[Draw, Line]]) -> str:
-    """A row a search, the highest first."""
-    rows = [["search", "draws", "held out", "above the start", f"above {BASELINE}", "tokens of the prompt"]]
-    base = own.get(BASELINE, {})
-    start = {draw: line["start"] for found in own.values() for draw, line in found.items()}
-    rows.append(["(start)", str(len(start)), points([*start.values()]), "", "", ""])
-    for name in sorted(own, key=lambda one: -np.mean([line["test"] for line in own[one].values()])):
-        found = own[name]
+    """A row a search, the highest above the baseline first: searches may have been run on different draws."""
+    head = ["search", "draws", "held out", "above the start", f"above {BASELINE}", "tokens of the prompt"]
+    rows = []
+    for name, found in own.items():
         gains = [line["test"] - line["start"] for line in found.values()]
-        over = [line["test"] - base[draw]["test"] for draw, line in found.items() if draw in base]
+        over = paired(own, name, BASELINE)
         cells = [points([line["test"] for line in found.values()]), shown(gains), shown(over) if over else ""]
-        cells[2] = "" if name == BASELINE else cells[2]
-        rows.append([name, str(len(found)), *cells, f"{np.mean([line['tokens'] for line in found.values()]):.0f}"])
-    return table(rows)
+        cells[2] = "0" if name == BASELINE else cells[2]
+        tokens = f"{np.mean([line['tokens'] for line in found.values()]):.0f}"
+        rows.append((np.mean(over) if over else -1, [name, str(len(found)), *cells, tokens]))
+    return table([head, *(row for _, row in sorted(rows, key=lambda one: -one[0]))])
 
 
 def by_task(own: Mapping[str, Mapping[Draw, Line]]) -> str:
@@ -115,9 +113,9 @@ def points(values: Sequence[float]) -> str:
 
 
 def shown(values: Sequence[float]) -> str:
-    """Mean in points with its 95% interval: the bootstrap's for ten values and more, Student's for three to nine."""
+    """Mean in points with its 95% interval: the bootstrap's for ten values and more, Student's for five to nine."""
     found = 100 * np.array(values, dtype=float)
-    if len(found) < 3:
+    if len(found) < 5:
         return f"{found.mean():.1f}"
     if len(found) < FEWEST:
         low, high = t_interval(found)

@@ -15,7 +15,7 @@ from problems import Task
 from promptopt.core import Completion, Message, Reply, Request, Usage
 
 LONGEST = 2_400  # characters of a conversation that SmolLM2 is shown: beginning and end of a longer one
-WORDS = 64  # tokens of a reply
+WORDS = 48  # tokens of a reply
 
 
 class Writer:
