@@ -58,7 +58,7 @@ def test_every_search_keeps_to_the_budget_and_none_ends_below_its_start(study: S
     lines = list(study.run.results(options(study), study.run.quick(), []))
     assert [line["search"] for line in lines] == list(study.searches.OURS)
     for line in lines:
-        assert 24 <= line["target_calls"] + line["proposer_calls"] <= 240, line
+        assert 20 <= line["target_calls"] + line["proposer_calls"] <= 240, line
         assert line["test"] > line["start"] == 0.0, line
     assert study.run.report(lines).count("\n| gepa |") == 3
 
@@ -115,7 +115,7 @@ def test_the_scripted_proposer_learns_from_cases_that_it_is_shown(study: SimpleN
 
 
 def test_the_server_counts_and_refuses_once_the_budget_is_spent(study: SimpleNamespace) -> None:
-    one = cell(study, calls=27)
+    one = cell(study, calls=23)
     with study.wire.served() as server:
         server.desk = study.wire.Desk(one)
 
@@ -137,7 +137,7 @@ def test_the_server_counts_and_refuses_once_the_budget_is_spent(study: SimpleNam
         assert status("proposer", "Write one.", n=4) == 403
         assert server.desk.spent
         assert ask("proposer", "Write one.", n=3)
-        assert (server.desk.target, server.desk.proposer) == (24, 3)
+        assert (server.desk.target, server.desk.proposer) == (20, 3)
         assert status("target", one.task.asked(one.data.train[0])) == 403
         assert server.desk.best == "It is red."
 
