@@ -60,7 +60,7 @@ def test_every_search_keeps_to_the_budget_and_none_ends_below_its_start(study: S
     for line in lines:
         assert 20 <= line["target_calls"] + line["proposer_calls"] <= 240, line
         assert line["test"] > line["start"] == 0.0, line
-    assert study.run.report(lines).count("\n| gepa |") == 3
+    assert study.run.report(lines).count("\n| gepa |") == 2
 
 
 def test_what_is_known_is_not_computed_again(study: SimpleNamespace, tmp_path: Path) -> None:
@@ -152,14 +152,14 @@ def test_only_training_examples_can_be_asked_about(study: SimpleNamespace) -> No
 
 
 def test_differences_are_paired_by_task_and_seed(study: SimpleNamespace) -> None:
+    other = {"tokens": 9, "target_calls": 200, "proposer_calls": 40, "ended": "budget: calls"}
     lines = [
-        {"task": "a", "proposer": "scripted", "search": name, "seed": seed, "start": 0.5, "test": test + seed / 10,
-         "tokens": 9, "target_calls": 200, "proposer_calls": 40, "ended": "budget: calls"}
-        for name, test in (("gepa", 0.7), ("protegi", 0.6))
-        for seed in range(5)
-    ]  # fmt: skip
+        {"task": "category", "proposer": "scripted", "search": name, "seed": seed, "start": 0.5, "test": test, **other}
+        for name, mean in (("gepa", 0.7), ("protegi", 0.6))
+        for seed, test in enumerate(mean + np.arange(5) / 10)
+    ]
     tables = study.tables.report(lines)
-    assert "| gepa against protegi | 5 | 10.0 (10.0 to 10.0, t) | 5 | 0 |" in tables
+    assert "| gepa against protegi | 5 | 10.0 (10.0 to 10.0, t) |  |  |" in tables
     assert study.tables.shown(list(np.full(10, 0.2))) == "20.0 (20.0 to 20.0)"
 
 
@@ -173,6 +173,6 @@ def test_the_page_says_what_the_results_say(study: SimpleNamespace) -> None:
 def test_the_recipe_for_those_with_a_key_is_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openai")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    for name in ("gepa", "protegi", "opro", "evoprompt", "ape", "behaviour"):
+    for name in ("gepa", "behaviour"):
         done = CliRunner().invoke(app, ["run", str(EXPERIMENT / "recipe.toml"), f"optimizer.name={name}", "--check"])
         assert done.exit_code == 0, done.output

@@ -80,7 +80,9 @@ OURS: Mapping[str, Options] = {
         "paraphrases": 1, "successors": 4, "evaluations": 60, "sample": 4, "arms": 4,
     },
     "gepa": lambda writer, about: {"name": "gepa", "model": writer, "task": about},
-    "reflect": lambda writer, about: {"name": "reflect", "model": writer, "task": about, "proposals": 2, "wrong": 3},
+    "reflect": lambda writer, about: {
+        "name": "reflect", "model": writer, "task": about, "proposals": 2, "wrong": 3, "right": 2
+    },
     "behaviour": lambda writer, about: {
         "name": "behaviour", "model": writer, "task": about, "corrections": 2, "rounds": 100
     },

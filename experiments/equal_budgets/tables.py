@@ -19,6 +19,7 @@ PAIRS = (
     ("gepa", "gepa.optimize"), ("gepa", "protegi"), ("reflect", "gepa"), ("reflect", "protegi"), ("racing", BASELINE),
     ("behaviour", "protegi"), ("demonstrations", "gepa"), ("demonstrations", "DSPy MIPROv2"), ("gepa", "DSPy MIPROv2"),
 )  # fmt: skip
+TARGETS = {"SmolLM2": ("category", "language", "continent"), "the embedded LM": ("arithmetic", "navigation")}
 TITLES = {"scripted": "Scripted proposer (a ceiling)", "smollm2": "SmolLM2 proposes"}
 
 Line: TypeAlias = Mapping[str, Any]
@@ -29,11 +30,13 @@ def report(lines: Sequence[Line]) -> str:
     """All tables, proposer by proposer."""
     parts = []
     for proposer in [one for one in TITLES if any(line["proposer"] == one for line in lines)]:
-        own = by_search(lines, proposer)
-        parts += [f"{TITLES[proposer]}: held-out accuracy, points above the start, length", overview(own)]
-        parts += [f"{TITLES[proposer]}: held-out accuracy by task", by_task(own)]
-        parts += [f"{TITLES[proposer]}: one search against another, points", differences(own)]
-        parts += [f"{TITLES[proposer]}: calls, and how searches ended", endings(own)]
+        own, title = by_search(lines, proposer), TITLES[proposer]
+        for target, tasks in TARGETS.items():
+            if some := on(own, tasks):
+                parts += [f"{title}, {target}: accuracy on held-out examples", overview(some)]
+        parts += [f"{title}: accuracy on held-out examples by task", by_task(own)]
+        parts += [f"{title}: one search against another, in points", differences(own)]
+        parts += [f"{title}: mean calls, and how many searches ended how", endings(own)]
     return "\n\n".join(parts)
 
 
@@ -46,6 +49,12 @@ def by_search(lines: Sequence[Line], proposer: str) -> dict[str, dict[Draw, Line
         if line["proposer"] == proposer or (line["search"] in ALONE and draw in draws):
             found.setdefault(line["search"], {})[draw] = line
     return found
+
+
+def on(own: Mapping[str, Mapping[Draw, Line]], tasks: Sequence[str]) -> dict[str, dict[Draw, Line]]:
+    """The draws of some tasks."""
+    some = {name: {draw: line for draw, line in found.items() if draw[0] in tasks} for name, found in own.items()}
+    return {name: found for name, found in some.items() if found}
 
 
 # ── Tables ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -79,12 +88,12 @@ def by_task(own: Mapping[str, Mapping[Draw, Line]]) -> str:
 
 def differences(own: Mapping[str, Mapping[Draw, Line]]) -> str:
     """Paired by task and seed."""
-    rows = [["comparison", "draws", "difference", "ahead", "behind"]]
+    rows = [["comparison", *(f"{target}: {what}" for target in TARGETS for what in ("draws", "difference"))]]
     for one, other in PAIRS:
-        gaps = paired(own, one, other)
-        if gaps:
-            ahead, behind = sum(x > 0 for x in gaps), sum(x < 0 for x in gaps)
-            rows.append([f"{one} against {other}", str(len(gaps)), shown(gaps), str(ahead), str(behind)])
+        gaps = [paired(on(own, tasks), one, other) for tasks in TARGETS.values()]
+        if any(gaps):
+            cells = [text for some in gaps for text in ((str(len(some)), shown(some)) if some else ("", ""))]
+            rows.append([f"{one} against {other}", *cells])
     return table(rows)
 
 

@@ -68,7 +68,7 @@ def search(job: dict[str, Any]) -> dict[str, Any]:
             max_bootstrapped_demos=3, max_labeled_demos=3, seed=job["seed"] + 1,
         )  # fmt: skip
         found = mipro.compile(
-            program, trainset=train, valset=train, num_trials=8, minibatch_size=8, minibatch_full_eval_steps=4
+            program, trainset=train, valset=train, num_trials=20, minibatch_size=8, minibatch_full_eval_steps=4
         )
     return {"prefix": rendered(found.predict), "ended": "ended by itself"}
 
