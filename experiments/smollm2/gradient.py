@@ -6,7 +6,8 @@
 
 A look is a random prompt, a random position in it and the model's own proposals there. Several ways rank the proposals,
 each from the same examples; what counts is the true loss on as many other examples. A pass is one example with one
-prompt; a gradient costs three, as a backward pass counts as two.
+prompt; a gradient costs two, as ``benchmarks/lm_sizes.py`` measures: the weights are frozen, so a backward pass costs
+no more than a forward one.
 
 Then every way makes a step for as many passes as ``greater`` pays for one: a gradient, and three proposals rated. What
 the step gains is measured on the other examples.
@@ -29,7 +30,7 @@ import torch
 from matrix import HERE
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from tasks import TASKS
+from tasks import INPUT_FIRST, TASKS
 
 from promptopt.core import Example, Prompt
 from promptopt.data.reasoning import reasoning
@@ -63,12 +64,12 @@ class Kind:
 
 WORDS, TRAINED = ("category", "language", "feeling"), ("arithmetic", "navigation")
 KINDS = {
-    "SmolLM2, labels": Kind("smollm2", WORDS, along=1),
+    "SmolLM2, labels": Kind("smollm2", WORDS),
     "embedded LM, labels": Kind("embedded", TRAINED, along=10),
     "embedded LM, reasoning": Kind("embedded", TRAINED, reasoning=80),
     "SmolLM2, reasoning": Kind("smollm2", ("category",), reasoning=16, seen=6, shown=8),
 }
-PASSES = 3  # of a gradient, for an example: forward, and back as two
+PASSES = 2  # of a gradient, for an example: forward, and back
 POINTS = (0.25, 0.75)  # along the way
 TOP = 3
 RANKED = {
@@ -83,8 +84,8 @@ STEPS = {
     "gradient": "gradient, three rated (`greater`)",
     "few": "racing, three rated",
     "several": "gradient at all positions; one, two, three tokens at once rated",
-    "prior": "the model's six likeliest rated",
-    "chance": "six at random rated",
+    "prior": "the model's five likeliest rated",
+    "chance": "five at random rated",
 }
 
 
@@ -98,9 +99,10 @@ def setting(kind: str, task: str) -> tuple[LocalLM, list[Example], list[str]]:
     how: dict[str, Any] = {"max_tokens": what.reasoning} if what.reasoning else {"answers": "likelihood"}
     if what.model == "smollm2":
         own = TASKS[task]
-        how |= {"chat_template": bool(what.reasoning), "template": own.template.removesuffix("\nAnswer:")}
+        template = INPUT_FIRST.format(thing=own.thing.capitalize())
+        how |= {"chat_template": bool(what.reasoning), "template": template.removesuffix("\nAnswer:")}
         if not what.reasoning:
-            how |= {"labels": own.classes, "template": own.template}
+            how |= {"labels": own.classes, "template": template}
         return LocalLM(model=what.model, **how), own.examples(), own.pool
     data = reasoning(task=task, train=200, dev=0, test=10)  # type: ignore[arg-type]
     if not what.reasoning:
