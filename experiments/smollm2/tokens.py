@@ -47,6 +47,7 @@ ACROSS = ("boolean", "comparing")  # tasks of the embedded LM
 DRAWN, ASKED = 24, 40  # prompts and examples that go across
 ARMS = (
     "greater",
+    "greater, race",
     "greater, uphill",
     "greater, random proposals",
     "gcg",
@@ -101,6 +102,7 @@ def optimizer(arm: str, lm: Any, data: Dataset, start: str) -> Any:
         return HillClimb(proposer=proposer, restarts=1, resets=1, iterations=10_000, k=5, per_call=5)
     how = {
         "greater": {},
+        "greater, race": {"shortlist": "race"},
         "greater, uphill": GREATER.UPHILL,
         "greater, random proposals": {"shortlist": "random"},
     }[arm]
