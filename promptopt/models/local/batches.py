@@ -37,7 +37,7 @@ def stream(seed: int | None, index: int) -> int:
     return int(state[0]) >> 1
 
 
-Written = TypeVar("Written", int, float)
+Written = TypeVar("Written")
 
 
 @dataclass(eq=False)
@@ -257,7 +257,7 @@ class BatchWriter:
 
     # ── What conversations begin with alike ───────────────────────────────────────────────────────────────────────
 
-    def shared(self, rows: Sequence[Sequence[int]]) -> int:
+    def shared(self, rows: Sequence[list[int]]) -> int:
         """How many tokens all rows begin with that are worth reading once; each keeps one of its own."""
         if len(rows) < 2:
             return 0

@@ -98,7 +98,7 @@ class ChoiceReader:
         at = {place: column if self._keeps else place for column, place in enumerate(wanted)}
         return [F.log_softmax(logits[n, [at[p] for p in row]].float(), dim=-1) for n, row in enumerate(places)]
 
-    def _shared(self, begun: Sequence[Sequence[int]], rows: Sequence[Sequence[int]]) -> int:
+    def _shared(self, begun: Sequence[Sequence[int]], rows: Sequence[list[int]]) -> int:
         """How many tokens are read once; the last one of a conversation, which predicts its options, is never."""
         return min(self._writer.shared(rows), min(map(len, begun)) - 1)
 
