@@ -1,7 +1,7 @@
 """Does a gradient say which token of a prompt should become which, and what says it better for as many passes?
 
     python experiments/smollm2/gradient.py --out experiments/smollm2/gradient.jsonl --page   # appends what is missing
-    python experiments/smollm2/gradient.py --kinds embedded --positions 40
+    python experiments/smollm2/gradient.py --kinds "embedded LM, labels" --positions 80
     python experiments/smollm2/gradient.py --report experiments/smollm2/gradient.jsonl
 
 A look is a random prompt, a random position in it and the model's own proposals there. Several ways rank the proposals,
@@ -51,6 +51,7 @@ class Kind:
         reasoning: the longest reasoning, in tokens; 0 where labels are compared by likelihood.
         seen: examples that the ways see; as many others decide.
         shown: proposals at a position.
+        positions: of each task.
         along: at so many positions of each task the gradient is taken along the way, too.
     """
 
@@ -59,13 +60,14 @@ class Kind:
     reasoning: int = 0
     seen: int = 12
     shown: int = 16
+    positions: int = 15
     along: int = 0
 
 
 WORDS, TRAINED = ("category", "language", "feeling"), ("arithmetic", "navigation")
 KINDS = {
     "SmolLM2, labels": Kind("smollm2", WORDS),
-    "embedded LM, labels": Kind("embedded", TRAINED, along=10),
+    "embedded LM, labels": Kind("embedded", TRAINED, positions=50, along=10),
     "embedded LM, reasoning": Kind("embedded", TRAINED, reasoning=80),
     "SmolLM2, reasoning": Kind("smollm2", ("category",), reasoning=16, seen=6, shown=8),
 }
@@ -303,7 +305,7 @@ def write_page(tables: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--positions", type=int, default=15, help="of each task")
+    parser.add_argument("--positions", type=int, help="of each task; by default as many as the page has")
     parser.add_argument("--out", type=Path, help="a file to append every position to; what it holds stays")
     parser.add_argument("--report", type=Path, help="look at nothing; print the tables of this file")
     parser.add_argument("--page", action="store_true", help="write the tables into README.md too")
@@ -313,7 +315,8 @@ def main() -> None:
     kept = file.read_text(encoding="utf-8").splitlines() if file and file.exists() else []
     looks = [json.loads(line) for line in kept]
     done = {(one["kind"], one["task"], one["number"]) for one in looks}
-    every = [(n, k, t) for n, k in product(range(options.positions), options.kinds) for t in KINDS[k].tasks]
+    most = {kind: options.positions or KINDS[kind].positions for kind in options.kinds}
+    every = [(n, k, t) for n, k in product(range(max(most.values())), most) if n < most[k] for t in KINDS[k].tasks]
     for number, kind, task in [] if options.report else every:
         found = None if (kind, task, number) in done else look(kind, task, number)
         if found is not None:
