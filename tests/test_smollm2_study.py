@@ -152,7 +152,7 @@ def test_one_pass_gives_the_gradients_of_all_positions(study: SimpleNamespace) -
 def test_the_gradients_along_the_way_add_up_to_what_an_exchange_changes(study: SimpleNamespace) -> None:
     lm, examples, prompts = study.gradient.setting("embedded LM, labels", "arithmetic")
     seen = lm.step(prompts[1], 1, examples[:2], with_reasoning=False)
-    new = study.gradient.proposals(lm, prompts[1], 1, seen, n=4)
+    new = study.gradient.proposals(lm, prompts[1], 1, seen, n=2)
     losses = lm.losses([prompts[1], *new.values()], examples[:2]).mean(axis=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study.gradient, "POINTS", tuple((np.arange(40) + 0.5) / 40))
