@@ -19,7 +19,7 @@ import pytest
 from promptopt.core import Example, Prompt
 
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "smollm2"
-PARTS = ("tasks", "matrix", "run")
+PARTS = ("tasks", "matrix", "run", "gradient", "tokens")
 GOOD = 7  # the place of the only prompt under which labels are right
 
 
@@ -136,3 +136,43 @@ def test_the_page_says_what_the_matrix_says(study: SimpleNamespace) -> None:
     page, known = (EXPERIMENT / "README.md").read_text(encoding="utf-8"), study.matrix.lines()
     for choice in study.run.CHOICES:
         assert study.run.spread(known, choice) in page
+
+
+def test_one_pass_gives_the_gradients_of_all_positions(study: SimpleNamespace) -> None:
+    lm, examples, prompts = study.gradient.setting("embedded LM, labels", "arithmetic")
+    found = study.gradient.everywhere(lm, prompts[0], examples[:3], with_reasoning=False)
+    assert [*found] == [*range(len(lm.tokens(prompts[0])))]
+    for position in (0, len(found) - 1):
+        wanted = lm.step(prompts[0], position, examples[:3], with_reasoning=False)
+        np.testing.assert_allclose(found[position].gradient(), wanted.gradient(), atol=1e-5)
+        np.testing.assert_allclose(found[position].loss, wanted.loss, atol=1e-5)
+        assert found[position].top(5).tolist() == wanted.top(5).tolist()
+
+
+def test_the_gradients_along_the_way_add_up_to_what_an_exchange_changes(study: SimpleNamespace) -> None:
+    lm, examples, prompts = study.gradient.setting("embedded LM, labels", "arithmetic")
+    seen = lm.step(prompts[1], 1, examples[:2], with_reasoning=False)
+    new = study.gradient.proposals(lm, prompts[1], 1, seen, n=2)
+    losses = lm.losses([prompts[1], *new.values()], examples[:2]).mean(axis=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study.gradient, "POINTS", tuple((np.arange(40) + 0.5) / 40))
+        gains = study.gradient.path(lm, prompts[1], 1, [*new], examples[:2])
+    np.testing.assert_allclose(gains, losses[1:] - losses[0], atol=0.02 * np.ptp(losses))
+
+
+def test_tables_of_positions(study: SimpleNamespace) -> None:
+    ways = ("gradient", "unit", "prior", "few", "true")
+    gains = {"gradient": 0.5, "few": 0.75, "several": 0.25, "prior": 0.0, "chance": 0.0}
+    look = {"kind": "SmolLM2, labels", "seen": 0.5, "rank": dict.fromkeys(ways, 0.25), "gain": gains}
+    look["regret"] = dict.fromkeys((*ways, "chance"), 0.125)
+    tables = study.gradient.report([look] * 2)
+    assert "| positions | 2 |" in tables
+    assert "| racing, three rated | 0.75 |" in tables
+    assert "| *racing, three rated, less `greater`* | 0.25 |" in tables
+
+
+@pytest.mark.parametrize("name", ["gradient", "tokens"])
+def test_the_page_says_what_was_kept(study: SimpleNamespace, name: str) -> None:
+    kept = (EXPERIMENT / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    page = (EXPERIMENT / "README.md").read_text(encoding="utf-8")
+    assert getattr(study, name).report([json.loads(line) for line in kept]) in page

@@ -51,6 +51,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of greater
     "not again": {"again": False},
     "without reasoning": {"reasoning": False},
     "random proposals": {"shortlist": "random"},
+    "race": {"shortlist": "race"},
 }
 GCGS: dict[str, dict[str, Any]] = {"gcg": {}, "gcg uphill": {"downhill": False}}
 ARMS = (*OPTIONS, *GCGS, "random search", "hill-climb")
@@ -100,10 +101,14 @@ class Metered(LocalLM):
         if self.spent >= self.limit:
             raise Spent
         if not (self.once and position):
-            self.spent += self.price * len(examples)
+            self.spent += (self.price if options.get("with_gradient", True) else 1) * len(examples)
         if options["with_reasoning"] and text not in self.known:
             self.spent += len(examples)
         return super().step(text, position, examples, **options)
+
+    def losses(self, texts: Sequence[str], examples: Sequence[Example]) -> Any:
+        self.spent += len(texts) * len(examples)
+        return super().losses(texts, examples)
 
 
 class Until:

@@ -15,7 +15,7 @@ import numpy as np
 from promptopt.core import Example
 from promptopt.data.reviews import reviews
 
-__all__ = ["TASKS", "Task"]
+__all__ = ["INPUT_FIRST", "TASKS", "Task"]
 
 INPUT_FIRST = "{thing}: {{input}}\n{{prompt}}\nAnswer:"
 PROMPT_FIRST = "{{prompt}}\n{thing}: {{input}}\nAnswer:"

@@ -62,6 +62,8 @@ from .token_search import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..core import Array
+
 ENOUGH = 2  # candidates for each place on the shortlist; with fewer, the gradient would have nothing to say
 
 
@@ -78,7 +80,9 @@ class Greater(RatingSearch):
     Positions are taken from left to right. Behind the last one, a prompt that ends in a full stop is begun again;
     another one grows by a token.
 
-    Gradients are counted as ``gradient passes``: one forward and one backward pass on one example each.
+    Gradients are counted as ``gradient passes``: one forward and one backward pass on one example each. Where
+    candidates race for the shortlist, ``loss passes`` counts forward passes: one on each example for the proposals, and
+    one for each candidate and example that it is tried on.
 
     Args:
         target: a local LM; that of the run.
@@ -94,7 +98,9 @@ class Greater(RatingSearch):
         answer_temperature: what the answer's logits are divided by in the gradient's loss.
         average: how examples' gradients are put together: as they are, or each at length 1.
         reasoning: take the gradient through the reasoning; without it, through the bare answer (the paper's ablation).
-        shortlist: choose the rated candidates by gradient, or at random, to see what the gradient is good for.
+        shortlist: choose the rated candidates by ``gradient``; by ``race``, where each is tried on as few examples as
+            cost no more than the backward pass, the same ones for all, and those with the least true loss win, without
+            the prompt's unlikeliness; or at ``random``, to see what the gradient is good for.
         downhill: the shortlist's best takes the place even where it is worse; else only a prompt that is better than
             all before. With all three switches off, the search only ever climbs.
         stay: the current token competes for a place on the shortlist.
@@ -128,7 +134,7 @@ class Greater(RatingSearch):
         answer_temperature: float = 1.0,
         average: Average = "summed",
         reasoning: bool = True,
-        shortlist: Literal["gradient", "random"] = "gradient",
+        shortlist: Literal["gradient", "race", "random"] = "gradient",
         downhill: bool = True,
         stay: bool = True,
         again: bool = True,
@@ -144,7 +150,7 @@ class Greater(RatingSearch):
         at_least(0, longest=longest)
         above_zero(answer_temperature=answer_temperature)
         not_empty(examples=examples)
-        self.target = white_box(target, needed_by="greater")
+        self.target = white_box(target, needed_by="greater", also=["losses"] if shortlist == "race" else [])
         self.examples = tuple(examples)
         self.steps = steps
         self.k = k
@@ -241,6 +247,7 @@ class Greater(RatingSearch):
 
     def _shortlisted(self, text: str, position: int, rng: np.random.Generator) -> dict[str, str]:
         """The prompts with the most promising tokens at a position, most promising first, and what each token says."""
+        races = self.shortlist == "race"
         seen = self.target.step(
             text,
             position,
@@ -248,15 +255,27 @@ class Greater(RatingSearch):
             with_reasoning=self.reasoning,
             perplexity_weight=self.perplexity_weight,
             answer_temperature=self.answer_temperature,
+            **{"with_gradient": False} if races else {},
         )
-        self._setup.count("gradient passes", len(examples))
+        self._setup.count("loss passes" if races else "gradient passes", len(examples))
         candidates = self._candidates(seen, text, position, rng)
         tokens = [*candidates]
         if self.shortlist == "random":
             chosen = rng.permutation(len(tokens))
+        elif races:
+            chosen = np.argsort(self._raced([*candidates.values()], examples, rng), kind="stable")
         else:
             chosen = np.argsort(directions(seen, tokens, average=self.average), kind="stable")
         return {candidates[tokens[i]]: self._vocabulary[tokens[i]] for i in chosen[: self.mu]}
+
+    def _raced(self, texts: Sequence[str], examples: Sequence[Example], rng: np.random.Generator) -> Array:
+        """``(n_prompts,)`` the mean loss of each on a few examples, for no more passes than one on every example."""
+        if not texts:
+            return np.empty(0)
+        few = drawn(examples, max(1, len(examples) // len(texts)), rng)
+        self._setup.count("loss passes", len(texts) * len(few))
+        losses: Array = self.target.losses(texts, few).mean(axis=1)
+        return losses
 
     def _candidates(self, seen: Insight, text: str, position: int, rng: np.random.Generator) -> dict[int, str]:
         """Prompts by their token at the position, which all examples of some group propose, or which stands there."""

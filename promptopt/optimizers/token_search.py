@@ -63,21 +63,29 @@ class WhiteBox(Protocol):
         with_reasoning: bool,
         perplexity_weight: float,
         answer_temperature: float,
+        with_gradient: bool = True,
     ) -> Insight:
         """Proposals and gradient for one position.
 
         Args:
             answer_temperature: what the logits are divided by in the differentiated loss of the answer.
+            with_gradient: False where the proposals alone are wanted.
         """
 
+    def losses(self, texts: Sequence[str], examples: Sequence[Example], /) -> Array:
+        """``(n_prompts, n_examples)`` the loss of each true answer."""
 
-def white_box(target: Target, *, needed_by: str) -> WhiteBox:
+
+def white_box(target: Target, *, needed_by: str, also: Sequence[str] = ()) -> WhiteBox:
     """The target, if it can be looked into.
+
+    Args:
+        also: what it has to have beside what all such searches need.
 
     Raises:
         UserError: it cannot.
     """
-    needs = ("vocabulary", "tokens", "replaced", "step")
+    needs = ("vocabulary", "tokens", "replaced", "step", *also)
     if any(inspect.getattr_static(target, name, None) is None for name in needs):
         raise UserError(
             f"{needed_by} follows the gradient of a local model's loss, and {type(target).__name__} shows none. "

@@ -73,6 +73,13 @@ class TestContractWithOtherSwitches(OptimizerContract):
         )
 
 
+class TestContractWithARace(OptimizerContract):
+    start = ("aa bb cc",)
+
+    def make(self) -> Greater:
+        return greater(steps=25, shortlist="race")
+
+
 class TestContractAsReleased(OptimizerContract):
     start = ("aa bb cc .", "aa dd .")
 
@@ -182,6 +189,28 @@ def test_a_random_shortlist_does_not_look_at_gradients() -> None:
     again = {tuple(shortlist(WordModel(worth=flipped, seed=0), shortlist="random", batch=b)) for b in (None, 7, 6, 5)}
     assert chosen == again
     assert chosen != {("zz bb", "yy bb", "xx bb")}
+
+
+def test_in_a_race_the_least_true_loss_on_few_examples_wins() -> None:
+    worth = {word * 2: i for i, word in enumerate("abcdefghijklmnopqrstuvwxyz")}
+    assert shortlist(WordModel(worth=worth), shortlist="race", mu=3) == ["zz bb", "yy bb", "xx bb"]
+    model = WordModel(worth=worth)
+    optimizer = greater(model, shortlist="race", steps=1, k=1, mu=1, groups=1)
+    setup = FakeSetup(start=["aa bb"])
+    optimizer.begin(setup)
+    while batch := optimizer.ask():
+        optimizer.tell([(q, Rating(0.0)) for q in batch])
+    ((prompts, rows),) = model.tried
+    assert prompts > 1
+    assert len(rows) == len(set(rows)) == max(1, len(EXAMPLES) // prompts)
+    assert setup.counts == {"loss passes": len(EXAMPLES) + prompts * len(rows)}
+
+
+def test_in_a_race_with_more_candidates_than_examples_each_is_tried_on_the_same_one() -> None:
+    model = WordModel()
+    shortlist(model, shortlist="race")
+    ((prompts, rows),) = model.tried
+    assert (prompts > len(EXAMPLES), len(rows)) == (True, 1)
 
 
 # ── Positions ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -62,6 +62,7 @@ class WordModel:
         self.missing = missing
         self.gone = {VOCABULARY.index(f" {word}") for word in gone}
         self.asked: list[dict[str, Any]] = []
+        self.tried: list[tuple[int, list[int]]] = []  # how many prompts, on which examples
 
     @staticmethod
     def _table(given: Any, drawn: Any) -> Any:
@@ -95,6 +96,7 @@ class WordModel:
         with_reasoning: bool,
         perplexity_weight: float,
         answer_temperature: float,
+        with_gradient: bool = True,
     ) -> Seen:
         assert position < len(self.tokens(text))
         rows = [EXAMPLES.index(example) for example in examples]
@@ -109,7 +111,13 @@ class WordModel:
             }
         )
         missing = [i for i, row in enumerate(rows) if row in self.missing]
-        return Seen(self.worth[rows], np.roll(self.liking[rows], 5 * position, axis=1), missing)
+        worth = self.worth[rows] if with_gradient else np.full_like(self.worth[rows], np.nan)
+        return Seen(worth, np.roll(self.liking[rows], 5 * position, axis=1), missing)
+
+    def losses(self, texts: Sequence[str], examples: Sequence[Example]) -> Any:
+        rows = [EXAMPLES.index(example) for example in examples]
+        self.tried.append((len(texts), rows))
+        return np.array([[-self.worth[row, sorted(set(self.tokens(text)))].sum() for row in rows] for text in texts])
 
     def quality(self, text: str) -> float:
         """Minus the mean loss, rounded so that equal sums are equal."""

@@ -17,7 +17,7 @@ from .weights import files_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .batches import Batches
+    from .batches import Batches, BatchWriter
 
 __all__ = ["Local"]
 
@@ -68,7 +68,9 @@ class Local:
         self._lock = threading.Lock()
         self._loaded_reader: Reader | None = None
         self._loaded_weights: Any = None
-        self._loaded_batches: Batches | None = None
+        self._loaded_writer: BatchWriter | None = None
+        self._loaded_batches: Batches[int] | None = None
+        self._loaded_choices: Batches[float] | None = None
 
     @property
     def name(self) -> str:
@@ -104,13 +106,13 @@ class Local:
                 f"{self.name}: a conversation of {length} tokens and a reply of {limit} (max_tokens) are "
                 f"more than the {reader.context} tokens that the model can hold."
             )
-        batches = self._batches
+        batches, writer = self._batches, self._writer
         from .batches import RequestedReply, stream  # after the check that torch and transformers are there
 
         stop = tuple(request.stop)
         seeds = [stream(request.seed, i) if request.temperature > 0 else None for i in range(request.n)]
         written = batches.write([RequestedReply(inputs, request.temperature, seed, limit, stop) for seed in seeds])
-        replies = (Reply(reader.decode(ids), "stop" if batches.writer.ended(ids) else "length") for ids in written)
+        replies = (Reply(reader.decode(ids), "stop" if writer.ended(ids) else "length") for ids in written)
         usage = Usage(1, length, sum(map(len, written)))
         return Completion(tuple(cut(reply, stop) for reply in replies), usage)
 
@@ -126,21 +128,21 @@ class Local:
     # ── How likely replies are ────────────────────────────────────────────────────────────────────────────────────
 
     def choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Choice:
-        """The log-probability that a reply begins with each of these texts, nats, exact, from one forward pass.
+        """The log-probability that a reply begins with each of these texts, nats, exact.
 
-        Each is read where it would stand, behind the conversation as :meth:`complete` puts it (without a chat template,
-        behind a blank line), and may have several tokens. Nothing is drawn or written. Input tokens are counted once,
-        those of the options with them.
+        It takes one forward pass, which callers from several threads share. Each is read where it would stand, behind
+        the conversation as :meth:`complete` puts it (without a chat template, behind a blank line), and may have
+        several tokens. Nothing is drawn or written. Input tokens are counted once, those of the options with them.
 
         Raises:
             ModelError, UserError, MissingExtra: as :meth:`complete`; UserError also where an option is empty.
         """
         inputs, tails = self._continued(messages, options)
-        weights = self._weights
-        from .choices import likelihoods
+        choices = self._choices
+        from .choices import RequestedChoice
 
-        found = tuple(likelihoods(weights, inputs, tails))
-        return Choice(found, self._to_choose(inputs, tails), tuple(map(len, tails)))
+        (found,) = choices.write([RequestedChoice(inputs, tails)])
+        return Choice(tuple(found), self._to_choose(inputs, tails), tuple(map(len, tails)))
 
     def at_most_to_choose(self, messages: Sequence[Message], options: Sequence[str], /) -> Usage:
         """Exact."""
@@ -177,16 +179,38 @@ class Local:
             return self._loaded_reader
 
     @property
-    def _batches(self) -> Batches:
+    def _batches(self) -> Batches[int]:
         """The weights' side, loaded once."""
-        reader, weights = self._reader, self._weights
+        writer = self._writer
         with self._lock:
             if self._loaded_batches is None:
-                from .batches import Batches, BatchWriter
+                from .batches import Batches
 
-                writer = BatchWriter(weights, tokenizer=reader.tokenizer, pad=reader.pad)
                 self._loaded_batches = Batches(writer, size=self._batch_size, equal_lengths=writer.reads_padding())
             return self._loaded_batches
+
+    @property
+    def _choices(self) -> Batches[float]:
+        """What reads how likely replies are, loaded once."""
+        writer, weights = self._writer, self._weights
+        with self._lock:
+            if self._loaded_choices is None:
+                from .batches import Batches
+                from .choices import ChoiceReader
+
+                self._loaded_choices = Batches(ChoiceReader(weights, writer), size=self._batch_size)
+            return self._loaded_choices
+
+    @property
+    def _writer(self) -> BatchWriter:
+        """What writes a batch, made once."""
+        reader, weights = self._reader, self._weights
+        with self._lock:
+            if self._loaded_writer is None:
+                from .batches import BatchWriter
+
+                self._loaded_writer = BatchWriter(weights, tokenizer=reader.tokenizer, pad=reader.pad)
+            return self._loaded_writer
 
     @property
     def _weights(self) -> Any:

@@ -6,8 +6,8 @@ import functools
 import threading
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from transformers import DynamicCache, LogitsProcessorList, TopKLogitsWarper, To
 from ...errors import ModelError
 from .weights import sampling
 
-__all__ = ["BatchWriter", "Batches", "RequestedReply", "stream"]
+__all__ = ["BatchWriter", "Batches", "Requested", "RequestedReply", "stream"]
 
 GATHER = 0.004
 """Seconds to wait for the callers of the last batch, where it had several, so that they come into the next together."""
@@ -37,32 +37,54 @@ def stream(seed: int | None, index: int) -> int:
     return int(state[0]) >> 1
 
 
+Written = TypeVar("Written")
+
+
 @dataclass(eq=False)
-class RequestedReply:
-    """One reply that is asked for, and what has come of it.
+class Requested(Generic[Written]):
+    """What one caller asks for, and what has come of it.
 
     Attributes:
         inputs: the conversation; ``input_ids`` and what has an entry a token are ``(1, length)``.
-        temperature: of the draw.
-        seed: of its random stream; None takes the likeliest token.
-        max_tokens: the most that are written.
-        stop: texts at which it ends.
-        written: the reply's ids, up to the one that ends it.
+        written: the answer, number by number.
         error: what went wrong instead.
     """
 
     inputs: Mapping[str, Tensor]
-    temperature: float
-    seed: int | None
-    max_tokens: int
-    stop: tuple[str, ...] = ()
-    written: list[int] | None = None
-    error: BaseException | None = None
+    written: list[Written] | None = field(default=None, kw_only=True)
+    error: BaseException | None = field(default=None, kw_only=True)
 
     @property
     def done(self) -> bool:
         """Whether there is nothing left to wait for."""
         return self.written is not None or self.error is not None
+
+    @property
+    def kind(self) -> Hashable:
+        """Rows of one kind fit into one batch."""
+        raise NotImplementedError
+
+    @property
+    def text_alone(self) -> bool:
+        """Whether the conversation is its tokens and nothing besides."""
+        return set(self.inputs) == {"input_ids", "attention_mask"}
+
+
+@dataclass(eq=False)
+class RequestedReply(Requested[int]):
+    """One reply that is asked for; what comes of it are its ids, up to the one that ends it.
+
+    Attributes:
+        temperature: of the draw.
+        seed: of its random stream; None takes the likeliest token.
+        max_tokens: the most that are written.
+        stop: texts at which it ends.
+    """
+
+    temperature: float
+    seed: int | None
+    max_tokens: int
+    stop: tuple[str, ...] = ()
 
     def has_entry_a_token(self, tensor: Tensor) -> bool:
         """Whether a tensor is padded when rows are put together."""
@@ -70,12 +92,19 @@ class RequestedReply:
 
     @property
     def kind(self) -> Hashable:
-        """Rows of one kind fit into one batch: they agree in the shapes of their pictures and in where they end."""
+        """Rows of one kind agree in the shapes of their pictures and in where they end."""
         pictures = ((name, t.shape[1:]) for name, t in self.inputs.items() if not self.has_entry_a_token(t))
         return frozenset(pictures), self.max_tokens, self.stop
 
 
-class Batches:
+class Writer(Protocol[Written]):
+    """What answers a batch."""
+
+    def write(self, batch: Sequence[Any], /) -> list[list[Written]]:
+        """An answer for each, in order."""
+
+
+class Batches(Generic[Written]):
     """Puts the rows of concurrent callers together: whoever comes while a batch is written is in the next one.
 
     Args:
@@ -84,17 +113,17 @@ class Batches:
         equal_lengths: whether only conversations of one length may be in a batch.
     """
 
-    def __init__(self, writer: BatchWriter, *, size: int, equal_lengths: bool = False) -> None:
+    def __init__(self, writer: Writer[Written], *, size: int, equal_lengths: bool = False) -> None:
         self.writer = writer
         self.size = size
         self._equal_lengths = equal_lengths
         self._changed = threading.Condition()
-        self._waiting: list[RequestedReply] = []
+        self._waiting: list[Requested[Written]] = []
         self._writing = False  # by one of the callers
         self._last = 1  # rows in the last batch
 
-    def write(self, rows: Sequence[RequestedReply]) -> list[list[int]]:
-        """The ids of each row's reply, the one that ends it included.
+    def write(self, rows: Sequence[Requested[Written]]) -> list[list[Written]]:
+        """What the writer makes of each row, for example a reply's ids.
 
         Raises:
             ModelError: not even one reply fits into memory.
@@ -108,7 +137,7 @@ class Batches:
                 raise row.error
         return [row.written or [] for row in rows]
 
-    def _wait_for_turn(self, rows: Sequence[RequestedReply]) -> bool:
+    def _wait_for_turn(self, rows: Sequence[Requested[Written]]) -> bool:
         """Wait until the caller is to write a batch (True) or its rows are done (False)."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writing or all(row.done for row in rows))
@@ -118,7 +147,7 @@ class Batches:
             return True
 
     def _write_next(self) -> None:
-        batch: list[RequestedReply] = []
+        batch: list[Requested[Written]] = []
         try:
             batch = self._take()
             for row, ids in zip(batch, self.writer.write(batch), strict=True):
@@ -135,7 +164,7 @@ class Batches:
                 self._writing = False
                 self._changed.notify_all()
 
-    def _take(self) -> list[RequestedReply]:
+    def _take(self) -> list[Requested[Written]]:
         """The row that has waited longest, and others of its kind."""
         if len(self._waiting) < self._last:
             time.sleep(GATHER)
@@ -145,10 +174,10 @@ class Batches:
         self._last = len(batch)
         return batch
 
-    def _kind(self, row: RequestedReply) -> Hashable:
+    def _kind(self, row: Requested[Written]) -> Hashable:
         return row.kind, row.inputs["input_ids"].shape[1] if self._equal_lengths else None
 
-    def _shrink(self, batch: list[RequestedReply], error: Exception) -> None:
+    def _shrink(self, batch: list[Requested[Written]], error: Exception) -> None:
         if len(batch) == 1:
             batch[0].error = ModelError(f"not even one reply fits into memory: {error}")
             return
@@ -208,14 +237,15 @@ class BatchWriter:
 
     def write(self, batch: Sequence[RequestedReply]) -> list[list[int]]:
         """The ids of each reply, up to the one that ends it. The batch is of one kind."""
-        shared = self._shared(batch)
+        rows = [row.inputs["input_ids"][0].tolist() for row in batch]
+        shared = self.shared(rows) if batch[0].text_alone else 0
         together = _together(batch, pad=self._pad, shared=shared)
         inputs = {name: self._moved(tensor) for name, tensor in together.items()}
         stop = {"stop_strings": list(batch[0].stop), "tokenizer": self._tokenizer} if batch[0].stop else {}
         with self._sampling.turn, torch.inference_mode():
             ids = self._model.generate(
                 **inputs,
-                **self._read(inputs["input_ids"], shared),
+                **self.read_once(inputs["input_ids"], shared),
                 max_new_tokens=batch[0].max_tokens,
                 **stop,
                 do_sample=False,
@@ -227,11 +257,10 @@ class BatchWriter:
 
     # ── What conversations begin with alike ───────────────────────────────────────────────────────────────────────
 
-    def _shared(self, batch: Sequence[RequestedReply]) -> int:
-        """How many tokens all conversations begin with that are worth reading once; each keeps one of its own."""
-        if len(batch) < 2 or set(batch[0].inputs) != {"input_ids", "attention_mask"}:
+    def shared(self, rows: Sequence[list[int]]) -> int:
+        """How many tokens all rows begin with that are worth reading once; each keeps one of its own."""
+        if len(rows) < 2:
             return 0
-        rows = [row.inputs["input_ids"][0].tolist() for row in batch]
         low, high = min(rows), max(rows)  # in lexicographic order; the others lie between, and share what these do
         alike = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
         shared = min(alike, min(map(len, rows)) - 1)
@@ -265,7 +294,7 @@ class BatchWriter:
         settings = {"max_new_tokens": 1, "do_sample": False, "num_beams": 1, "pad_token_id": self._pad}
         out = self._model.generate(
             **inputs,
-            **self._read(inputs["input_ids"], shared),
+            **self.read_once(inputs["input_ids"], shared),
             **settings,
             output_logits=True,
             return_dict_in_generate=True,
@@ -273,7 +302,7 @@ class BatchWriter:
         logits: Tensor = out.logits[0].float()
         return logits
 
-    def _read(self, ids: Tensor, shared: int) -> dict[str, Any]:
+    def read_once(self, ids: Tensor, shared: int) -> dict[str, Any]:
         """The shared beginning's keys and values, read once and laid down for every row."""
         if not shared:
             return {}

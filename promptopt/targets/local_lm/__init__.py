@@ -386,6 +386,7 @@ class LocalLM:
         with_reasoning: bool = True,
         perplexity_weight: float = 0.0,
         answer_temperature: float = 1.0,
+        with_gradient: bool = True,
     ) -> TokenStep:
         """Proposals and gradient for one position of a prompt, from one forward and one backward pass.
 
@@ -400,6 +401,7 @@ class LocalLM:
             with_reasoning: False leaves the reasoning out of the document: [Das2025]'s ablation.
             answer_temperature: the loss that is differentiated has the answer's logits divided by it; the step's
                 ``loss`` has not. Below 1, examples that are nearly right or wholly wrong count for less.
+            with_gradient: False makes no backward pass, for who wants the proposals alone.
 
         Raises:
             ValueError: there is no such position.
@@ -411,7 +413,11 @@ class LocalLM:
             pages = self._whole(text, position, examples, with_reasoning=with_reasoning)
             body, _ = self._weights
             terms = Terms(perplexity_weight, answer_temperature)
-            return TokenStep(body, len(self._pages.vocabulary), *self._steps(pages, len(examples), terms))
+            return TokenStep(
+                body,
+                len(self._pages.vocabulary),
+                *self._steps(pages, len(examples), terms, with_gradient=with_gradient),
+            )
 
     def _whole(self, text: str, position: int, examples: Sequence[Example], *, with_reasoning: bool) -> dict[int, Page]:
         """The whole documents by the place of their example in ``examples``.
@@ -440,7 +446,7 @@ class LocalLM:
                 pages[i] = Page((*front, *tail.ids), place, head.stop, size, len(front) + tail.first)
         return pages
 
-    def _steps(self, pages: Mapping[int, Page], n: int, terms: Terms) -> tuple[Any, Any, Any]:
+    def _steps(self, pages: Mapping[int, Page], n: int, terms: Terms, *, with_gradient: bool) -> tuple[Any, Any, Any]:
         """Losses ``(n,)``, logits and slopes ``(n, ...)``, NaN where there is no page."""
         import torch
 
@@ -451,7 +457,8 @@ class LocalLM:
         def take(part: Sequence[int]) -> tuple[Any, Any, Any]:
             chosen = [pages[i] for i in part]
             on = self._speedups
-            return steps(body, chosen, terms, reuse_prefix=on.reuse_prefix, one_pass=on.one_pass)
+            how = {"reuse_prefix": on.reuse_prefix, "one_pass": on.one_pass, "with_gradient": with_gradient}
+            return steps(body, chosen, terms, **how)
 
         order = sorted(pages, key=lambda i: len(pages[i].ids))
         parts = []

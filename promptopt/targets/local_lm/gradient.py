@@ -89,7 +89,7 @@ class TokenStep:
     def gradient(self, tokens: Sequence[int] | None = None) -> NDArray[np.float64]:
         """``(n_examples, n_tokens)`` d loss / d weight of a token, each example's own; all tokens by default.
 
-        NaN for a token of the tokenizer that the model does not know.
+        NaN where no gradient was asked for, and for a token of the tokenizer that the model does not know.
         """
         wanted, unknown = self._known(range(self._size) if tokens is None else tokens, self._backbone.size)
         slopes = self._slopes.to(self._backbone.device)
@@ -120,19 +120,26 @@ class Terms:
 
 
 def steps(
-    backbone: Backbone, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool, one_pass: bool
+    backbone: Backbone,
+    pages: Sequence[Page],
+    terms: Terms,
+    *,
+    reuse_prefix: bool,
+    one_pass: bool,
+    with_gradient: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What the model says about the token at ``place`` in each of n documents; all fp32.
 
     Args:
         reuse_prefix: read the tokens before the place without a gradient.
         one_pass: take logits and slopes from one forward pass, not from one each.
+        with_gradient: without it no backward pass is made, and the slopes are NaN.
 
     Returns:
         The losses of the true answers ``(n,)``; the logits ``(n, n_vocabulary)`` with which the model proposes a token
         for the place; and the slopes ``(n, width)``, the gradient of the loss with respect to that token's embedding.
     """
-    losses, logits, slopes = _pass(backbone, pages, terms, reuse_prefix=reuse_prefix)
+    losses, logits, slopes = _pass(backbone, pages, terms, reuse_prefix=reuse_prefix, with_gradient=with_gradient)
     if one_pass:
         return losses, logits, slopes
     with torch.no_grad():
@@ -142,7 +149,7 @@ def steps(
 
 
 def _pass(
-    backbone: Backbone, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool
+    backbone: Backbone, pages: Sequence[Page], terms: Terms, *, reuse_prefix: bool, with_gradient: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = len(pages)
     cuts = [page.place - 1 if reuse_prefix else 0 for page in pages]  # the token before is read again: it proposes
@@ -154,12 +161,12 @@ def _pass(
         embeds = backbone.embed(padded(ids))
         index = torch.tensor([[i, page.place - cut] for i, (page, cut) in enumerate(zip(pages, cuts, strict=True))])
         row, column = index.to(embeds.device).unbind(dim=1)
-    with torch.enable_grad():
-        leaf = embeds[row, column].clone().requires_grad_()
+    with torch.set_grad_enabled(with_gradient):
+        leaf = embeds[row, column].clone().requires_grad_(with_gradient)
         read = Read(rows.feed(ids, embeds=embeds.index_put((row, column), leaf)), cuts)
         losses, answers = _losses(backbone, read, pages, terms)
-        (slopes,) = torch.autograd.grad(losses.sum(), leaf)
-    backbone.work["backwards"] += 1
+        slopes = torch.autograd.grad(losses.sum(), leaf)[0] if with_gradient else torch.full_like(leaf, torch.nan)
+    backbone.work["backwards"] += with_gradient
     with torch.no_grad():
         logits = backbone.logits(read.at([(i, page.place - 1) for i, page in enumerate(pages)]))
     return answers.detach().float().cpu(), logits.cpu(), slopes.float().cpu()

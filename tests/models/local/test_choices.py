@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 from promptopt.core import Chooses, Example, Message, Picture, Prompt, Request, Usage
 from promptopt.errors import ModelError, UserError
 from promptopt.models.local import Local
-from promptopt.models.local.choices import read_by
+from promptopt.models.local.choices import ChoiceReader, RequestedChoice, read_by
 from promptopt.models.local.reader import Reader
 from promptopt.models.wrappers import wrap
 from promptopt.targets.local_lm import LocalLM
@@ -52,6 +54,56 @@ def test_options_have_the_probability_of_a_plain_forward_pass(folder: Path, temp
     assert choice.log_probabilities == pytest.approx(wanted, abs=1e-4)
     assert len({round(one, 3) for one in wanted}) == len(OPTIONS)
     assert choice.usage == local.at_most_to_choose(TALK, OPTIONS) == Usage(1, len(before) + sum(map(len, OPTIONS)), 0)
+
+
+def test_conversations_are_read_together_as_each_alone(folder: Path) -> None:  # noqa: F811
+    """Of several lengths, with a beginning in common or without, and with options of several tokens."""
+    model, words = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    local, fed = Local(model=folder), []
+    writer = local._writer
+    reader = ChoiceReader(local._weights, writer)
+    read_once = writer.read_once
+    writer.read_once = lambda ids, shared: fed.append(shared) or read_once(ids, shared)  # type: ignore[method-assign]
+    alike = [
+        user(f"judge this output in one word please: {text}") for text in ("good", "very very poor", "x", "", "a b")
+    ]
+    for talks in (alike, [user("some"), user("judge this output"), user("very good output")], [user("some output")]):
+        batch = [RequestedChoice(*local._continued(talk, OPTIONS)) for talk in talks]
+        assert len({one.kind for one in batch}) == 1
+        for one, found in zip(batch, reader.write(batch), strict=True):
+            before = one.inputs["input_ids"][0].tolist()
+            wanted = [plain(model, before, words(option, add_special_tokens=False).input_ids) for option in OPTIONS]
+            assert found == pytest.approx(wanted, abs=1e-5)
+    assert max(fed) >= 8
+
+
+def test_callers_from_several_threads_share_a_batch(folder: Path) -> None:  # noqa: F811
+    local, sizes = Local(model=folder, batch_size=4), []
+    talks = [user(f"judge output {i}") for i in range(9)]
+    alone = [Local(model=folder, batch_size=1).choose(talk, OPTIONS) for talk in talks]
+    choices, here = local._choices, threading.Barrier(2, timeout=60)
+    write = choices.writer.write
+
+    def counted(batch: Sequence[Any]) -> list[list[float]]:
+        sizes.append(len(batch))
+        if len(sizes) == 1:
+            here.wait()  # the first has come, alone
+            here.wait()  # and all others wait
+        return write(batch)
+
+    choices.writer.write = counted  # type: ignore[method-assign]
+    with ThreadPoolExecutor(len(talks)) as pool:
+        asked = [pool.submit(local.choose, talks[0], OPTIONS)]
+        here.wait()
+        asked += [pool.submit(local.choose, talk, OPTIONS) for talk in talks[1:]]
+        while len(choices._waiting) < len(talks) - 1 and not any(one.done() for one in asked):
+            time.sleep(0.001)
+        here.wait()
+        found = [one.result() for one in asked]
+    for one, other in zip(found, alone, strict=True):
+        assert one.log_probabilities == pytest.approx(other.log_probabilities, abs=1e-5)
+        assert one.usage == other.usage
+    assert sizes == [1, 4, 4]
 
 
 def test_a_picture_counts(seeing: Path) -> None:  # noqa: F811

@@ -133,6 +133,18 @@ def test_proposals_are_the_models_next_tokens(kind: str) -> None:
         np.testing.assert_allclose(step.log_probabilities([5, 50])[i], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_without_a_gradient_the_proposals_and_losses_are_the_same() -> None:
+    lm = LocalLM(model=saved("llama", "byte-level"), max_tokens=3)
+    with_it = lm.step(PROMPT, 2, EXAMPLES)
+    before = lm.work["backwards"]
+    without = lm.step(PROMPT, 2, EXAMPLES, with_gradient=False)
+    assert lm.work["backwards"] == before
+    np.testing.assert_array_equal(without.loss, with_it.loss)
+    np.testing.assert_array_equal(without.top(10), with_it.top(10))
+    assert np.isnan(without.gradient([5, 50])).all()
+    assert not np.isnan(with_it.gradient([5, 50])).any()
+
+
 def test_the_loss_is_that_of_the_outputs_and_the_ablation_has_its_own() -> None:
     lm = LocalLM(model=saved("llama", "byte-level"), max_tokens=8)
     outputs = lm.run(Prompt(PROMPT), EXAMPLES)
