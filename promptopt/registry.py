@@ -38,7 +38,6 @@ TABLE: dict[str, dict[str, str]] = {
         "evoprompt": "promptopt.optimizers.evoprompt:EvoPrompt",
         "protegi": "promptopt.optimizers.protegi:ProTeGi",
         "gepa": "promptopt.optimizers.gepa:Gepa",
-        "reflect": "promptopt.optimizers.reflect:Reflect",
         "behaviour": "promptopt.optimizers.behaviour:Behaviour",
         "demonstrations": "promptopt.optimizers.demonstrations:Demonstrations",
         "mipro": "promptopt.optimizers.mipro:Mipro",

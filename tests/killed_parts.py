@@ -33,7 +33,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "map-elites": {"measures": ["words", "politeness"]},
     "opro": {"per_step": 3},
     "protegi": {"beam": 2, "gradients": 2, "successors": 4, "sample": 3, "evaluations": 60},
-    "reflect": {"sample": 3},
 }
 
 

@@ -61,9 +61,7 @@ FENCE = re.compile(r"^(?:<!-- needs: (?P<needs>.+?) -->\n\n?)?```(?P<language>.*
 FILE = re.compile(r"# ([\w./-]+\.(?:py|toml))$", re.M)
 SET_UP = re.compile(r"git clone |cd |python3 -m venv |\. |pip install |pytest$|ruff |mypy$|pre-commit |\.ci/run$")
 OFFERED = dict.fromkeys(("classes", "seed", "examples", "data", "scorer", "target"))
-ALONE = set(
-    "ape behaviour demonstrations evoprompt gepa iad map-elites mipro opro protegi reflect".split()
-)  # in papers.md
+ALONE = set("ape behaviour demonstrations evoprompt gepa iad map-elites mipro opro protegi".split())  # in papers.md
 
 
 @dataclass(frozen=True)

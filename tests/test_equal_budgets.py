@@ -24,7 +24,7 @@ from promptopt.cli import app
 from promptopt.core import Message, Request
 
 EXPERIMENT = Path(__file__).resolve().parents[1] / "experiments" / "equal_budgets"
-PARTS = ("problems", "writers", "searches", "tables", "wire", "run")
+PARTS = ("problems", "writers", "searches", "tables", "wire", "run", "reflect")
 
 
 @pytest.fixture(scope="module")

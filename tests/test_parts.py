@@ -170,7 +170,6 @@ def searches() -> dict[str, Any]:
         "double-ts": {"name": "double-ts", "pool": LISTED},
         "protegi": {"name": "protegi", "model": ScriptedModel(rewriter), "examples": [Example("e", "", "")]},
         "gepa": {"name": "gepa", "model": ScriptedModel(reflecting), "examples": [Example("e", "", "")]},
-        "reflect": {"name": "reflect", "model": ScriptedModel(tagged), "examples": [Example("e", "", "")]},
         "paraphrases": {"name": "random-search", "pool": {"name": "paraphrases", "model": ScriptedModel(rewriter)}},
     }
 

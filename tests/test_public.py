@@ -60,7 +60,6 @@ SURFACE = {
         "Racing",
         "RandomDuels",
         "RandomSearch",
-        "Reflect",
     ],
     "promptopt.optimizers.pools": [
         "Captions",
@@ -193,7 +192,9 @@ def test_packages_export_what_the_table_of_parts_names(kind: str, package: str) 
 def test_every_public_name_has_a_home() -> None:
     assert sorted(promptopt._HOME) == sorted(promptopt.__all__)
     for name, home in promptopt._HOME.items():
-        assert getattr(promptopt, name).__module__ == f"promptopt.{home}"
+        module = importlib.import_module(f"promptopt.{home}")
+        assert getattr(promptopt, name) is getattr(module, name)
+        assert getattr(promptopt, name).__module__.startswith(module.__name__)
     assert sorted(dir(promptopt)) == sorted([*promptopt.__all__, "__version__"])
 
 

@@ -81,7 +81,7 @@ OURS: Mapping[str, Options] = {
     },
     "gepa": lambda writer, about: {"name": "gepa", "model": writer, "task": about},
     "reflect": lambda writer, about: {
-        "name": "reflect", "model": writer, "task": about, "proposals": 2, "wrong": 3, "right": 2
+        "name": "reflect:Reflect", "model": writer, "task": about, "proposals": 2, "wrong": 3, "right": 2
     },
     "behaviour": lambda writer, about: {
         "name": "behaviour", "model": writer, "task": about, "corrections": 2, "rounds": 100

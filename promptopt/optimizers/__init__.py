@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from .racing import Racing
     from .random_duel import RandomDuels
     from .random_search import RandomSearch
-    from .reflect import Reflect
 
 __all__ = [
     "Ape",
@@ -67,7 +66,6 @@ __all__ = [
     "Racing",
     "RandomDuels",
     "RandomSearch",
-    "Reflect",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -102,6 +100,5 @@ __getattr__, __dir__ = lazily(
         "Racing": "racing",
         "RandomDuels": "random_duel",
         "RandomSearch": "random_search",
-        "Reflect": "reflect",
     },
 )

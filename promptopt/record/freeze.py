@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..errors import UserError
 
+CORE = "promptopt.core"
 OBJECT, NUMBER = "python object", "python number"
 
 
@@ -60,7 +61,8 @@ def _freeze(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     kind = value if hasattr(value, "__qualname__") else type(value)
-    return {OBJECT: f"{kind.__module__}:{kind.__qualname__}"}
+    module = CORE if kind.__module__.startswith(f"{CORE}.") else kind.__module__  # to ledgers core is one module
+    return {OBJECT: f"{module}:{kind.__qualname__}"}
 
 
 def _thaw(value: Any) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from promptopt import optimize
 from promptopt.api import prepare
 from promptopt.core import Completion, Dataset, Example, Message, Prompt, Request
-from promptopt.optimizers import Ape, Behaviour, EvoPrompt, Opro, Reflect
+from promptopt.optimizers import Ape, Behaviour, EvoPrompt, Opro
 from promptopt.run.estimate import estimate
 from promptopt.run.result import Result
 from promptopt.testing import ScriptedModel
@@ -81,7 +81,6 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "evoprompt": lambda model: EvoPrompt(model=model, population=5, generations=3),
     "evoprompt ga": lambda model: EvoPrompt(model=model, algorithm="ga", population=5, generations=3),
     "opro": lambda model: Opro(model=model, examples=TRAIN, steps=6, per_step=3),
-    "reflect": lambda model: Reflect(model=model, examples=TRAIN, sample=2),
 }
 
 

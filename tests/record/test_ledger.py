@@ -23,6 +23,7 @@ from promptopt.core import (
     Case,
     Completion,
     Coverage,
+    Dataset,
     Duel,
     Message,
     Picture,
@@ -44,6 +45,7 @@ from promptopt.record.codec import (
     encode_completion,
     encode_question,
 )
+from promptopt.record.freeze import OBJECT, freeze
 from promptopt.record.ledger import Ledger, read
 from promptopt.record.replay import Replay
 
@@ -355,3 +357,7 @@ def test_jq_reads_a_ledger(tmp_path: Path) -> None:
 def test_encode_question_is_json() -> None:
     question = Rate(Prompt("a", {"parents": ("x", "y"), "step": 1}), ("e1",))
     assert json.loads(json.dumps(encode_question(question)))["on"] == ["e1"]
+
+
+def test_an_object_of_core_is_named_as_it_always_was() -> None:
+    assert freeze({"data": Dataset("digits", ())}) == {"data": {OBJECT: "promptopt.core:Dataset"}}

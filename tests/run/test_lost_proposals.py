@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from promptopt.core import Message, Request
 from promptopt.errors import ModelError, Rejected, Unanswered
 from promptopt.testing import ScriptedModel
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "experiments" / "equal_budgets"))
+REFLECT = "reflect:Reflect"  # makes several calls between two ratings
 SEARCHES: dict[str, dict[str, Any]] = {
     "hill-climb": {"proposer": "chat", "iterations": 4},
     "map-elites": {"measures": [{"name": "tone", "question": "How formal?", "scale": ["casual", "formal"]}]},
     "protegi": {"rounds": 2, "beam": 2, "gradients": 2, "successors": 4, "sample": 3, "evaluations": 60},
-    "reflect": {"sample": 3},
+    REFLECT: {"sample": 3},
 }
 LOST = ("calls of the proposer that failed", "measurements that failed")
 
@@ -47,7 +50,7 @@ class Loses(ScriptedModel):
         return super().complete(request)
 
 
-def run(folder: Path | None, model: ScriptedModel, *, search: str = "reflect", **more: Any) -> Any:
+def run(folder: Path | None, model: ScriptedModel, *, search: str = REFLECT, **more: Any) -> Any:
     proposer = {"proposer": {"name": "chat", "model": model}} if search == "hill-climb" else {"model": model}
     given: dict[str, Any] = {"target": Repeats(), "metric": Follows(), "data": task(test=12), "budget": 30}
     optimizer = {"name": search, **SEARCHES[search], **proposer}
@@ -58,7 +61,7 @@ def told(result: Any) -> Any:
     return result.history(), result.best, result.verdict, result.stop_reason, dict(result.counts), result.costs.calls
 
 
-@pytest.mark.parametrize(("search", "kind"), [*((name, Unanswered) for name in SEARCHES), ("reflect", Rejected)])
+@pytest.mark.parametrize(("search", "kind"), [*((name, Unanswered) for name in SEARCHES), (REFLECT, Rejected)])
 def test_a_search_goes_on_without_what_was_lost_and_so_does_a_resumed_one(
     search: str, kind: type[ModelError], tmp_path: Path
 ) -> None:

@@ -1,5 +1,8 @@
 """Reflection on what happened, from several parents at once, with a race for acceptance: our own mixture.
 
+It is measured here and is none of promptopt's optimizers, since it found no better prompts than ``gepa`` and
+``protegi`` and is not much smaller. Its tests are in ``tests/test_reflect_study.py``.
+
 What is known to be good and is small, put together. ::
 
     pool <- the starting prompts, rated on all training examples
@@ -52,21 +55,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checks import at_least, check_argument
-from ..core import ChatModel, Example, Message, Prompt, Setup
-from ..stats import mean
-from ..vocabulary import PLACEHOLDER_RULE, is_template
-from .proposers.asking import Asker
-from .proposers.quoting import RULE, quoted
-from .proposers.showing import MOST, fitting
-from .racing import clearly_worse
-from .steps import Search
-from .tries import TriesSearch, looks
+from promptopt.checks import at_least, check_argument
+from promptopt.core import ChatModel, Example, Message, Prompt, Setup
+from promptopt.optimizers.proposers.asking import Asker
+from promptopt.optimizers.proposers.quoting import RULE, quoted
+from promptopt.optimizers.proposers.showing import MOST, fitting
+from promptopt.optimizers.racing import clearly_worse
+from promptopt.optimizers.steps import Search
+from promptopt.optimizers.tries import TriesSearch, looks
+from promptopt.stats import mean
+from promptopt.vocabulary import PLACEHOLDER_RULE, is_template
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..core import Array, Indices
+    from promptopt.core import Array, Indices
 
 __all__ = ["Reflect"]
 

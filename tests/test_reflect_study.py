@@ -1,9 +1,11 @@
-"""Reflect: whom it takes for parents, what it shows the LLM, which children stay, what it finds, and how it ends."""
+"""``reflect``, compared at equal calls: whom it takes for parents, what it shows, which children stay, how it ends."""
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,19 +19,22 @@ from run_ends import ended_by, taken_up
 import promptopt
 from promptopt.core import Case, Example, Message, Prompt, Rate, Rating, Reply
 from promptopt.errors import UserError
-from promptopt.optimizers import HillClimb, RandomSearch, Reflect
+from promptopt.optimizers import HillClimb, RandomSearch
 from promptopt.optimizers.pools.written import Paraphrases, Written
 from promptopt.optimizers.proposers.chat import ChatProposer
-from promptopt.optimizers.reflect import NO_CASES, REPLIES, Child
 from promptopt.parts import parts_of
 from promptopt.stats import mean
 from promptopt.testing import FakeSetup, ScriptedModel
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments" / "equal_budgets"))
+reflect = importlib.import_module("reflect")
+NO_CASES, REPLIES, Child, Reflect = reflect.NO_CASES, reflect.REPLIES, reflect.Child, reflect.Reflect
 
 DATA = task()
 IDS = tuple(example.id for example in DATA.train)
 
 
-def reflects(model: Any = None, **options: Any) -> Reflect:
+def reflects(model: Any = None, **options: Any) -> Any:
     return Reflect(**{"model": model or writer(), "examples": DATA.train, **options})
 
 
@@ -50,7 +55,7 @@ def search(
     return asked
 
 
-def known(values: dict[str, Sequence[float]], **options: Any) -> Reflect:
+def known(values: dict[str, Sequence[float]], **options: Any) -> Any:
     """A search that knows these prompts, with a value for each example."""
     examples = [Example(f"e{i}", i, i) for i in range(len(next(iter(values.values()))))]
     optimizer = reflects(examples=examples, **options)
@@ -166,7 +171,7 @@ def test_what_could_not_be_scored_is_not_taken_for_a_scorer_that_tells_nothing()
 # ── Merges ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def merges(optimizer: Reflect) -> list[list[str]]:
+def merges(optimizer: Any) -> list[list[str]]:
     """The pairs that it merges, one after the other, from what it knows now."""
     found = []
     while pair := optimizer._pair(optimizer._front()[0]):
@@ -345,7 +350,11 @@ def one_step(messages: Sequence[Message]) -> str:
 
 def run(folder: Path | None, budget: Any, *, model: Any = None, target: Any = None, **more: Any) -> Any:
     given: dict[str, Any] = {"target": target or Repeats(), "metric": Follows(), "data": task(test=12), "start": START}
-    given["optimizer"] = {"name": "reflect", "model": model or ScriptedModel(one_step, dollars=0.01), "sample": 3}
+    given["optimizer"] = {
+        "name": "reflect:Reflect",
+        "model": model or ScriptedModel(one_step, dollars=0.01),
+        "sample": 3,
+    }
     return promptopt.optimize(budget=budget, run=folder, watch=False, **{**given, **more})
 
 
@@ -392,7 +401,7 @@ def test_parts_are_changed_one_at_a_time_and_frozen_ones_never(frozen: list[str]
 
 
 def test_inside_racing_it_ends_too() -> None:
-    optimizer = {"name": "racing", "optimizer": {"name": "reflect", "model": ScriptedModel(one_step)}}
+    optimizer = {"name": "racing", "optimizer": {"name": "reflect:Reflect", "model": ScriptedModel(one_step)}}
     assert run(None, 9, optimizer=optimizer).stop_reason == "budget: questions"
 
 
