@@ -61,7 +61,9 @@ def _freeze(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     kind = value if hasattr(value, "__qualname__") else type(value)
-    module = CORE if kind.__module__.startswith(f"{CORE}.") else kind.__module__  # to ledgers core is one module
+    module = str(kind.__module__)  # builtin methods have none
+    if module.startswith(f"{CORE}."):  # to ledgers core is one module
+        module = CORE
     return {OBJECT: f"{module}:{kind.__qualname__}"}
 
 
