@@ -58,5 +58,5 @@ class Sincere:
 
 
 def brightness(output: Picture, example: Example) -> float:
-    """What the tests' image service writes behind the head of its pictures."""
+    """What the tests' image service writes behind the end of its pictures."""
     return float(output.data.rpartition(b" ")[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import threading
 import tomllib
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from promptopt.cli import app
@@ -178,12 +180,14 @@ def test_templates_for_the_embedded_clip(tmp_path: Path) -> None:
 
 
 class ImageService(BaseHTTPRequestHandler):
-    """Draws brighter pictures for longer styles; each is a PNG's head and its brightness."""
+    """Draws brighter pictures for longer styles; each is a PNG of one pixel with its brightness behind the end."""
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         style = asked["prompt"].partition(", ")[2]
-        data = b"\x89PNG\r\n\x1a\n " + str(len(style) / 40).encode()
+        drawn = io.BytesIO()
+        Image.new("L", (1, 1)).save(drawn, "PNG")
+        data = drawn.getvalue() + b" " + str(len(style) / 40).encode()
         body = json.dumps({"data": [{"b64_json": base64.b64encode(data).decode()}]}).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
