@@ -12,10 +12,10 @@ from .attachments import picture_of
 from .core import Example, Picture
 from .errors import UserError, require
 
-__all__ = ["MOST_PIXELS", "flaw_of", "read_picture", "references_of", "size_of"]
+__all__ = ["FORMATS", "MOST_PIXELS", "flaw_of", "read_picture", "references_of", "size_of"]
 
-MOST_PIXELS = 2**26
-"""Width times height: 8,192 x 8,192. A file of a few kilobytes may unfold to more than the memory holds."""
+MOST_PIXELS = 64_000_000
+"""Width times height, of references and outputs. A file of a few kilobytes may unfold to more than the memory holds."""
 LARGEST = 32 * 2**20
 """Bytes of a file."""
 ALLOWED = "PNG, JPEG, WebP or GIF"

@@ -12,6 +12,7 @@ import numpy as np
 from ..attachments import picture_of
 from ..core import Example, Picture
 from ..errors import BrokenFile, UserError, require
+from ..pictures import FORMATS, MOST_PIXELS
 from .views import View, changed
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ __all__ = ["BROKEN", "image_bytes", "names_image", "open_image", "open_picture"]
 BROKEN = "broken files"
 """Why an example is unscored; coverage counts by it."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
-MOST_PIXELS = 64_000_000
-"""Of an encoded picture, width times height."""
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 
 def open_image(example: Example) -> Image:

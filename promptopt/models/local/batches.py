@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -41,7 +42,7 @@ Written = TypeVar("Written")
 
 
 @dataclass(eq=False)
-class Requested(Generic[Written]):
+class Requested(ABC, Generic[Written]):
     """What one caller asks for, and what has come of it.
 
     Attributes:
@@ -60,9 +61,9 @@ class Requested(Generic[Written]):
         return self.written is not None or self.error is not None
 
     @property
+    @abstractmethod
     def kind(self) -> Hashable:
         """Rows of one kind fit into one batch."""
-        raise NotImplementedError
 
     @property
     def text_alone(self) -> bool:
