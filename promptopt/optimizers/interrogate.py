@@ -31,14 +31,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain, combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..checks import at_least, not_empty
 from ..core import Example, Prompt, Setup
 from ..errors import require
-from ..store import cache_folder
 from ..vocabulary.lists import Lists, phrase_lists
 from .steps import Ratings, RatingSearch, Search
 
@@ -91,18 +90,15 @@ class Interrogate(RatingSearch):
         not_empty(examples=examples)
         for package in ("torch", "open_clip", "PIL"):
             require(package, extra="clip")
-        from ..targets.clip.models import load
-        from ..targets.clip.references import References, wanted_of
+        from ..targets.clip.references import loaded_references
 
         self.join = join
         self.shortlist = shortlist
         self.most = most
         *self._first, self._last = phrase_lists(phrases)
-        wanted = wanted_of(examples, needed_by="interrogate")
-        folder = cache_folder() if cache is True else Path(cache) if cache else None
-        self._references: References | None = None
-        if loaded := load(model, pretrained, like=like, device=device):  # else it only helps to check a recipe
-            self._references = References(loaded, wanted, cache=folder)
+        how: dict[str, Any] = {"model": model, "pretrained": pretrained, "like": like, "device": device, "cache": cache}
+        found = loaded_references(examples, needed_by="interrogate", **how)
+        self._references: References | None = found[1] if found else None  # without, it only helps to check a recipe
 
     def begin(self, setup: Setup, /) -> None:
         """Start afresh."""

@@ -31,14 +31,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..checks import above_zero, at_least, check_argument, not_empty
 from ..core import Example, Prompt, Setup
 from ..errors import require
-from ..store import cache_folder
 from .steps import Ratings, RatingSearch, Search
 
 if TYPE_CHECKING:
@@ -94,16 +93,14 @@ class Pez(RatingSearch):
         not_empty(examples=examples)
         for package in ("torch", "open_clip", "PIL"):
             require(package, extra="clip")
-        from ..targets.clip.models import load
-        from ..targets.clip.references import References, SoftTexts, wanted_of
+        from ..targets.clip.references import SoftTexts, loaded_references
 
         self.length, self.steps, self.restarts, self.rated = length, steps, restarts, rated
         self.rate, self.weight_decay = rate, weight_decay
-        wanted = wanted_of(examples, needed_by="pez")
-        folder = cache_folder() if cache is True else Path(cache) if cache else None
+        how: dict[str, Any] = {"model": model, "pretrained": pretrained, "like": like, "device": device, "cache": cache}
         self._soft: SoftTexts | None = None
-        if loaded := load(model, pretrained, like=like, device=device):  # else it only helps to check a recipe
-            self._soft = SoftTexts(loaded, References(loaded, wanted, cache=folder))
+        if found := loaded_references(examples, needed_by="pez", **how):  # else it only helps to check a recipe
+            self._soft = SoftTexts(*found)
             room = self._soft.context
             check_argument("length", length, allowed=f"1 to {room} with this model", holds=length <= room)
 

@@ -18,15 +18,16 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from ...core import Example, Picture
 from ...errors import UserError
+from ...store import cache_folder
 from ..images import names_image
 from .images import ImageFeatures
-from .models import ClipModel
+from .models import ClipModel, load
 from .text import TextEncoder, causal_tower, project
 
 if TYPE_CHECKING:
     from ...core import Array
 
-__all__ = ["References", "SoftTexts", "wanted_of"]
+__all__ = ["References", "SoftTexts", "loaded_references", "wanted_of"]
 
 
 class References:
@@ -70,6 +71,32 @@ class References:
     def fits(self, text: str) -> bool:
         """Whether a text has room in the text tower."""
         return self._texts.lengths([text])[0] <= self._texts.context
+
+
+def loaded_references(
+    examples: Sequence[Example],
+    *,
+    needed_by: str,
+    model: str,
+    pretrained: str | None,
+    like: str | None,
+    device: str,
+    cache: str | Path | bool | None,
+) -> tuple[ClipModel, References] | None:
+    """A CLIP model, as of the target ``clip``, and what it sees in the examples' references.
+
+    None where the model is not on this machine and only a recipe is checked.
+
+    Args:
+        cache: folder for the features of pictures; True is the user's cache folder, False or None keeps none.
+
+    Raises:
+        UserError: there are no references, one cannot be used, or there is no such model.
+    """
+    wanted = wanted_of(examples, needed_by=needed_by)
+    folder = cache_folder() if cache is True else Path(cache) if cache else None
+    loaded = load(model, pretrained, like=like, device=device)
+    return (loaded, References(loaded, wanted, cache=folder)) if loaded else None
 
 
 class SoftTexts:
